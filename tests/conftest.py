@@ -1,0 +1,68 @@
+"""Async tests on trio, a home of their own for every test, and no way out to the network."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import socket
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+
+@pytest.fixture
+def autojump_clock():
+    """Time jumps ahead when every task waits."""
+    return MockClock(autojump_threshold=0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    given = {name: pyfuncitem.funcargs[name] for name in names}
+    clocks = [value for value in pyfuncitem.funcargs.values() if isinstance(value, MockClock)]
+
+    async def limited():
+        with trio.fail_after(120):
+            await function(**given)
+
+    trio.run(limited, clock=clocks[0] if clocks else None)
+    return True
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """A fresh home with XDG directories; nothing of the user's is read or written."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("VAULT_ADDR", "VAULT_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    import os
+
+    for name in [n for n in os.environ if n.startswith(("CODETETHER_", "GIT_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+    (home / "gitconfig").write_text("[user]\nname = Tester\nemail = tester@example.org\n[init]\ndefaultBranch = main\n")
+    return home
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch):
+    """A connection to anything but loopback is a mistake in the test."""
+    connect = socket.socket.connect
+
+    @functools.wraps(connect)
+    def checked(self, address):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"test reached for {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", checked)
