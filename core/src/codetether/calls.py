@@ -1,0 +1,133 @@
+"""The seven ways a hook is called, over pluggy's public `get_hookimpls()`; pluggy itself is synchronous.
+
+A plugin's failure never reaches the caller: it becomes a fault (`Host.fault`). Cancellation is not a failure.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from codetether.hookspecs import WAYS
+from codetether.words import Verdict
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from codetether.host import Host
+
+NOTIFY_SECONDS = 5.0
+
+
+class Calls:
+    """Calls hooks in the way their spec declares; another way raises TypeError."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def has(self, hook: str) -> bool:
+        """Whether anybody implements `hook`."""
+        return bool(getattr(self._host.pm.hook, hook).get_hookimpls())
+
+    def _impls(self, hook: str, way: str) -> list[pluggy.HookImpl]:
+        if WAYS.get(hook) != way:
+            raise TypeError(f"{hook} is called by {WAYS.get(hook)}, not by {way}")
+        impls: list[pluggy.HookImpl] = getattr(self._host.pm.hook, hook).get_hookimpls()
+        return impls[::-1]  # pluggy keeps the first to be called last
+
+    async def _answer(
+        self, impl: pluggy.HookImpl, hook: str, given: dict[str, Any], limit: float
+    ) -> tuple[Any, bool]:
+        """(answer, True), or (None, False) once the fault is written down."""
+        with trio.move_on_after(limit) as scope:
+            try:
+                answer = impl.function(*(given[name] for name in impl.argnames))
+                return (await answer if inspect.isawaitable(answer) else answer), True
+            except (Exception, SystemExit) as error:
+                self._host.fault(impl.plugin_name, hook, error)
+            except BaseExceptionGroup as group:
+                _, rest = group.split(Exception)
+                if rest is not None:
+                    raise
+                self._host.fault(impl.plugin_name, hook, group)
+        if scope.cancelled_caught:
+            self._host.fault(impl.plugin_name, hook, f"took longer than {limit:g} s")
+        return None, False
+
+    async def collect(self, hook: str, **given: Any) -> list[Any]:
+        """Every answer that is not None, in order."""
+        answers = []
+        for impl in self._impls(hook, "collect"):
+            answer, _ = await self._answer(impl, hook, given, 30.0)
+            if answer is not None:
+                answers.append(answer)
+        return answers
+
+    async def notify(self, hook: str, **given: Any) -> None:
+        """Tell everybody; nobody can hold it up for longer than 5 s."""
+        for impl in self._impls(hook, "notify"):
+            await self._answer(impl, hook, given, NOTIFY_SECONDS)
+
+    async def fold(self, hook: str, over: str, **given: Any) -> Any:
+        """Hand `given[over]` from one to the next; None or a failure leaves it as it was."""
+        for impl in self._impls(hook, "fold"):
+            answer, _ = await self._answer(impl, hook, given, 30.0)
+            if answer is not None:
+                given[over] = answer
+        return given[over]
+
+    async def first(self, hook: str, **given: Any) -> Any:
+        """The first answer that is not None. No time limit: a person may be thinking."""
+        for impl in self._impls(hook, "first"):
+            answer, _ = await self._answer(impl, hook, given, float("inf"))
+            if answer is not None:
+                return answer
+        return None
+
+    async def strictest(self, hook: str, **given: Any) -> tuple[Verdict, str]:
+        """The highest verdict and whose it was; a plugin that fails or answers nonsense has said DENY."""
+        highest, whose = Verdict.ALLOW, ""
+        for impl in self._impls(hook, "strictest"):
+            answer, ok = await self._answer(impl, hook, given, 30.0)
+            if ok and answer is None:
+                continue
+            verdict = answer if ok and isinstance(answer, Verdict) else Verdict.DENY
+            if verdict > highest:
+                highest, whose = verdict, impl.plugin_name
+        return highest, whose
+
+    @asynccontextmanager
+    async def around(self, hook: str, **given: Any) -> AsyncIterator[None]:
+        """Hold every plugin's context manager open. One that cannot be entered, or fails on exit, is a fault."""
+        async with AsyncExitStack() as stack:
+            for impl in self._impls(hook, "around"):
+                manager, ok = await self._answer(impl, hook, given, 5.0)
+                if ok and manager is not None:
+                    await stack.enter_async_context(_Guarded(self._host, impl.plugin_name, hook, manager))
+            yield
+
+
+class _Guarded:
+    def __init__(self, host: Host, plugin: str, hook: str, manager: Any) -> None:
+        self._host, self._plugin, self._hook, self._manager = host, plugin, hook, manager
+        self._entered = False
+
+    async def __aenter__(self) -> None:
+        try:
+            await self._manager.__aenter__()
+            self._entered = True
+        except (Exception, SystemExit) as error:
+            self._host.fault(self._plugin, self._hook, error)
+
+    async def __aexit__(self, *exc: Any) -> None:
+        if not self._entered:
+            return
+        try:
+            await self._manager.__aexit__(*exc)
+        except (Exception, SystemExit) as error:
+            if error is not exc[1]:
+                self._host.fault(self._plugin, self._hook, error)
