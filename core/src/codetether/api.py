@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codetether.config import Config, Dirs
+    from codetether.context import estimate
     from codetether.errors import (
         CodetetherError,
         ConfigError,
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "config": "Config Dirs",
+    "context": "estimate",
     "errors": "CodetetherError ConfigError DeniedError InterruptedByUser PluginError ToolError UsageError",
     "events": "EVENTS_VERSION Answered Asked CallDelta CallStart Cancel Compacted Finish MessageDone Notice "
     "ProviderFault Quit Retrying Say SessionEvent SessionFinished SessionStarted StepFinished StepStarted "
@@ -130,7 +132,7 @@ __all__ = [
     "SessionStarted", "StepFinished", "StepStarted", "StreamEvent", "Subject", "Text", "TextDelta", "Thought",
     "ThoughtDelta", "ThoughtEnd", "Tool", "ToolCall", "ToolContext", "ToolError", "ToolFinished", "ToolOutput",
     "ToolProgress", "ToolResult", "ToolSchema", "ToolStarted", "TurnFinished", "TurnStarted", "Ui", "Usage",
-    "UsageError", "UserAct", "Verdict", "Workspace", "clean", "hookimpl", "run_process", "write_atomic",
+    "UsageError", "UserAct", "Verdict", "Workspace", "clean", "estimate", "hookimpl", "run_process", "write_atomic",
 ]  # fmt: skip
 
 

@@ -1,0 +1,202 @@
+"""The command line: quick words first, then one mode or command, loaded with what it needs and nothing else."""
+
+import os
+import sys
+
+from codetether import __version__
+
+COMMANDS = {
+    "plugins": "List, examine and make plugins",
+    "tools": "List and show tools",
+    "models": "List the models that can be used",
+    "config": "Show and change settings",
+}
+TYPE_CHECKING = False  # typing itself would be the dearest import of this file
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from codetether.kernel import Kernel
+
+
+def main(argv: "list[str] | None" = None) -> int:
+    """Run one command; the exit code (docs/cli.md)."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words in (["--version"], ["-V"]):
+        print(f"codetether {__version__}")
+        return 0
+    off = _take_switches(words)
+    if not words:
+        return _bare(words, off)
+    if words[0] in ("-h", "--help", "help") or words == ["plugins"] or words == ["tools"]:
+        return _listing("help" if words[0] not in COMMANDS else words[0], off)
+    if words in (["plugins", "list"], ["tools", "list"], ["plugins", "list", "--json"], ["tools", "list", "--json"]):
+        return _listing(words[0], off, as_json="--json" in words)
+    if words[0].startswith("-"):
+        return _bare(words, off)
+    return _dispatch(words[0], words[1:], off)
+
+
+def _take_switches(words: "list[str]") -> "list[str]":
+    """Take every `-p no:KEY` out of the words; other uses of -p belong to the mode."""
+    off = [key for key in os.environ.get("CODETETHER_PLUGINS_OFF", "").split(",") if key]
+    index = 0
+    while index < len(words) - 1 and words[index] != "--":
+        if words[index] == "-p" and words[index + 1].startswith("no:"):
+            off.append(words[index + 1][3:])
+            del words[index : index + 2]
+        else:
+            index += 1
+    return off
+
+
+def _bare(words: "list[str]", off: "list[str]") -> int:
+    """No command: a worker when a server is given, the TUI on a terminal, else help and exit 2 (decision 3)."""
+    names = {"-s", "--server", "-t", "--token", "-n", "--name"}
+    given = [word for word in words if word.partition("=")[0] in names]
+    if "CODETETHER_SERVER" in os.environ or any(word.startswith(("-s", "--server")) for word in given):
+        return _dispatch("worker", words, off)
+    if not words and sys.stdin.isatty() and sys.stdout.isatty() and _has_mode("tui"):
+        return _dispatch("tui", [], off)
+    if words:
+        print(f"codetether: unknown option {words[0]}", file=sys.stderr)
+    _listing("help", off, to_stderr=True)
+    return 2
+
+
+def _has_mode(name: str) -> bool:
+    from codetether.catalog import scan
+
+    return any(row.kind == "modes" and row.name == name for row in scan())
+
+
+def _listing(what: str, off: "list[str]", *, as_json: bool = False, to_stderr: bool = False) -> int:
+    from codetether import listing
+    from codetether.catalog import scan
+
+    rows = scan()
+    off = [*off, *listing.switched_off_by_settings(rows)]
+    if what == "help":
+        text = listing.help_text(rows, COMMANDS, off)
+    elif what == "tools":
+        text = listing.tools(rows, off, as_json=as_json)
+    else:
+        text = listing.plugins(rows, off, as_json=as_json)
+    try:
+        print(text, file=sys.stderr if to_stderr else sys.stdout, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
+
+
+def _dispatch(name: str, words: "list[str]", off: "list[str]") -> int:
+    import gc
+
+    gc.disable()  # imports make no garbage worth looking for; the loop turns it on again
+    from codetether.errors import CodetetherError
+
+    try:
+        return _run(name, words, off)
+    except CodetetherError as error:
+        return _tell(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _run(name: str, words: "list[str]", off: "list[str]") -> int:
+    import argparse
+
+    from codetether.kernel import Kernel
+
+    kernel = Kernel.load(os.getcwd(), off=off)
+    arguments, run, summary = _target(name, kernel)
+    parser = argparse.ArgumentParser(prog=f"codetether {name}", description=summary)
+    arguments(parser)
+    args = parser.parse_args(words)
+
+    import gc
+
+    import trio
+
+    async def work() -> int:
+        async with kernel:
+            return await run(args)
+
+    _harden()
+    gc.enable()
+    try:
+        return trio.run(work, strict_exception_groups=True)
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
+
+
+def _target(
+    name: str, kernel: "Kernel"
+) -> "tuple[Callable[[ArgumentParser], None], Callable[[Any], Awaitable[int]], str]":
+    if name in COMMANDS:
+        from importlib import import_module
+
+        command = import_module(f"codetether.commands.{name}")
+        return command.arguments, lambda args: command.run(args, kernel), COMMANDS[name]
+    if not any(row.kind == "modes" and row.name == name for row in kernel.host.rows):
+        from difflib import get_close_matches
+
+        from codetether.errors import UsageError
+
+        known = sorted([*COMMANDS, *kernel.host.names("modes")])
+        near = get_close_matches(name, known, 2)
+        raise UsageError(
+            f"there is no command {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""),
+            f"there are: {', '.join(known)}",
+        )
+    mode = kernel.mode(name)
+    return mode.arguments, mode.run, kernel.host.find("modes", name).summary
+
+
+def _harden() -> None:
+    """A crash must not leave secrets in a core file."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, OSError, ValueError):
+        return
+
+
+def _only(group: "BaseExceptionGroup[Any]") -> BaseException:
+    """The one error to tell of: ours before others, whatever nursery it came through."""
+    from codetether.errors import CodetetherError
+
+    leaves: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            todo += error.exceptions
+        else:
+            leaves.append(error)
+    for kind in (CodetetherError, KeyboardInterrupt, BrokenPipeError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return group
+
+
+def _tell(error: "Any") -> int:
+    if os.environ.get("CODETETHER_TRACE") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"codetether: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  {error.hint}", file=sys.stderr)
+    code: int = error.exit_code
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""One prompt all the way: ask the model, run the tools it calls, and again, until it has nothing more to call.
+
+The transcript gets every message before anything depends on it: the call before the tool runs, the results before
+the model is asked again. Cancellation keeps what was said and answers every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from codetether.answer import Answer
+from codetether.context import ContextTooLong, fit, shorten
+from codetether.errors import CodetetherError
+from codetether.events import (
+    MessageDone,
+    ProviderFault,
+    Retrying,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ThoughtDelta,
+    TurnEnd,
+    TurnFinished,
+    TurnStarted,
+)
+from codetether.repair import repair
+from codetether.words import Effect, Image, Message, Request, Text, ToolCall, ToolResult, Usage
+
+if TYPE_CHECKING:
+    from codetether.session import Session
+
+LAST_WORD = "You have used all the steps of this turn. Answer now, without tools: what is done, what is left."
+CANCELLED = "Cancelled by the person before it finished."
+INVALID_IN_A_ROW = 5
+TRUNCATED_IN_A_ROW = 2
+SHIELD_SECONDS = 1.0
+
+
+class Stop(Exception):
+    """Ends the turn for a reason."""
+
+    def __init__(self, reason: TurnEnd, error: str = "", hint: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.error = error
+        self.hint = hint
+
+
+class Turn:
+    """One turn of a session: from a user message to the final answer."""
+
+    def __init__(self, session: Session, schema: dict[str, Any] | None = None) -> None:
+        self._session = session
+        self._schema = schema
+        self.usage = Usage()
+        self.steps = 0
+        self.text = ""
+        self._invalid = 0
+        self._truncated = 0
+
+    async def run(self, text: str, images: Sequence[Image] = ()) -> TurnFinished:
+        """Take the turn to its end. Never raises but for cancellation from outside the session."""
+        started = trio.current_time()
+        session = self._session
+        session.toolbox.denials.clear()
+        await session.add(Message("user", (*images, Text(text)), id=session.new_id("msg")))
+        await session.emit(TurnStarted(session.turns, text))
+        reason, error, hint = "done", "", ""
+        with trio.CancelScope() as scope:
+            session.turn_scope = scope
+            try:
+                async with session.calls.around("codetether_around_turn", session=session):
+                    await self._steps()
+            except Stop as stop:
+                reason, error, hint = stop.reason, stop.error, stop.hint
+            except CodetetherError as failure:
+                reason, error, hint = "error", failure.message, failure.hint
+        session.turn_scope = None
+        if scope.cancelled_caught:
+            reason = "cancelled"
+        if reason == "done" and session.toolbox.denials and not session.interactive:
+            reason, error = "denied", "; ".join(session.toolbox.denials)
+            hint = "allow it with --access-mode or a rule (docs/permissions.md)"
+        with trio.move_on_after(SHIELD_SECONDS, shield=True):
+            await session.sync()
+        seconds = trio.current_time() - started
+        finished = TurnFinished(reason, self.text, self.usage, self.steps, seconds, error, hint)  # type: ignore[arg-type]
+        with trio.move_on_after(SHIELD_SECONDS, shield=True):
+            await session.emit(finished)
+        return finished
+
+    async def _steps(self) -> None:
+        limit = self._session.max_steps
+        while True:
+            self.steps += 1
+            last = self.steps > limit
+            message = await self._step(last_word=last)
+            if last:
+                raise Stop("step_limit", f"the limit of {limit} steps was reached", "raise it with --max-steps")
+            if not message.calls:
+                return
+            await self._tools(message)
+            self._check_budget()
+
+    # --- the model ---
+    async def _step(self, *, last_word: bool) -> Message:
+        session = self._session
+        await session.emit(StepStarted(self.steps, session.model_ref))
+        try:
+            await fit(session)
+            answer = await self._ask(last_word)
+            if (fault := answer.failed) is not None and fault.kind == "context":
+                await shorten(session)
+                answer = await self._ask(last_word)
+        except ContextTooLong as error:
+            raise Stop("error", error.message, error.hint) from None
+        message = answer.message()
+        await self._keep(message)
+        if (fault := answer.failed) is not None:
+            raise Stop("error", _told(fault, session.model_ref), fault.hint)
+        if message.text:
+            self.text = message.text
+        return message
+
+    async def _keep(self, message: Message) -> None:
+        session = self._session
+        message = session.priced(message)
+        if message.usage is not None:
+            self.usage += message.usage
+        if message.parts:
+            await session.add(message)
+            await session.emit(MessageDone(message))
+        await session.emit(
+            StepFinished(self.steps, message.usage, session.context_tokens(), session.model.context)
+        )
+
+    async def _ask(self, last_word: bool) -> Answer:
+        session = self._session
+        request = await self._request(last_word)
+        answer = Answer(session.provider.name, session.model.id, session.new_id)
+        try:
+            async with session.provider.stream(request) as events:
+                async for event in events:
+                    answer.add(event)
+                    if isinstance(event, TextDelta | ThoughtDelta | Retrying):
+                        await session.feed.publish(event)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await self._keep(answer.message())
+            raise
+        except (Exception, BaseExceptionGroup) as error:
+            if isinstance(error, BaseExceptionGroup) and error.split(Exception)[1] is not None:
+                with trio.CancelScope(shield=True):
+                    await self._keep(answer.message())
+                raise
+            session.host.fault(session.provider.key, "stream", error)
+            answer.finish = _broken(session.redact(f"{type(error).__name__}: {error}"))
+        return answer
+
+    async def _request(self, last_word: bool) -> Request:
+        session = self._session
+        messages = await session.calls.fold(
+            "codetether_context", "messages", messages=list(session.context), session=session
+        )
+        messages, _ = repair(messages)
+        if last_word:
+            messages = [*messages, Message("user", (Text(LAST_WORD),))]
+        return Request(
+            model=session.model.id,
+            messages=tuple(messages),
+            system=session.system,
+            tools=session.toolbox.schemas,
+            temperature=session.agent.temperature,
+            schema=self._schema,
+            cache_key=session.id,
+            tool_choice="none" if last_word else "auto",
+        )
+
+    # --- the tools ---
+    async def _tools(self, message: Message) -> None:
+        session = self._session
+        if message.stop == "length":
+            await self._not_run(message, self._truncation(message))
+            return
+        self._truncated = 0
+        if any(self._acts(call) for call in message.calls):
+            await session.sync()
+        results: dict[str, ToolResult] = {}
+        try:
+            await session.toolbox.run(message.calls, results)
+        finally:
+            given = tuple(results.get(call.id) or _result(session, call, CANCELLED) for call in message.calls)
+            with trio.CancelScope(shield=True):
+                await session.add(Message("tool", given, id=session.new_id("msg")))
+        self._count_invalid(given)
+
+    def _acts(self, call: ToolCall) -> bool:
+        tool = self._session.toolbox.tools.get(self._session.toolbox.canonical(call.name))
+        return tool is not None and tool.effect is not Effect.READ
+
+    def _truncation(self, message: Message) -> str:
+        self._truncated += 1
+        tokens = message.usage.output if message.usage else 0
+        where = f" at {tokens} tokens" if tokens else ""
+        return f"Not run: your answer was cut{where} at the output limit. Do it in smaller parts."
+
+    async def _not_run(self, message: Message, why: str) -> None:
+        session = self._session
+        results = tuple(_result(session, call, why) for call in message.calls)
+        await session.add(Message("tool", results, id=session.new_id("msg")))
+        if self._truncated >= TRUNCATED_IN_A_ROW:
+            raise Stop(
+                "error",
+                f"the model's answer was cut at the output limit {self._truncated} times in a row",
+                "ask for a smaller piece of work, or use a model with a larger output limit",
+            )
+
+    def _count_invalid(self, results: Sequence[ToolResult]) -> None:
+        self._invalid = self._invalid + 1 if all(r.meta.get("invalid") for r in results) else 0
+        if self._invalid >= INVALID_IN_A_ROW:
+            raise Stop(
+                "error",
+                f"the model called tools wrongly {self._invalid} times in a row",
+                "try another model: this one does not follow the tools' schemas",
+            )
+
+    def _check_budget(self) -> None:
+        session = self._session
+        if session.budget_usd is None:
+            return
+        spent = session.usage.cost
+        if spent is None:
+            raise Stop(
+                "budget",
+                f"a budget is set, and the price of {session.model_ref} is unknown",
+                "leave --budget-usd out, or give the price in your settings",
+            )
+        if spent >= session.budget_usd:
+            raise Stop("budget", f"the budget of ${session.budget_usd:g} is used up (${spent:.4f})", "raise --budget-usd")
+
+
+def _result(session: Session, call: ToolCall, text: str) -> ToolResult:
+    return ToolResult(call.id, session.toolbox.canonical(call.name), text, ok=False, meta={"not_run": True})
+
+
+def _broken(message: str) -> Any:
+    from codetether.events import Finish
+
+    return Finish("error", error=ProviderFault("other", message[:500], hint="this is a bug in the provider plugin"))
+
+
+def _told(fault: ProviderFault, model: str) -> str:
+    status = f" (HTTP {fault.status})" if fault.status else ""
+    return f"{model}: {fault.message}{status}"
+
+

@@ -1,0 +1,217 @@
+"""A session: one transcript and its settings, and what a turn needs at hand."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from codetether import context
+from codetether.events import (
+    Answered,
+    Asked,
+    Retrying,
+    SessionEvent,
+    TextDelta,
+    ThoughtDelta,
+    ToolProgress,
+    TurnFinished,
+)
+from codetether.feed import Feed
+from codetether.process import Completed, clean_env, run_process
+from codetether.words import Agent, Answer, Image, Message, ModelInfo, Question, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from codetether.kernel import Kernel
+    from codetether.permit import Decision, Permissions
+    from codetether.ports import Provider, Tool
+    from codetether.toolbox import Toolbox
+    from codetether.transcript import Transcript
+    from codetether.workspace import Workspace
+
+DELTAS = (TextDelta, ThoughtDelta, ToolProgress, Retrying)
+TOOL_SECONDS = 120.0
+
+
+class Session:
+    """One conversation. Made by `Kernel.open_session`, which fills it; a mode or a UI talks to it.
+
+    `messages` is the whole conversation, `context` what is sent of it (shorter after a compaction).
+    """
+
+    toolbox: Toolbox
+    system: str = ""
+    overhead: int = 0
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        transcript: Transcript,
+        workspace: Workspace,
+        permissions: Permissions,
+        *,
+        agent: Agent,
+        provider: Provider,
+        model: ModelInfo,
+        access: str,
+        messages: Sequence[Message] = (),
+        sent: Sequence[Message] = (),
+        usage: Usage | None = None,
+        max_steps: int | None = None,
+        budget_usd: float | None = None,
+        auto_compact: bool = True,
+        interactive: bool = False,
+    ) -> None:
+        self.kernel = kernel
+        self.transcript = transcript
+        self.workspace = workspace
+        self.permissions = permissions
+        self.agent = agent
+        self.provider = provider
+        self.model = model
+        self.access = access
+        self.messages = list(messages)
+        self.context = list(sent)
+        self.usage = usage or Usage()
+        self.max_steps = max_steps or agent.max_steps
+        self.budget_usd = budget_usd
+        self.auto_compact = auto_compact
+        self.interactive = interactive
+        self.feed = Feed()
+        self.state: dict[str, Any] = {}
+        self.turn_scope: trio.CancelScope | None = None
+        self.turns = sum(1 for message in messages if message.role == "user")
+        self.compaction_failures = 0
+        self.calls = kernel.host.calls
+        self.host = kernel.host
+        self._asking = trio.Lock()
+        self._ids = itertools.count()
+        self._id_prefix = os.urandom(5).hex()
+        self._turning = False
+
+    @property
+    def id(self) -> str:
+        """The session's id, as `--session` takes it."""
+        return self.transcript.id
+
+    @property
+    def directory(self) -> Path:
+        """The root of the workspace."""
+        return self.workspace.root
+
+    @property
+    def files(self) -> Path:
+        """Where this session's side files go: long outputs, to-dos. Readable by file tools."""
+        return self.transcript.files
+
+    @property
+    def model_ref(self) -> str:
+        """The model as a person writes it: `provider/id`."""
+        return f"{self.provider.name}/{self.model.id}"
+
+    def new_id(self, kind: str) -> str:
+        """An id that no other process and no earlier run of this session has given."""
+        return f"{kind}_{self._id_prefix}{next(self._ids):x}"
+
+    def redact(self, text: str) -> str:
+        """`text` without any secret known to this process."""
+        return self.kernel.redact.text(text)
+
+    # --- a turn ---
+    async def prompt(
+        self, text: str, images: Sequence[Image] = (), schema: dict[str, Any] | None = None
+    ) -> TurnFinished:
+        """Take one user message to the final answer. One turn at a time."""
+        from codetether.loop import Turn
+
+        if self._turning:
+            raise RuntimeError("a turn of this session is running")
+        self._turning = True
+        try:
+            self.turns += 1
+            return await Turn(self, schema).run(text, images)
+        finally:
+            self._turning = False
+
+    def cancel(self) -> None:
+        """Stop the running turn; what was said is kept and every call gets a result."""
+        if self.turn_scope is not None:
+            self.turn_scope.cancel()
+
+    # --- telling ---
+    async def emit(self, event: SessionEvent) -> None:
+        """Tell the listeners, and the plugins that observe (deltas go to listeners only)."""
+        await self.feed.publish(event)
+        if not isinstance(event, DELTAS) and self.calls.has("codetether_observe"):
+            await self.calls.notify("codetether_observe", event=event, session=self)
+
+    async def add(self, message: Message) -> None:
+        """Append to the conversation: to the transcript first."""
+        self.transcript.append_message(message)
+        self.messages.append(message)
+        self.context.append(message)
+
+    async def compacted(self, messages: Sequence[Message] | None) -> None:
+        """Send `messages` from now on instead of the context so far."""
+        if messages is not None:
+            self.transcript.append_compaction(list(messages), upto=self.messages[-1].id)
+            self.context = list(messages)
+
+    async def sync(self) -> None:
+        """Wait until the transcript is on the disk itself: before a tool acts, and at the end of a turn."""
+        await trio.to_thread.run_sync(self.transcript.sync)
+
+    def context_tokens(self) -> int:
+        """Tokens the next request will hold, counted or estimated."""
+        return context.in_use(self.context, self.overhead)
+
+    def priced(self, message: Message) -> Message:
+        """`message` with its cost filled in, added to the session's usage."""
+        if message.usage is None:
+            return message
+        usage = message.usage
+        if usage.cost is None:
+            usage = msgspec.structs.replace(usage, cost=self.model.price(usage))
+        self.usage += usage
+        return msgspec.structs.replace(message, usage=usage)
+
+    # --- asking ---
+    async def ask(self, question: Question) -> Answer | None:
+        """Ask a person, one question at a time; None when nobody can be asked."""
+        async with self._asking:
+            await self.emit(Asked(question))
+            answer: Answer | None = await self.calls.first("codetether_ask", question=question, session=self)
+            await self.emit(Answered(question.id, answer or Answer("", "nobody was there to ask")))
+            return answer
+
+    async def ask_permission(
+        self, call: ToolCall, tool: Tool[Any], params: Any, decision: Decision, diff: str
+    ) -> Answer | None:
+        """Ask whether a call may run, and remember what was granted."""
+        async with self._asking:
+            again = self.permissions.decide(call, tool, params, self)
+            if again.verdict < decision.verdict and again.verdict == 0:
+                return Answer("once")  # granted for the session while this call waited its turn to ask
+        question = self.permissions.question_for(self.new_id("ask"), call, tool, params, decision, diff, self)
+        answer = await self.ask(question)
+        if answer is not None:
+            self.permissions.grant(answer, call, tool, params, self)
+        return answer
+
+    # --- processes ---
+    async def run_process(self, argv: Sequence[str], **how: Any) -> Completed:
+        """Run a child in the workspace, inside the sandbox. `how` as for process.run_process; `cwd` is the
+        workspace's root and `timeout` 120 s unless given; `network` false asks the sandbox for none."""
+        from codetether.ports import Launch
+
+        cwd = str(how.pop("cwd", self.directory))
+        env = how.pop("env", None) or clean_env({})
+        policy = self.kernel.sandbox_policy(self, network=how.pop("network", False))
+        launch = self.kernel.sandbox().wrap(Launch(tuple(argv), cwd, env), policy)
+        how.setdefault("timeout", TOOL_SECONDS)
+        return await run_process(launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, **how)

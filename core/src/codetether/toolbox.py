@@ -1,0 +1,221 @@
+"""One tool call to its result: find the tool, decode the arguments, ask permission, run, bound the output.
+
+Every call gets exactly one result, whatever happens: unknown tool, wrong arguments, denial, crash, cancellation.
+Calls that only look run side by side; a call that changes something runs alone and in its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from codetether.errors import CodetetherError, ToolError
+from codetether.events import ToolFinished, ToolProgress, ToolStarted
+from codetether.ports import Tool, ToolContext, ToolOutput
+from codetether.spill import bound
+from codetether.words import Answer, Effect, Question, ToolCall, ToolResult, ToolSchema, Verdict
+
+if TYPE_CHECKING:
+    from codetether.session import Session
+
+SIDE_BY_SIDE = frozenset({Effect.READ, Effect.NETWORK, Effect.AGENT})
+NESTING = 4
+
+
+class Refused(Exception):
+    """The call will not run; `result` says why. `invalid`: the model called it wrongly."""
+
+    def __init__(self, text: str, *, invalid: bool = False, denied: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.invalid = invalid
+        self.denied = denied
+
+
+class Toolbox:
+    """The tools of one session, offered in the order of their names so that prompt caches hit."""
+
+    def __init__(self, session: Session, tools: Sequence[Tool[Any]]) -> None:
+        self._session = session
+        self.tools = {tool.name: tool for tool in sorted(tools, key=lambda tool: tool.name)}
+        self._aliases = {alias: tool for tool in self.tools.values() for alias in tool.aliases}
+        self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema() for tool in self.tools.values())
+        self.denials: list[str] = []
+
+    # --- many calls ---
+    async def run(self, calls: Sequence[ToolCall], results: dict[str, ToolResult]) -> None:
+        """Run `calls`, filling `results` by call id as they end; those not reached when cancelled stay out."""
+        for group in self._groups(calls):
+            async with trio.open_nursery() as nursery:
+                for call in group:
+                    nursery.start_soon(self._into, call, results)
+
+    def _groups(self, calls: Sequence[ToolCall]) -> Iterator[list[ToolCall]]:
+        group: list[ToolCall] = []
+        for call in calls:
+            tool = self._lookup(call.name)
+            if tool is None or tool.effect in SIDE_BY_SIDE:
+                group.append(call)
+                continue
+            if group:
+                yield group
+            yield [call]
+            group = []
+        if group:
+            yield group
+
+    async def _into(self, call: ToolCall, results: dict[str, ToolResult]) -> None:
+        results[call.id] = await self.one(call)
+
+    # --- one call ---
+    async def one(self, call: ToolCall, depth: int = 0) -> ToolResult:
+        """The result of one call. Only cancellation is raised."""
+        started = trio.current_time()
+        title = call.name
+        try:
+            tool, params = self._decode(call)
+            title = tool.title(params)
+            ctx = self._context(call, depth)
+            await self._permit(call, tool, params, ctx, title)
+            arguments = msgspec.to_builtins(params)
+            await self._session.emit(ToolStarted(call.id, tool.name, arguments, title))
+            async with self._session.calls.around("codetether_around_tool", call=call, session=self._session):
+                output = await self._run(tool, params, ctx)
+        except Refused as refused:
+            await self._session.emit(ToolStarted(call.id, call.name, {}, title))
+            kind = "invalid" if refused.invalid else "denied" if refused.denied else "failed"
+            output = ToolOutput(refused.text, ok=False, summary=kind, meta={kind: True})
+        output = await bound(output, self._session, call.id)
+        name = self.canonical(call.name)
+        result = ToolResult(call.id, name, output.text, output.ok, output.images, dict(output.meta))
+        result = await self._session.calls.fold(
+            "codetether_result", "result", call=call, result=result, session=self._session
+        )
+        redacted = self._session.redact(result.text)
+        if redacted != result.text:
+            result = msgspec.structs.replace(result, text=redacted)
+        summary = output.summary or _first_line(result.text)
+        seconds = trio.current_time() - started
+        await self._session.emit(
+            ToolFinished(call.id, name, result.ok, summary, result.text, seconds, result.meta)
+        )
+        return result
+
+    def canonical(self, name: str) -> str:
+        """The advertised name behind an alias."""
+        tool = self._lookup(name)
+        return tool.name if tool is not None else name
+
+    def _lookup(self, name: str) -> Tool[Any] | None:
+        return self.tools.get(name) or self._aliases.get(name)
+
+    def _decode(self, call: ToolCall) -> tuple[Tool[Any], Any]:
+        tool = self._lookup(call.name)
+        if tool is None:
+            raise Refused(self._unknown(call.name), invalid=True)
+        try:
+            return tool, decode(call.arguments, tool.params)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise Refused(f"{tool.name}: invalid arguments: {error}", invalid=True) from None
+
+    def _unknown(self, name: str) -> str:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, self.tools, 3, 0.5)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        return f"There is no tool {name!r}.{meant} Tools: {', '.join(self.tools)}."
+
+    def _context(self, call: ToolCall, depth: int) -> ToolContext:
+        async def progress(text: str) -> None:
+            await self._session.emit(ToolProgress(call.id, self._session.redact(text)))
+
+        async def nested(name: str, arguments: dict[str, Any]) -> ToolOutput:
+            if depth >= NESTING:
+                raise ToolError(f"tool calls may nest {NESTING} deep", "INVALID_ARGUMENT")
+            inner = ToolCall(self._session.new_id("call"), name, msgspec.json.encode(arguments).decode())
+            result = await self.one(inner, depth + 1)
+            return ToolOutput(result.text, result.ok, "", result.images, result.meta)
+
+        async def ask(question: Question) -> Answer | None:
+            return await self._session.ask(question)
+
+        return ToolContext(self._session, call, progress, nested, ask)
+
+    async def _run(self, tool: Tool[Any], params: Any, ctx: ToolContext) -> ToolOutput:
+        try:
+            return await tool.run(params, ctx)
+        except ToolError as error:
+            meta = {"code": error.code, **error.meta}
+            return ToolOutput(error.text, ok=False, summary=_first_line(error.text), meta=meta)
+        except CodetetherError as error:
+            return ToolOutput(f"{error.message}\n{error.hint}".rstrip(), ok=False)
+        except (Exception, SystemExit) as error:
+            self._session.host.fault(tool.key, "run", error)
+            return ToolOutput(f"{tool.name} failed: {type(error).__name__}: {error}", ok=False)
+        except BaseExceptionGroup as group:
+            if group.split(Exception)[1] is not None:
+                raise
+            self._session.host.fault(tool.key, "run", group)
+            return ToolOutput(f"{tool.name} failed: {group.exceptions[0]}", ok=False)
+
+    # --- permission ---
+    async def _permit(self, call: ToolCall, tool: Tool[Any], params: Any, ctx: ToolContext, title: str) -> None:
+        decision = self._session.permissions.decide(call, tool, params, self._session)
+        verdict, why = decision.verdict, decision.why
+        said, whose = await self._session.calls.strictest(
+            "codetether_permit", call=call, tool=tool, session=self._session
+        )
+        if said > verdict:
+            verdict, why = said, f"plugin {whose} said {said.name.lower()}"
+        if verdict is Verdict.ALLOW:
+            return
+        reason = why
+        if verdict is Verdict.ASK:
+            answer = await self._session.ask_permission(call, tool, params, decision, await self._preview(tool, params, ctx))
+            if answer is not None and answer.key != "deny":
+                return
+            reason = (answer.text or "the person said no") if answer else f"{why}, and nobody is there to ask"
+        self.denials.append(f"{title}: {reason}")
+        raise Refused(f"Denied: {reason}. Do not try another way around it.", denied=True)
+
+    async def _preview(self, tool: Tool[Any], params: Any, ctx: ToolContext) -> str:
+        try:
+            return await tool.preview(params, ctx)
+        except Exception:  # noqa: BLE001 - the run will tell the model what is wrong; a person is shown no diff
+            return ""
+
+
+def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
+    """The arguments as `params`. Tolerates what models do (empty text, null, JSON in a JSON string, numbers as
+    text); refuses unknown names. Raises msgspec.DecodeError or ValueError with a message for the model."""
+    raw = msgspec.json.decode(arguments) if arguments.strip() else {}
+    if isinstance(raw, str):
+        raw = msgspec.json.decode(raw)
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise ValueError(f"expected an object, got {type(raw).__name__}")
+    names = [field.encode_name for field in msgspec.structs.fields(params)]
+    if unknown := sorted(set(raw) - set(names)):
+        raise ValueError(f"unknown parameter {', '.join(unknown)}; there are: {', '.join(names) or 'none'}")
+    return msgspec.convert(raw, params, strict=False)
+
+
+def offered(tools: Sequence[Tool[Any]], patterns: Sequence[str], effects: frozenset[Effect]) -> list[Tool[Any]]:
+    """The tools an agent is offered: named by its patterns, with no effect it may not have."""
+    return [
+        tool
+        for tool in tools
+        if tool.effect in effects and any(fnmatchcase(tool.name, pattern) for pattern in patterns)
+    ]
+
+
+def _first_line(text: str) -> str:
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= 120 else line[:119] + "…"
+
+
