@@ -1,0 +1,248 @@
+"""Append-only files of lines that survive kill -9 and a full disk, and the lease that gives each one writer.
+
+An append is: lock, put a newline before it if a killed writer left half a line, write until all is written, on error
+cut back to where it began, unlock. A line that cannot be written now is kept in memory and goes first next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from codetether.errors import CodetetherError
+
+LOCK_PATIENCE = 2.0  # seconds; an append takes microseconds, so longer means a stopped process
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+_datasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
+class SessionBusy(CodetetherError):
+    """Another process is writing this session."""
+
+
+class Journal:
+    """One open file of lines. Every method blocks for microseconds, except `sync` (milliseconds: use a thread).
+
+    `on_trouble` is told in one sentence when lines can no longer be written, once, and when they are again.
+    """
+
+    def __init__(self, path: Path, on_trouble: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self._on_trouble = on_trouble
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._thread = threading.Lock()  # `sync` runs in a thread while the loop appends
+        self._waiting: deque[bytes] = deque()
+        self._failing = False
+
+    @property
+    def unsaved(self) -> int:
+        """How many lines are in memory only, because the disk refused them."""
+        return len(self._waiting)
+
+    def append(self, line: bytes) -> bool:
+        """Write `line` (no newline in it). False: it waits in memory, and goes with the next append."""
+        with self._thread:
+            self._waiting.append(line + b"\n")
+            return self._drain()
+
+    def sync(self) -> bool:
+        """Write what waits and have the disk keep all of it. False: something still waits, or the disk failed."""
+        with self._thread:
+            drained = self._drain()
+        try:
+            _datasync(self._fd)
+        except OSError as error:
+            self._tell(error)
+            return False
+        return drained
+
+    def close(self) -> None:
+        """Try once more to write what waits, and close the file. Closing twice is harmless."""
+        with self._thread:
+            if self._fd < 0:
+                return
+            self._drain()
+            os.close(self._fd)
+            self._fd = -1
+
+    def cut(self, size: int) -> None:
+        """Make the file `size` bytes long; the caller keeps a copy of what is cut."""
+        with self._thread, _locked(self._fd):
+            os.ftruncate(self._fd, size)
+
+    def _drain(self) -> bool:
+        try:
+            if self._waiting:
+                with _locked(self._fd):
+                    while self._waiting:
+                        _write_whole(self._fd, self._waiting[0])
+                        self._waiting.popleft()
+        except OSError as error:
+            self._tell(error)
+            return False
+        if self._failing:
+            self._failing = False
+            self._say(f"{self.path.name} is being saved again; nothing was lost.")
+        return True
+
+    def _tell(self, error: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            why = error.strerror or str(error)
+            self._say(
+                f"Cannot save the session ({why}); it is kept in memory and saved as soon as {self.path} can be written."
+            )
+
+    def _say(self, text: str) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble(text)
+
+
+def _write_whole(fd: int, line: bytes) -> None:
+    size = os.fstat(fd).st_size
+    torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+    left = memoryview(b"\n" + line if torn else line)
+    try:
+        while left:
+            left = left[os.write(fd, left) :]
+    except BaseException:  # a half line would swallow the next one
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, size)
+        raise
+
+
+@contextlib.contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    held = _lock_within(fd, LOCK_PATIENCE)
+    try:
+        yield
+    finally:
+        if held:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def _lock_within(fd: int, seconds: float) -> bool:
+    """True when locked, False on a file system without locks (there the lease alone must do)."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            raise
+        else:
+            return True
+
+
+class Lease:
+    """The right to write one session: a lock file that names its owner (pid and boot id).
+
+    The kernel drops the lock when its owner dies, however it dies. Where the file system has no locks, an owner of
+    this boot whose pid lives counts as alive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def take(self) -> None:
+        """Take the lease. Raises SessionBusy when another holder lives, OSError when the file cannot be made."""
+        while self._fd < 0:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                self._lock(fd)
+                if _same_file(fd, self._path):  # else its last owner removed it between our open and our lock
+                    self._fd, fd = fd, -1
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+        with contextlib.suppress(OSError):  # a full disk: the lock itself holds, only the name is missing
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()} {boot_id()}\n".encode(), 0)
+
+    def drop(self) -> None:
+        """Give the lease back and remove its file. Dropping twice is harmless."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _lock(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self._busy(_owner(fd)[0]) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            pid, boot = _owner(fd)
+            if boot == boot_id() and _lives(pid):
+                raise self._busy(pid) from None
+
+    def _busy(self, pid: int) -> SessionBusy:
+        who = f"process {pid}" if pid else "another process"
+        return SessionBusy(
+            f"Session {self._path.stem} is in use by {who}.",
+            "Continue a copy of it with --fork, or end that process first.",
+        )
+
+
+def is_leased(path: Path) -> bool:
+    """Whether a living process holds the lease `path` now."""
+    if not path.exists():
+        return False
+    lease = Lease(path)
+    try:
+        lease.take()
+    except SessionBusy:
+        return True
+    lease.drop()
+    return False
+
+
+def boot_id() -> str:
+    """What distinguishes this boot of this machine from every other; "-" where the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "-"
+
+
+def _owner(fd: int) -> tuple[int, str]:
+    words = os.pread(fd, 200, 0).decode("ascii", "replace").split()
+    if len(words) == 2 and words[0].isdecimal():
+        return int(words[0]), words[1]
+    return 0, ""
+
+
+def _lives(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _same_file(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

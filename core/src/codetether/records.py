@@ -1,0 +1,252 @@
+"""The lines of a session file: what each kind holds, and how a file with damage is read (docs/sessions.md)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from codetether.words import Message, Usage
+
+FORMAT_VERSION = 1
+
+
+class GitState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the repository stood when the session began: its root, branch ("" detached) and commit."""
+
+    root: str
+    branch: str = ""
+    commit: str = ""
+
+
+class SessionHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session is. `id` and `created` (RFC 3339, UTC) are filled in when empty.
+
+    `directory` is absolute. `parent`: the session this one is a fork of. `started_by`: the session whose agent started
+    this one (a sub-agent); such sessions are not listed and never continued by `--continue`. `version`: of codetether.
+    """
+
+    directory: str
+    id: str = ""
+    created: str = ""
+    title: str = ""
+    agent: str = ""
+    model: str = ""
+    access: str = ""
+    parent: str = ""
+    started_by: str = ""
+    git: GitState | None = None
+    version: str = ""
+
+
+class SideFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Content kept outside the line: the text of result `part` of message number `message`, or its picture number
+    `image`, or picture `part` itself. `name` is the SHA-256 of the bytes, in `<id>.files/`; `size` in bytes."""
+
+    part: int
+    name: str
+    size: int
+    message: int = 0
+    image: int = -1
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="kind"):
+    """What every line has. `seq` orders the session, never the clock; `parent` is the id of the line before."""
+
+    v: int
+    seq: int
+    id: str
+    ts: str
+    parent: str = ""
+
+
+class SessionRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="session"):
+    """The first line."""
+
+    session: SessionHeader
+
+
+class MessageRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="message"):
+    """One message, whose id is the record's."""
+
+    message: Message
+    files: tuple[SideFile, ...] = ()
+
+
+class SettingRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="setting"):
+    """Settings that hold from here on: any of model, agent, access, title."""
+
+    settings: dict[str, str]
+
+
+class CompactionRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="compaction"):
+    """For the model, `context` stands for all messages up to and with message `upto`. Nothing is removed."""
+
+    upto: str
+    context: tuple[Message, ...]
+    how: str = ""
+    files: tuple[SideFile, ...] = ()
+
+
+class UsageRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="usage"):
+    """What a model call cost that left no message here: a summary, a sub-agent."""
+
+    usage: Usage
+    why: str = ""
+    model: str = ""
+
+
+class NoticeRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="notice"):
+    """Something the person was told."""
+
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+class InterruptedRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="interrupted"):
+    """The turn ended here before its time."""
+
+    why: str = ""
+
+
+class StateRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="state"):
+    """All settings and sums up to here, repeated now and then so that a listing need read only the end of a file."""
+
+    settings: dict[str, str]
+    title: str
+    messages: int
+    usage: Usage
+
+
+AnyRecord = (
+    SessionRecord
+    | MessageRecord
+    | SettingRecord
+    | CompactionRecord
+    | UsageRecord
+    | NoticeRecord
+    | InterruptedRecord
+    | StateRecord
+)
+KINDS = frozenset(
+    {"session", "message", "setting", "compaction", "usage", "notice", "interrupted", "state"}
+)
+
+
+class _Outline(msgspec.Struct):
+    """The least a line of any version must have."""
+
+    v: int
+    seq: int
+    kind: str
+    id: str = ""
+
+
+class Scan(msgspec.Struct):
+    """What a file holds. `lines` are the bytes of the lines kept, beside `records` (None: of a kind or form unknown
+    here). `end` is where the last good line ends; `tail` what follows it and is no record at all."""
+
+    records: list[AnyRecord | None] = []
+    lines: list[bytes] = []
+    last_seq: int = -1
+    last_id: str = ""
+    newer: bool = False
+    unknown: int = 0
+    complaints: list[str] = []
+    end: int = 0
+    tail: bytes = b""
+
+
+_decode = msgspec.json.Decoder(AnyRecord).decode
+_outline = msgspec.json.Decoder(_Outline).decode
+_START = re.compile(rb'\{"kind":"[a-z_.-]+","v":\d')
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+def encode(record: Record) -> bytes:
+    """One line, without its newline. Text that is not valid Unicode and numbers too large for JSON are made so."""
+    try:
+        return _encoder.encode(record)
+    except (ValueError, OverflowError, TypeError):
+        return _encoder.encode(sound(msgspec.to_builtins(record, enc_hook=str, builtin_types=())))
+
+
+def sound(value: Any) -> Any:
+    """`value` with every part that JSON cannot hold replaced by text that it can."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {sound(key if isinstance(key, str) else str(key)): sound(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [sound(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    return value
+
+
+def is_record(line: bytes) -> bool:
+    """Whether `line` reads as a record of this version."""
+    try:
+        _decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def scan(data: bytes) -> Scan:
+    """Read a whole file: split on newline bytes only, keep what is good, say what is not. Never raises."""
+    found = Scan()
+    records, lines = found.records, found.lines
+    offset = 0
+    bad: list[tuple[int, int]] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        start, offset = offset, offset + len(line) + 1
+        if not line or line.isspace() or (lines and line == lines[-1]):  # the same line twice is one record
+            found.end = found.end if bad and bad[-1][1] > found.end else min(offset, len(data))
+            continue
+        try:
+            record: AnyRecord | None = _decode(line)
+        except (ValueError, RecursionError):
+            record, line = _second_look(line, number, found)
+            if not line:
+                bad.append((number, start))
+                continue
+        records.append(record)
+        lines.append(line)
+        found.end = min(offset, len(data))
+    _sum_up(found, data, bad)
+    return found
+
+
+def _second_look(line: bytes, number: int, found: Scan) -> tuple[AnyRecord | None, bytes]:
+    """The record in a line that did not decode: behind zero bytes or half a line, or of a form not known here."""
+    for match in _START.finditer(line, 1):
+        rest = line[match.start() :]
+        if is_record(rest):
+            found.complaints.append(f"line {number}: {match.start()} damaged bytes before a good record skipped")
+            return _decode(rest), rest
+    try:
+        outline = _outline(line)
+    except (ValueError, RecursionError):
+        return None, b""
+    found.last_seq, found.last_id = outline.seq, outline.id
+    if outline.v > FORMAT_VERSION:
+        found.newer = True
+    elif outline.kind in KINDS:
+        found.complaints.append(f"line {number}: a {outline.kind} record that cannot be read was skipped")
+    found.unknown += 1
+    return None, line
+
+
+def _sum_up(found: Scan, data: bytes, bad: list[tuple[int, int]]) -> None:
+    for record in found.records:
+        if record is not None:
+            if record.v > FORMAT_VERSION:
+                found.newer = True
+            if record.seq >= found.last_seq:
+                found.last_seq, found.last_id = record.seq, record.id
+    found.tail = data[found.end :]
+    for number, start in bad:
+        if start < found.end:
+            found.complaints.append(f"line {number}: damaged, skipped")
