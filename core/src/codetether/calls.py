@@ -28,6 +28,7 @@ class Calls:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._slow: set[tuple[str, str]] = set()
 
     def has(self, hook: str) -> bool:
         """Whether anybody implements `hook`."""
@@ -55,6 +56,7 @@ class Calls:
                     raise
                 self._host.fault(impl.plugin_name, hook, group)
         if scope.cancelled_caught:
+            self._slow.add((impl.plugin_name, hook))
             self._host.fault(impl.plugin_name, hook, f"took longer than {limit:g} s")
         return None, False
 
@@ -68,9 +70,10 @@ class Calls:
         return answers
 
     async def notify(self, hook: str, **given: Any) -> None:
-        """Tell everybody; nobody can hold it up for longer than 5 s."""
+        """Tell everybody; nobody can hold it up for longer than 5 s, and who did is not told again."""
         for impl in self._impls(hook, "notify"):
-            await self._answer(impl, hook, given, NOTIFY_SECONDS)
+            if (impl.plugin_name, hook) not in self._slow:
+                await self._answer(impl, hook, given, NOTIFY_SECONDS)
 
     async def fold(self, hook: str, over: str, **given: Any) -> Any:
         """Hand `given[over]` from one to the next; None or a failure leaves it as it was."""

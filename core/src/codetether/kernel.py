@@ -1,0 +1,198 @@
+"""The kernel: what is installed and switched on, the settings, and the sessions. One per process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
+import trio
+
+from codetether import agents, instructions
+from codetether.catalog import Row, scan, switched
+from codetether.config import Config
+from codetether.context import estimate
+from codetether.errors import CodetetherError, PluginError
+from codetether.events import Notice, SessionFinished, SessionStarted
+from codetether.git import head
+from codetether.host import Fault, Host
+from codetether.permit import Permissions
+from codetether.ports import Finding, SandboxPolicy
+from codetether.redact import Redactor
+from codetether.session import Session
+from codetether.toolbox import Toolbox, offered
+from codetether.trust import is_trusted
+from codetether.words import Agent, Message, ModelInfo, Text
+
+if TYPE_CHECKING:
+    from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Tool, Ui
+    from codetether.transcript import Loaded, Transcript
+
+S = TypeVar("S", bound=msgspec.Struct)
+HIDDEN = (".ssh", ".aws", ".gnupg", ".kube", ".docker", ".netrc", ".vault-token")
+READ_ONLY = (".git/hooks", ".git/config", ".codetether")
+
+
+class Kernel:
+    """Holds the plugins and opens sessions. Use it as an async context manager: leaving closes every plugin that
+    has an `aclose`."""
+
+    def __init__(self, config: Config, rows: Sequence[Row]) -> None:
+        self.config = config
+        self.dirs = config.dirs
+        self.redact = Redactor()
+        self.catalog = list(rows)
+        on = switched(rows, config.off, config.only)
+        self.host = Host(on, self, choose=config.choose, on_fault=self._on_fault)
+        self._settings: dict[str, msgspec.Struct] = {}
+        self._notices: list[Notice] = [Notice("warning", *notice) for notice in config.notices]
+        self._sessions: list[Session] = []
+
+    @classmethod
+    def load(
+        cls, directory: str | Path, *, off: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+    ) -> Self:
+        """The kernel for a working directory. `off` are switches of the command line, `settings` dotted keys that
+        win over every file. Raises ConfigError."""
+        return cls(Config.load(Path(directory), off=off, overrides=settings or {}), scan())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with trio.move_on_after(2, shield=True):
+            for plugin in self.host.loaded():
+                if hasattr(plugin, "aclose"):
+                    try:
+                        await plugin.aclose()
+                    except Exception as failure:  # noqa: BLE001 - a plugin's last words must not hide ours
+                        self.host.fault(getattr(plugin, "key", "?"), "aclose", failure)
+
+    # --- plugins ---
+    def settings(self, key: str, cls: type[S]) -> S:
+        """The settings of the plugin `key`, from all layers. Raises ConfigError naming every wrong value."""
+        if key not in self._settings:
+            self._settings[key] = self.config.settings(key, cls)
+        found = self._settings[key]
+        assert isinstance(found, cls)
+        return found
+
+    def plugin(self, kind: str, name: str) -> Any:
+        """One plugin by kind (plural) and name. Raises PluginError saying why there is none and what to do."""
+        return self.host.need(kind, name)
+
+    def provider(self, name: str) -> Provider:
+        """The provider `name`. Raises PluginError."""
+        provider: Provider = self.plugin("providers", name)
+        return provider
+
+    def mode(self, name: str) -> Mode:
+        """The mode `name`. Raises PluginError."""
+        mode: Mode = self.plugin("modes", name)
+        return mode
+
+    def ui(self, name: str) -> Ui:
+        """The interface `name`. Raises PluginError."""
+        ui: Ui = self.plugin("ui", name)
+        return ui
+
+    def executor(self, name: str = "local") -> Executor:
+        """Where sub-agents run. Raises PluginError."""
+        executor: Executor = self.plugin("executors", name)
+        return executor
+
+    def secrets(self) -> Secrets | None:
+        """The one source of keys, or None when no such plugin is installed. Two are a conflict: switch one off."""
+        names = self.host.names("secrets")
+        if len(names) > 1:
+            raise PluginError(
+                f"there is one source of secrets, and {' and '.join(names)} are switched on",
+                f"switch one off: [plugins] off = [\"secrets:{names[-1]}\"]",
+            )
+        secrets: Secrets | None = self.host.get("secrets", names[0]) if names else None
+        return secrets
+
+    def sandbox(self) -> Sandbox:
+        """The sandbox the settings choose (default: `none`, until a confining one is installed). Raises PluginError."""
+        sandbox: Sandbox = self.plugin("sandboxes", self.config.kernel.sandbox or "none")
+        return sandbox
+
+    def sandbox_policy(self, session: Session, *, network: bool) -> SandboxPolicy:
+        """What a child of this session may do: write in the workspace, except where that would change what runs."""
+        home = Path.home()
+        return SandboxPolicy(
+            writable=(str(session.directory),),
+            hidden=(*(str(home / name) for name in HIDDEN), str(self.dirs.data), f"/run/user/{os.getuid()}"),
+            read_only=tuple(str(session.directory / name) for name in READ_ONLY),
+            network=network,
+        )
+
+    def _on_fault(self, fault: Fault) -> None:
+        text = f"plugin {fault.plugin} is faulty and was left out ({fault.stage}: {fault.error})"
+        self._notices.append(Notice("warning", self.redact.text(text), "see `codetether plugins doctor`"))
+
+    # --- models and agents ---
+    async def resolve_model(self, spec: str | None) -> tuple[Provider, ModelInfo]:
+        """The provider and model for `provider/model`, a provider's name, or None for the default."""
+        from codetether.models import resolve
+
+        provider, model = await resolve(self, spec)
+        for better in await self.host.calls.collect("codetether_models", provider=provider.name):
+            model = next((info for info in better if info.id == model.id), model)
+        return provider, model
+
+    def agents(self, directory: Path) -> dict[str, Agent]:
+        """Every agent that can be chosen in `directory`, by name."""
+        git = head(directory)
+        root = git.root if git is not None else directory
+        project = root / ".codetether" / "agents"
+        trusted = project.is_dir() and is_trusted(root, self.dirs)
+        return agents.all_agents(
+            self.dirs.config / "agents", project if trusted else None, self.config.kernel.agents
+        )
+
+    # --- sessions ---
+    @asynccontextmanager
+    async def open_session(
+        self,
+        *,
+        directory: Path,
+        model: str | None = None,
+        agent: str = "",
+        access: str = "",
+        resume: str | None = None,
+        fork: bool = False,
+        max_steps: int | None = None,
+        budget_usd: float | None = None,
+        tools: bool = True,
+        interactive: bool = False,
+    ) -> AsyncIterator[Session]:
+        """A session, new or resumed by id or unique prefix; `fork` continues a copy. Closed and on disk at the end.
+
+        Empty values mean: as the resumed session had it, else as the settings say. Raises CodetetherError.
+        """
+        from codetether.opening import open_session
+
+        async with open_session(
+            self,
+            directory=directory,
+            model=model,
+            agent=agent,
+            access=access,
+            resume=resume,
+            fork=fork,
+            max_steps=max_steps,
+            budget_usd=budget_usd,
+            tools=tools,
+            interactive=interactive,
+        ) as session:
+            yield session
+
+
+_ = (Any, CodetetherError, Finding, Message, Text, SessionFinished, SessionStarted, Toolbox, offered, estimate, instructions)
