@@ -1,0 +1,210 @@
+"""What is installed, as text: `plugins list`, `tools list`, `--help`. Imports nothing that a bare interpreter lacks.
+
+`off` are switches (a key, a kind or a distribution); what they switch off is shown as such, never left out, because a
+list that hides a plugin makes it look uninstalled.
+"""
+
+import os
+
+TYPE_CHECKING = False  # typing itself would double the time of these commands
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from codetether.catalog import Row
+
+_KINDS = (
+    "providers",
+    "tools",
+    "modes",
+    "ui",
+    "routers",
+    "secrets",
+    "sandboxes",
+    "executors",
+    "extensions",
+)
+_BARE = """\
+Only the kernel is installed. Add what you need:
+  pip install codetether              the default set
+  pip install "codetether[all]"       everything
+  pip install codetether-provider-anthropic codetether-tool-bash codetether-mode-exec"""
+
+
+def plugins(rows: "Sequence[Row]", off: "Sequence[str]" = (), *, as_json: bool = False) -> str:
+    """Every plugin by kind: name, version, what it does, and its distribution where the name does not say it."""
+    if as_json:
+        return _json(rows, off)
+    if not rows:
+        return _BARE
+    kinds = [kind for kind in _KINDS if any(row.kind == kind for row in rows)]
+    kinds += sorted({row.kind for row in rows} - set(_KINDS))
+    blocks = []
+    width = max(len(row.name) for row in rows)
+    version = max(len(row.version) for row in rows)
+    for kind in kinds:
+        lines = [kind]
+        lines += [
+            f"  {_plain(row.name):{width}}  {_plain(row.version):{version}}  {_about(row, rows, off)}"
+            for row in rows
+            if row.kind == kind
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def tools(rows: "Sequence[Row]", off: "Sequence[str]" = (), *, as_json: bool = False) -> str:
+    """Every tool: the name a model calls, and what it does."""
+    found = [row for row in rows if row.kind == "tools"]
+    if as_json:
+        return _json(found, off)
+    if not found:
+        return _BARE if not rows else 'No tool is installed. Try: pip install "codetether[tools]"'
+    width = max(len(row.name) for row in found)
+    return "\n".join(f"{_plain(row.name):{width}}  {_about(row, rows, off)}" for row in found)
+
+
+def help_text(
+    rows: "Sequence[Row]", commands: "Mapping[str, str]", off: "Sequence[str]" = ()
+) -> str:
+    """The command's help: its own commands, and the modes, providers and interfaces that are installed."""
+    modes = [row for row in rows if row.kind == "modes"]
+    width = max(len(name) for name in [*commands, *(row.name for row in modes)])
+    out = [
+        "usage: codetether [-p no:KEY]... COMMAND [ARGUMENTS]",
+        "",
+        "A coding agent where everything is a plugin.",
+        "",
+    ]
+    if modes:
+        out += [
+            "modes:",
+            *(f"  {_plain(row.name):{width}}  {_about(row, rows, off)}" for row in modes),
+            "",
+        ]
+    out += ["commands:", *(f"  {name:{width}}  {about}" for name, about in commands.items()), ""]
+    for kind in ("providers", "tools", "ui"):
+        names = sorted(
+            {_plain(row.name) for row in rows if row.kind == kind and not _is_off(row, off)}
+        )
+        if names:
+            out += [_wrapped(f"{kind}: ", names)]
+    out += [
+        "",
+        "options:",
+        "  -h, --help  this text; after a command: its own",
+        "  --version   the version",
+    ]
+    out += ["  -p no:KEY   switch a plugin off for this run, as in -p no:tools:bash"]
+    if not rows:
+        out += ["", _BARE]
+    return "\n".join(out)
+
+
+def switched_off_by_settings(rows: "Sequence[Row]", directory: str = ".") -> "list[str]":
+    """What settings files switch off, as switches; a broken file is told on stderr and switches nothing off.
+
+    Nothing is parsed where no file exists: that keeps the usual start fast.
+    """
+    from codetether import layers
+
+    paths = [path for path in (layers.user_file(os.environ),) if os.path.isfile(path)]
+    project = layers.project_files(directory)
+    if project:
+        from pathlib import Path
+
+        from codetether.trust import is_trusted
+
+        paths += project if is_trusted(Path(directory).resolve()) else []
+    off: list[str] = []
+    only: list[str] | None = None
+    for path in paths:
+        table = _plugins_table(path)
+        off += _words(table.get("off"))
+        only = _words(table["only"]) if isinstance(table.get("only"), list) else only
+    if only is not None:
+        off += [row.key for row in rows if not _is_off(row, only)]
+    return off
+
+
+def _plugins_table(path: str) -> "dict[str, Any]":
+    from codetether.errors import ConfigError
+    from codetether.layers import read_layer
+
+    try:
+        layer = read_layer(path)
+    except ConfigError as error:
+        import sys
+
+        print(f"codetether: {error.message}", file=sys.stderr)
+        return {}
+    table = layer.table.get("plugins") if layer is not None else None
+    return table if isinstance(table, dict) else {}
+
+
+def _words(value: "Any") -> "list[str]":
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+
+
+def _is_off(row: "Row", off: "Sequence[str]") -> bool:
+    return row.key in off or row.kind in off or row.dist in off
+
+
+def _twins(row: "Row", rows: "Sequence[Row]") -> "list[str]":
+    return [other.dist for other in rows if other.key == row.key and other is not row]
+
+
+def _about(row: "Row", rows: "Sequence[Row]", off: "Sequence[str]") -> str:
+    """The summary with what a person must know: switched off, offered twice, not ours."""
+    ours = (
+        "codetether-"
+        + (row.kind[:-2] if row.kind == "sandboxes" else row.kind.removesuffix("s"))
+        + "-"
+    )
+    notes = (
+        [] if row.dist.startswith((ours, "codetether-secrets-")) else [f"from {_plain(row.dist)}"]
+    )
+    if _is_off(row, off):
+        notes.append("off")
+    if twins := _twins(row, [other for other in rows if not _is_off(other, off)]):
+        notes.append(
+            f"also offered by {', '.join(map(_plain, twins))}: see `codetether plugins doctor`"
+        )
+    return _plain(row.summary) + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _json(rows: "Sequence[Row]", off: "Sequence[str]") -> str:
+    import json
+
+    return json.dumps(
+        [
+            {
+                "key": row.key,
+                "kind": row.kind,
+                "name": row.name,
+                "value": row.value,
+                "distribution": row.dist,
+                "version": row.version,
+                "summary": row.summary,
+                "on": not _is_off(row, off),
+            }
+            for row in rows
+        ],
+        indent=1,
+    )
+
+
+def _wrapped(head: str, names: "list[str]", width: int = 100) -> str:
+    lines, line = [], head
+    for index, name in enumerate(names):
+        word = name if index == len(names) - 1 else name + ", "
+        if len(line) + len(word) > width:
+            lines.append(line.rstrip())
+            line = " " * len(head)
+        line += word
+    return "\n".join([*lines, line])
+
+
+def _plain(text: str) -> str:
+    """Metadata of a stranger's distribution must not steer the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
