@@ -35,6 +35,11 @@ def built_in() -> dict[str, Agent]:
     }
 
 
+def chat_prompt() -> str:
+    """The system prompt of `run`: conversation, no tools."""
+    return _text("chat")
+
+
 def all_agents(user: Path, project: Path | None, settings: Mapping[str, Any]) -> dict[str, Agent]:
     """Every agent by name. `user` and `project` are folders of Markdown files (None: not trusted, not read);
     `settings` is the table `[agents]`, whose entries change single fields of an agent of that name."""

@@ -7,6 +7,10 @@
 import os
 import sys
 
+TYPE_CHECKING = False  # importing typing would double the cost of `tools list`
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PREFIX = "codetether."
 
 
@@ -96,7 +100,7 @@ def _read(path: str) -> str:
 
 
 def switched(
-    rows: "list[Row]",
+    rows: "Sequence[Row]",
     off: "tuple[str, ...] | frozenset[str]" = (),
     only: "tuple[str, ...] | None" = None,
 ) -> "list[Row]":

@@ -31,7 +31,7 @@ class _Run:
 
     def event(self) -> SessionEvent:
         text = "".join(self.texts)
-        return ToolProgress(self.call, text) if self.kind is ToolProgress else self.kind(text)  # type: ignore[call-arg,arg-type]
+        return ToolProgress(self.call, text) if self.kind is ToolProgress else self.kind(text)  # type: ignore[call-arg]
 
 
 class Listener(trio.abc.ReceiveChannel[SessionEvent]):

@@ -12,25 +12,21 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 import trio
 
-from codetether import agents, instructions
+from codetether import agents
 from codetether.catalog import Row, scan, switched
 from codetether.config import Config
-from codetether.context import estimate
-from codetether.errors import CodetetherError, PluginError
-from codetether.events import Notice, SessionFinished, SessionStarted
+from codetether.errors import PluginError
+from codetether.events import Notice
 from codetether.git import head
 from codetether.host import Fault, Host
-from codetether.permit import Permissions
-from codetether.ports import Finding, SandboxPolicy
+from codetether.ports import SandboxPolicy
 from codetether.redact import Redactor
-from codetether.session import Session
-from codetether.toolbox import Toolbox, offered
 from codetether.trust import is_trusted
-from codetether.words import Agent, Message, ModelInfo, Text
+from codetether.words import Agent, ModelInfo
 
 if TYPE_CHECKING:
-    from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Tool, Ui
-    from codetether.transcript import Loaded, Transcript
+    from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Ui
+    from codetether.session import Session
 
 S = TypeVar("S", bound=msgspec.Struct)
 HIDDEN = (".ssh", ".aws", ".gnupg", ".kube", ".docker", ".netrc", ".vault-token")
@@ -49,8 +45,9 @@ class Kernel:
         on = switched(rows, config.off, config.only)
         self.host = Host(on, self, choose=config.choose, on_fault=self._on_fault)
         self._settings: dict[str, msgspec.Struct] = {}
-        self._notices: list[Notice] = [Notice("warning", *notice) for notice in config.notices]
-        self._sessions: list[Session] = []
+        self.notices: list[Notice] = [Notice("warning", text) for text in config.notices]
+        self.sessions: list[Session] = []
+        self._sandbox: Sandbox | None = None
 
     @classmethod
     def load(
@@ -118,10 +115,34 @@ class Kernel:
         secrets: Secrets | None = self.host.get("secrets", names[0]) if names else None
         return secrets
 
+    async def settle_sandbox(self) -> None:
+        """Choose the sandbox: the one named in the settings, or (`auto`) the strongest that works here.
+
+        Raises PluginError when the one named does not work: there is no silent fallback.
+        """
+        if self._sandbox is not None:
+            return
+        named = self.config.kernel.sandbox
+        if named != "auto":
+            sandbox: Sandbox = self.plugin("sandboxes", named)
+            finding = await sandbox.probe()
+            if finding.level == "error":
+                raise PluginError(f"sandbox {named} does not work here: {finding.text}", finding.hint)
+            self._sandbox = sandbox
+            return
+        for sandbox in sorted(self.host.load_all("sandboxes"), key=lambda each: each.level, reverse=True):
+            finding = await sandbox.probe()
+            if finding.level != "error":
+                self._sandbox = sandbox
+                return
+            self.notices.append(Notice("warning", f"sandbox {sandbox.name} does not work: {finding.text}", finding.hint))
+        raise PluginError("no sandbox plugin works here", "install codetether-sandbox-none to run without one")
+
     def sandbox(self) -> Sandbox:
-        """The sandbox the settings choose (default: `none`, until a confining one is installed). Raises PluginError."""
-        sandbox: Sandbox = self.plugin("sandboxes", self.config.kernel.sandbox or "none")
-        return sandbox
+        """The sandbox chosen by `settle_sandbox`, which opening a session does."""
+        if self._sandbox is None:
+            raise RuntimeError("no session was opened yet")
+        return self._sandbox
 
     def sandbox_policy(self, session: Session, *, network: bool) -> SandboxPolicy:
         """What a child of this session may do: write in the workspace, except where that would change what runs."""
@@ -134,8 +155,15 @@ class Kernel:
         )
 
     def _on_fault(self, fault: Fault) -> None:
-        text = f"plugin {fault.plugin} is faulty and was left out ({fault.stage}: {fault.error})"
-        self._notices.append(Notice("warning", self.redact.text(text), "see `codetether plugins doctor`"))
+        text = f"plugin {fault.plugin} failed ({fault.stage}): {fault.error}"
+        self._notice(Notice("warning", self.redact.text(text), "see `codetether plugins doctor`"))
+
+    def _on_trouble(self, text: str) -> None:
+        self._notice(Notice("warning", text))
+
+    def _notice(self, notice: Notice) -> None:
+        """Kept until somebody can be told: a session tells it with its next event."""
+        self.notices.append(notice)
 
     # --- models and agents ---
     async def resolve_model(self, spec: str | None) -> tuple[Provider, ModelInfo]:
@@ -149,15 +177,27 @@ class Kernel:
 
     def agents(self, directory: Path) -> dict[str, Agent]:
         """Every agent that can be chosen in `directory`, by name."""
+        project = (self.root_of(directory) or directory) / ".codetether" / "agents"
+        trusted = project.is_dir() and is_trusted(directory, self.dirs.config)
+        changes = {name: msgspec.to_builtins(change) for name, change in self.config.kernel.agents.items()}
+        return agents.all_agents(self.dirs.config / "agents", project if trusted else None, changes)
+
+    def root_of(self, directory: Path) -> Path | None:
+        """The root of the repository `directory` is in, or None."""
         git = head(directory)
-        root = git.root if git is not None else directory
-        project = root / ".codetether" / "agents"
-        trusted = project.is_dir() and is_trusted(root, self.dirs)
-        return agents.all_agents(
-            self.dirs.config / "agents", project if trusted else None, self.config.kernel.agents
-        )
+        return Path(git.root) if git is not None else None
 
     # --- sessions ---
+    @property
+    def sessions_folder(self) -> Path:
+        """Where transcripts are kept."""
+        return self.dirs.data / "sessions"
+
+    @property
+    def transcript_options(self) -> dict[str, Any]:
+        """What every transcript is opened with: nothing secret reaches the disk, and trouble is told."""
+        return {"redact": self.redact.text, "on_trouble": self._on_trouble}
+
     @asynccontextmanager
     async def open_session(
         self,
@@ -173,26 +213,16 @@ class Kernel:
         tools: bool = True,
         interactive: bool = False,
     ) -> AsyncIterator[Session]:
-        """A session, new or resumed by id or unique prefix; `fork` continues a copy. Closed and on disk at the end.
+        """A session, new or resumed by id or unique prefix; `fork` continues a copy. On disk and closed at the end.
 
-        Empty values mean: as the resumed session had it, else as the settings say. Raises CodetetherError.
+        Empty values mean: as the resumed session had it, else as the settings say. `interactive`: a person is there
+        to answer. Listen to `session.feed` before the first prompt, which announces the session.
+        Raises CodetetherError.
         """
-        from codetether.opening import open_session
+        from codetether.opening import Wishes, open_session
 
-        async with open_session(
-            self,
-            directory=directory,
-            model=model,
-            agent=agent,
-            access=access,
-            resume=resume,
-            fork=fork,
-            max_steps=max_steps,
-            budget_usd=budget_usd,
-            tools=tools,
-            interactive=interactive,
-        ) as session:
+        wishes = Wishes(
+            directory, model, agent, access, resume, fork, max_steps, budget_usd, tools, interactive
+        )
+        async with open_session(self, wishes) as session:
             yield session
-
-
-_ = (Any, CodetetherError, Finding, Message, Text, SessionFinished, SessionStarted, Toolbox, offered, estimate, instructions)

@@ -17,6 +17,7 @@ from codetether.events import (
     Asked,
     Retrying,
     SessionEvent,
+    SessionStarted,
     TextDelta,
     ThoughtDelta,
     ToolProgress,
@@ -47,6 +48,8 @@ class Session:
     toolbox: Toolbox
     system: str = ""
     overhead: int = 0
+    instructions: Sequence[Path] = ()
+    started: SessionStarted
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Session:
         self._ids = itertools.count()
         self._id_prefix = os.urandom(5).hex()
         self._turning = False
+        self._begun = False
 
     @property
     def id(self) -> str:
@@ -134,6 +138,7 @@ class Session:
         self._turning = True
         try:
             self.turns += 1
+            await self.begin()
             return await Turn(self, schema).run(text, images)
         finally:
             self._turning = False
@@ -144,8 +149,16 @@ class Session:
             self.turn_scope.cancel()
 
     # --- telling ---
+    async def begin(self) -> None:
+        """Announce the session to those who listen now; the first prompt does it when nobody did before."""
+        if not self._begun:
+            self._begun = True
+            await self.emit(self.started)
+
     async def emit(self, event: SessionEvent) -> None:
         """Tell the listeners, and the plugins that observe (deltas go to listeners only)."""
+        while self.kernel.notices:
+            await self.feed.publish(self.kernel.notices.pop(0))
         await self.feed.publish(event)
         if not isinstance(event, DELTAS) and self.calls.has("codetether_observe"):
             await self.calls.notify("codetether_observe", event=event, session=self)

@@ -91,9 +91,9 @@ class Toolbox:
             output = ToolOutput(refused.text, ok=False, summary=kind, meta={kind: True})
         output = await bound(output, self._session, call.id)
         name = self.canonical(call.name)
-        result = ToolResult(call.id, name, output.text, output.ok, output.images, dict(output.meta))
-        result = await self._session.calls.fold(
-            "codetether_result", "result", call=call, result=result, session=self._session
+        given = ToolResult(call.id, name, output.text, output.ok, output.images, dict(output.meta))
+        result: ToolResult = await self._session.calls.fold(
+            "codetether_result", "result", call=call, result=given, session=self._session
         )
         redacted = self._session.redact(result.text)
         if redacted != result.text:

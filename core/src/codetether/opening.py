@@ -1,0 +1,174 @@
+"""Opening a session: settle model, agent and access; read or begin the transcript; write the system text once."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import trio
+
+from codetether import agents, instructions
+from codetether.context import estimate
+from codetether.errors import UsageError
+from codetether.events import Notice, SessionFinished, SessionStarted
+from codetether.loaded import Loaded
+from codetether.permit import Permissions
+from codetether.records import GitState, SessionHeader
+from codetether.session import Session
+from codetether.toolbox import Toolbox, offered
+from codetether.transcript import Transcript
+from codetether.words import Agent, Message, Text
+from codetether.workspace import Workspace
+
+if TYPE_CHECKING:
+    from codetether.kernel import Kernel
+    from codetether.ports import Tool
+
+ACCESS = ("ask", "auto", "full")
+
+
+class Wishes(NamedTuple):
+    """What the caller of `Kernel.open_session` asked for."""
+
+    directory: Path
+    model: str | None
+    agent: str
+    access: str
+    resume: str | None
+    fork: bool
+    max_steps: int | None
+    budget_usd: float | None
+    tools: bool
+    interactive: bool
+
+
+@asynccontextmanager
+async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]:
+    """The session, not yet announced (`Session.begin`); closed at the end, whatever happened."""
+    session, loaded = await _make(kernel, wishes)
+    session.started = _announcement(session, loaded)
+    kernel.notices += [Notice("warning", repair) for repair in loaded.repairs] if loaded else []
+    kernel.sessions.append(session)
+    try:
+        yield session
+    finally:
+        with trio.move_on_after(2, shield=True):
+            await session.emit(SessionFinished(session.id, session.usage))
+            session.feed.close()
+        kernel.sessions.remove(session)
+        session.transcript.close()
+
+
+async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]:
+    directory = wishes.directory.resolve()
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory")
+    await kernel.settle_sandbox()
+    transcript, loaded = _transcript(kernel, wishes)
+    try:
+        settings = loaded.settings if loaded else {}
+        agent = agents.choose(
+            kernel.agents(directory), wishes.agent or settings.get("agent") or kernel.config.kernel.default_agent
+        )
+        provider, model = await kernel.resolve_model(wishes.model or agent.model or settings.get("model") or None)
+        access = _access(wishes.access or kernel.config.kernel.access)
+        if transcript is None:
+            header = _header(directory, agent, f"{provider.name}/{model.id}", access)
+            transcript = Transcript.create(kernel.sessions_folder, header, **kernel.transcript_options)
+        else:
+            transcript.append_setting(model=f"{provider.name}/{model.id}", agent=agent.name, access=access)
+        limits = kernel.config.kernel.session
+        session = Session(
+            kernel,
+            transcript,
+            Workspace(directory, readable=(transcript.files,)),
+            Permissions(kernel.config, directory),
+            agent=agent,
+            provider=provider,
+            model=model,
+            access=access,
+            messages=loaded.messages if loaded else (),
+            sent=loaded.context if loaded else (),
+            usage=loaded.usage if loaded else None,
+            max_steps=wishes.max_steps or limits.max_steps,
+            budget_usd=wishes.budget_usd if wishes.budget_usd is not None else limits.budget_usd,
+            auto_compact=limits.auto_compact,
+            interactive=wishes.interactive,
+        )
+        await _equip(session, with_tools=wishes.tools)
+    except BaseException:
+        if transcript is not None:
+            transcript.close()
+        raise
+    return session, loaded
+
+
+def _transcript(kernel: Kernel, wishes: Wishes) -> tuple[Transcript | None, Loaded | None]:
+    if wishes.resume is None:
+        return None, None
+    opener = Transcript.fork if wishes.fork else Transcript.open
+    return opener(kernel.sessions_folder, wishes.resume, **kernel.transcript_options)
+
+
+def _access(word: str) -> str:
+    if word not in ACCESS:
+        raise UsageError(f"there is no access mode {word!r}", f"there are: {', '.join(ACCESS)}")
+    return word
+
+
+def _header(directory: Path, agent: Agent, model: str, access: str) -> SessionHeader:
+    from codetether import __version__
+    from codetether.git import head
+
+    state = head(directory)
+    git = GitState(str(state.root), state.branch, state.commit) if state is not None else None
+    return SessionHeader(
+        directory=str(directory), agent=agent.name, model=model, access=access, git=git, version=__version__
+    )
+
+
+async def _equip(session: Session, *, with_tools: bool) -> None:
+    """Load what the session uses: tools, extensions; then write the system text, which stays the same to the end."""
+    kernel = session.kernel
+    kernel.host.load_all("extensions")
+    tools: list[Tool[msgspec.Struct]] = []
+    if with_tools:
+        tools = kernel.host.load_all("tools")
+        for more in await session.calls.collect("codetether_tools", session=session):
+            tools += more
+    session.toolbox = Toolbox(session, offered(tools, session.agent.tools, session.agent.effects))
+    session.system = await _system(session, with_tools=with_tools)
+    schemas = msgspec.json.encode(session.toolbox.schemas)
+    session.overhead = estimate([Message("user", (Text(session.system),))]) + len(schemas) // 4
+
+
+async def _system(session: Session, *, with_tools: bool) -> str:
+    agent = session.agent
+    blocks = [agent.prompt if with_tools else agents.chat_prompt()]
+    if with_tools:
+        place = f"Working directory: {session.directory}\nSystem: {platform.system()} {platform.machine()}"
+        blocks.append(f"{place}\nDate: {date.today().isoformat()}")  # noqa: DTZ011 - the person's own date
+        root = session.kernel.root_of(session.directory)
+        session.instructions = instructions.find(session.directory, root)
+        blocks.append(instructions.text(session.instructions, root or session.directory))
+    blocks += await session.calls.collect("codetether_system", session=session)
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _announcement(session: Session, loaded: Loaded | None) -> SessionStarted:
+    return SessionStarted(
+        session.id,
+        str(session.directory),
+        session.model_ref,
+        session.agent.name,
+        session.access,
+        resumed=loaded is not None,
+        title=loaded.title if loaded else "",
+        instructions=tuple(str(path) for path in session.instructions),
+        sandbox=session.kernel.sandbox().level,
+    )
