@@ -163,12 +163,16 @@ class Lease:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 self._lock(fd)
-                if _same_file(fd, self._path):  # else its last owner removed it between our open and our lock
+                if _same_file(
+                    fd, self._path
+                ):  # else its last owner removed it between our open and our lock
                     self._fd, fd = fd, -1
             finally:
                 if fd >= 0:
                     os.close(fd)
-        with contextlib.suppress(OSError):  # a full disk: the lock itself holds, only the name is missing
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk: the lock itself holds, only the name is missing
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()} {boot_id()}\n".encode(), 0)
 

@@ -1,0 +1,215 @@
+"""The directory of session files: naming a session, finding one, and telling what is in each without reading it all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from codetether.errors import CodetetherError, UsageError
+from codetether.loaded import settings_of, title_from
+from codetether.records import (
+    CompactionRecord,
+    MessageRecord,
+    SessionHeader,
+    SessionRecord,
+    SettingRecord,
+    StateRecord,
+    UsageRecord,
+    scan,
+)
+from codetether.words import Usage
+
+SUFFIX = ".jsonl"
+HEAD = 16 * 1024  # bytes read for the header
+TAIL = 96 * 1024  # bytes read for the newest state
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class SessionMissing(CodetetherError):
+    """No session, or more than one, goes by this name."""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """One session in a list. `updated` (RFC 3339, UTC) is when its file last changed; `size` its bytes."""
+
+    header: SessionHeader
+    title: str
+    settings: dict[str, str]
+    messages: int
+    usage: Usage
+    updated: str
+    size: int
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.header.id
+
+
+def stamp(when: datetime) -> str:
+    """A point in time as RFC 3339 in UTC, with milliseconds."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def new_id(now: datetime) -> str:
+    """An id that sorts by the time it was made at and is short enough to type: s-20261125-142233-3f9a."""
+    return f"s-{now.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def check_id(session: str) -> str:
+    """`session`, if it can be an id: it becomes part of a path. Raises UsageError."""
+    if not _ID.fullmatch(session):
+        raise UsageError(
+            f"{session[:80]!r} is not a session id.",
+            "`codetether sessions list` shows the ids there are.",
+        )
+    return session
+
+
+def find(root: Path, session: str) -> Path:
+    """The file of the session named by its id, a unique beginning of it, or of its last four characters.
+
+    Raises UsageError when `session` cannot be an id, SessionMissing when none or several match.
+    """
+    check_id(session)
+    exact = root / f"{session}{SUFFIX}"
+    if exact.is_file():
+        return exact
+    ids = [path.name.removesuffix(SUFFIX) for path in _paths(root)]
+    matches = [name for name in ids if name.startswith(session)]
+    matches = matches or [name for name in ids if name.rpartition("-")[2].startswith(session)]
+    if len(matches) == 1:
+        return root / f"{matches[0]}{SUFFIX}"
+    if not matches:
+        raise SessionMissing(
+            f"There is no session {session}.", "`codetether sessions list --all` shows all."
+        )
+    shown = ", ".join(sorted(matches, reverse=True)[:5]) + (", …" if len(matches) > 5 else "")
+    raise SessionMissing(
+        f"{len(matches)} sessions begin with {session}: {shown}.", "Type more of the id."
+    )
+
+
+def latest(root: Path, directory: Path | None = None) -> str | None:
+    """The id of the session last written, in `directory` if given; None when there is none.
+
+    Sub-agents' sessions, sessions without a message and files that are none are passed over.
+    """
+    for summary in summaries(root, directory):
+        return summary.id
+    return None
+
+
+def list_sessions(
+    root: Path, directory: Path | None = None, limit: int | None = None, *, everything: bool = False
+) -> list[Summary]:
+    """The sessions last written first, those of `directory` if given. `everything`: sub-agents' and empty ones too."""
+    found = summaries(root, directory, everything=everything)
+    return (
+        [summary for summary, _ in zip(found, range(limit), strict=False)] if limit else list(found)
+    )
+
+
+def summaries(
+    root: Path, directory: Path | None = None, *, everything: bool = False
+) -> Iterator[Summary]:
+    """As `list_sessions`, one at a time; each costs two small reads."""
+    wanted = None if directory is None else os.path.realpath(directory)
+    timed = []
+    for path in _paths(root):
+        with contextlib.suppress(OSError):
+            timed.append((path.stat().st_mtime_ns, path.name, path))
+    for _, _, path in sorted(timed, reverse=True):
+        summary = summarise(path)
+        if summary is None or (
+            wanted is not None and os.path.realpath(summary.header.directory) != wanted
+        ):
+            continue
+        if everything or (summary.messages and not summary.header.started_by):
+            yield summary
+
+
+def summarise(path: Path) -> Summary | None:
+    """What is in one session file; None when it is none or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            whole = status.st_size <= HEAD + TAIL
+            head = file.read(-1 if whole else HEAD)
+            if not whole:
+                file.seek(status.st_size - TAIL)
+                tail = file.read()
+                if b'\n{"kind":"state",' not in tail:  # a crash, or one huge record
+                    file.seek(0)
+                    head, whole = file.read(), True
+    except OSError:
+        return None
+    header = _header(head, path)
+    if header is None:
+        return None
+    counted = _count(head if whole else tail[tail.index(b"\n") + 1 :], settings_of(header))
+    updated = stamp(datetime.fromtimestamp(status.st_mtime, UTC))
+    settings, title, messages, usage = counted
+    return Summary(
+        header, settings.get("title") or title, settings, messages, usage, updated, status.st_size
+    )
+
+
+def _count(data: bytes, settings: dict[str, str]) -> tuple[dict[str, str], str, int, Usage]:
+    """Settings, made-up title, number of messages and usage: the last state in `data`, and what came after it."""
+    title, messages, usage = "", 0, Usage()
+    for record in scan(data).records:
+        if isinstance(record, StateRecord):
+            settings, title = dict(record.settings), record.title
+            messages, usage = record.messages, record.usage
+        elif isinstance(record, MessageRecord):
+            messages += 1
+            usage += record.message.usage or Usage()
+            title = title or title_from((record.message,))
+        elif isinstance(record, SettingRecord):
+            settings.update(record.settings)
+        elif isinstance(record, UsageRecord):
+            usage += record.usage
+    return settings, title, messages, usage
+
+
+def _header(head: bytes, path: Path) -> SessionHeader | None:
+    found = scan(head).records
+    for record in found:
+        if isinstance(record, SessionRecord):
+            return record.session
+    if any(isinstance(record, MessageRecord | CompactionRecord) for record in found):
+        return SessionHeader(
+            directory="", id=path.name.removesuffix(SUFFIX)
+        )  # its first line is damaged
+    return None
+
+
+def _paths(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root) as entries:
+            return [
+                root / entry.name
+                for entry in entries
+                if entry.name.endswith(SUFFIX)
+                and _ID.fullmatch(entry.name.removesuffix(SUFFIX))
+                and entry.is_file(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+
+
+def sync_directory(path: Path) -> None:
+    """Have the disk keep the names in `path`."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
