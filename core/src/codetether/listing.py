@@ -89,13 +89,14 @@ def help_text(
         )
         if names:
             out += [_wrapped(f"{kind}: ", names)]
+    if out[-1]:
+        out.append("")
     out += [
-        "",
         "options:",
         "  -h, --help  this text; after a command: its own",
         "  --version   the version",
+        "  -p no:KEY   switch a plugin off for this run, as in -p no:tools:bash",
     ]
-    out += ["  -p no:KEY   switch a plugin off for this run, as in -p no:tools:bash"]
     if not rows:
         out += ["", _BARE]
     return "\n".join(out)
