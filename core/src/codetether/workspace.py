@@ -1,0 +1,418 @@
+"""The directory tree an agent may touch. Every path a tool opens goes through here.
+
+Paths are relative to the root, or absolute and inside it. Links that stay inside are followed, wherever they are
+written relative or absolute; links that leave are refused, also when they are swapped while we look (see
+codetether.beneath). Further `readable` roots hold a session's side files: absolute paths there can be read, never
+written. Nothing is ever written inside a `.git`. Devices, pipes and sockets are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import trio
+
+from codetether import beneath, files
+from codetether.errors import ToolError
+
+T = TypeVar("T")
+DIRECT = (
+    256 * 1024
+)  # bytes; reading so much takes less time than a hop to a thread and back costs in latency
+DIGEST = 16
+LARGEST = 64 * 1024 * 1024
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_locks: dict[str, tuple[trio.Lock, int]] = {}
+
+
+class Entry(NamedTuple):
+    """One name in a directory: `kind` file, directory, link or other; `target` of a link; `size` in bytes."""
+
+    name: str
+    kind: str
+    size: int = 0
+    target: str = ""
+
+
+class Workspace:
+    """A root directory, and what this session last read of its files. See the module for what paths may do.
+
+    `walk`: never use openat2 (the tests compare both ways).
+    """
+
+    def __init__(self, root: Path, readable: Sequence[Path] = (), *, walk: bool = False) -> None:
+        self.root = Path(os.path.realpath(root))
+        self._spelled = os.path.abspath(root)
+        self.readable = tuple(Path(os.path.realpath(path)) for path in readable)
+        self._walk = walk
+        self._seen: dict[str, str] = {}
+
+    # --- names ---
+    def relative(self, path: str) -> str:
+        """`path` relative to the root, "." for the root itself; a path below a readable root stays absolute.
+
+        By the text alone: links are checked when the file is opened. Raises ToolError DENIED for a path outside.
+        """
+        base, parts = self._split(path)
+        return "/".join(parts) or "." if base == str(self.root) else "/".join([base, *parts])
+
+    def is_inside(self, path: str) -> bool:
+        """Whether `path` is in the workspace or below a readable root, also after following links."""
+        try:
+            base, parts = self._split(path)
+            real = os.path.realpath("/".join([base, *parts]))
+        except (ToolError, OSError, ValueError):
+            return False
+        return any(_below(real, str(root)) is not None for root in (self.root, *self.readable))
+
+    def real(self, path: str) -> str:
+        """`relative(path)` with links followed. Raises ToolError DENIED for one that leads outside."""
+        base, parts = self._split(path)
+        try:
+            with self._locate(path, base, parts) as place:
+                real = place.real
+        except FileNotFoundError:
+            real = "/".join(parts) or "."
+        except OSError as error:
+            raise self._told(path, error) from None
+        return real if base == str(self.root) else base if real == "." else f"{base}/{real}"
+
+    def _split(self, path: str) -> tuple[str, list[str]]:
+        """The root that `path` is below, and its components below that root."""
+        if "\0" in path or not _encodable(path):
+            raise ToolError(
+                "The path holds characters that no file name can hold.", "INVALID_ARGUMENT"
+            )
+        if path == "~" or path.startswith("~/"):
+            path = os.path.expanduser(path)
+        for spelling in self._spellings(path):
+            for root in map(str, (self.root, *self.readable)):
+                below = _below(spelling, root)
+                if below is not None:
+                    return root, below.split("/") if below else []
+        raise ToolError(
+            f"{path} is outside the workspace {self.root}. Use a path relative to the workspace.",
+            "DENIED",
+        )
+
+    def _spellings(self, path: str) -> Iterator[str]:
+        """`path` made absolute: as it stands, with the root as the user spelled it, and with all links followed."""
+        full = os.path.normpath(os.path.join(self.root, path))
+        yield full
+        below = _below(full, self._spelled)
+        if below is not None:
+            yield os.path.normpath(os.path.join(self.root, below))
+        if os.path.isabs(path):
+            yield os.path.realpath(full)
+
+    # --- looking ---
+    async def read(self, path: str, limit: int | None = None, offset: int = 0) -> bytes:
+        """At most `limit` bytes of a regular file from byte `offset`; all of it when `limit` is None.
+
+        Files over 64 MiB are not read whole (INVALID_ARGUMENT). More than 256 KiB are read in a thread. Raises
+        ToolError: NOT_FOUND with similar names, DENIED, INVALID_ARGUMENT for what is no regular file.
+        """
+        file = self.open(path)
+        try:
+            size = os.fstat(file.fileno()).st_size
+            wanted = size - offset if limit is None else min(limit, size - offset)
+            if limit is None and wanted > LARGEST:
+                raise ToolError(
+                    f"{path} is too large to read whole ({size} bytes); read a part.",
+                    "INVALID_ARGUMENT",
+                )
+            amount = LARGEST if limit is None else limit
+            if wanted <= DIRECT:
+                await trio.lowlevel.checkpoint()
+                return _read(file, amount, offset)
+            return await trio.to_thread.run_sync(_read, file, amount, offset)
+        except OSError as error:
+            raise self._told(path, error) from None
+        finally:
+            file.close()
+
+    def open(self, path: str) -> BinaryIO:
+        """A regular file, unbuffered, to read. The caller closes it. Raises ToolError as `read`. Never waits."""
+
+        def opened(place: beneath.Place) -> BinaryIO:
+            _regular(path, place.stat())
+            fd = os.open(place.name, _READ, dir_fd=place.fd)
+            try:
+                _regular(path, os.fstat(fd))
+                return os.fdopen(fd, "rb", buffering=0)  # type: ignore[return-value]
+            except BaseException:
+                os.close(fd)
+                raise
+
+        return self._at(path, opened)
+
+    def stat(self, path: str) -> os.stat_result:
+        """What `path` is, links followed. Raises ToolError as `read`."""
+        return self._at(path, beneath.Place.stat)
+
+    def scan(self, path: str, limit: int = 100_000) -> list[Entry]:
+        """The names in a directory, unsorted, at most `limit`. Raises ToolError; INVALID_ARGUMENT when it is none."""
+
+        def scanned(place: beneath.Place) -> list[Entry]:
+            if stat.S_ISREG(place.stat().st_mode):
+                raise ToolError(f"{path} is a file, not a directory.", "INVALID_ARGUMENT")
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(place.name, flags, dir_fd=place.fd)
+            try:
+                return _scan(fd, limit)
+            finally:
+                os.close(fd)
+
+        return self._at(path, scanned)
+
+    def similar(self, path: str) -> list[str]:
+        """Up to three existing paths that `path` may have meant: close names in the same directory."""
+        from difflib import get_close_matches
+
+        parent, _, name = self.relative(path).rpartition("/")
+        try:
+            names = {entry.name.casefold(): entry.name for entry in self.scan(parent or ".", 2_000)}
+        except ToolError:
+            return []
+        close = get_close_matches(name.casefold(), names, 3, 0.6)
+        return [f"{parent}/{names[key]}" if parent else names[key] for key in close]
+
+    # --- changing ---
+    async def write(
+        self, path: str, data: bytes, *, expect: str | None = None, create_parents: bool = True
+    ) -> None:
+        """Replace or make a file in one step that a crash cannot cut in half, and remember `data` as seen.
+
+        `expect`: the digest the file must still have, "" when it must not exist; else ToolError CONFLICT and nothing
+        changes. It is looked at again just before the new content takes the name. Mode, owner and a link on the way
+        are kept; a file with several hard links gets a file of its own under this name (`stat().st_nlink` tells).
+        Hold `lock(path)` from reading to writing. Raises ToolError DENIED outside, below readable roots, in a `.git`
+        and for write-protected files. Cancelling waits until the write is done.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.to_thread.run_sync(self._write, path, data, expect, create_parents)
+        self.saw(path, self.digest(data))
+
+    def _write(self, path: str, data: bytes, expect: str | None, create_parents: bool) -> None:
+        def written(place: beneath.Place) -> None:
+            self._may_replace(path, place)
+            self._expected(path, place, expect)
+            files.replace_at(
+                place.fd,
+                place.name,
+                data,
+                new=expect == "",
+                still=(lambda: self._expected(path, place, expect)) if expect else None,
+            )
+
+        try:
+            self._at(path, written, write=True, create=create_parents)
+        except FileExistsError:
+            raise _conflict(path, "exists already") from None
+
+    def _may_replace(self, path: str, place: beneath.Place) -> None:
+        try:
+            found = place.stat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISLNK(
+            found.st_mode
+        ):  # a link here was swapped in a moment ago; the rename replaces it
+            _regular(path, found)
+            if not found.st_mode & 0o222:
+                raise ToolError(
+                    f"{path} is write-protected (mode {stat.S_IMODE(found.st_mode):04o}).", "DENIED"
+                )
+
+    def _expected(self, path: str, place: beneath.Place, expect: str | None) -> None:
+        if expect is None:
+            return
+        try:
+            fd = os.open(place.name, _READ, dir_fd=place.fd)
+        except FileNotFoundError:
+            if expect:
+                raise _conflict(path, "was deleted") from None
+            return
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            if not expect:
+                raise _conflict(path, "exists already")
+            if _digest_of(file) != expect:
+                raise _conflict(path, "has changed since you read it")
+
+    # --- what the agent knows ---
+    def digest(self, data: bytes) -> str:
+        """The fingerprint of a file's content: blake2b, 32 hex digits."""
+        from hashlib import blake2b
+
+        return blake2b(data, digest_size=DIGEST).hexdigest()
+
+    def saw(self, path: str, digest: str) -> None:
+        """Remember that the agent knows the content with this digest. Links to one file share what is remembered."""
+        self._seen[self.real(path)] = digest
+
+    def last_seen(self, path: str) -> str | None:
+        """The digest of the content the agent last read or wrote; None when it never did."""
+        return self._seen.get(self.real(path))
+
+    @contextlib.asynccontextmanager
+    async def lock(self, path: str) -> AsyncIterator[None]:
+        """Held by one task of this process at a time for one real file, also across workspaces. Not re-entrant."""
+        key = os.path.join(self.root, self.real(path))
+        lock, users = _locks.get(key, (trio.Lock(), 0))
+        _locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = _locks.pop(key)
+            if users > 1:
+                _locks[key] = (lock, users - 1)
+
+    # --- the way there ---
+    def _locate(
+        self, path: str, base: str, parts: list[str], *, write: bool = False, create: bool = False
+    ) -> beneath.Place:
+        try:
+            return beneath.locate(base, parts, write=write, create=create, walk=self._walk)
+        except beneath.Escape as escape:
+            raise ToolError(
+                f"{path} leads outside the workspace through the link {escape.link}. Links may only point to files "
+                "inside the workspace.",
+                "DENIED",
+            ) from None
+        except beneath.Guarded:
+            raise ToolError(
+                f"{path} is inside .git, which only git may change. Use git commands.", "DENIED"
+            ) from None
+
+    def _at(
+        self,
+        path: str,
+        work: Callable[[beneath.Place], T],
+        *,
+        write: bool = False,
+        create: bool = False,
+    ) -> T:
+        base, parts = self._split(path)
+        if write and base != str(self.root):
+            raise ToolError(
+                f"{path} is a session side file: it can be read, not written.", "DENIED"
+            )
+        for attempt in range(beneath.TRIES):
+            try:
+                with self._locate(path, base, parts, write=write, create=create) as place:
+                    return work(place)
+            except FileExistsError:
+                raise
+            except OSError as error:
+                if error.errno == errno.ELOOP and attempt + 1 < beneath.TRIES:
+                    continue  # what was a file when we looked was a link when we opened it
+                raise self._told(path, error) from None
+        raise AssertionError("unreachable")
+
+    def _told(self, path: str, error: OSError) -> ToolError:
+        """What the model is told about an error of the file system."""
+        if error.errno == errno.ENOENT:
+            near = self.similar(path)
+            return ToolError(
+                f"{path} does not exist." + (f" Similar: {', '.join(near)}" if near else ""),
+                "NOT_FOUND",
+            )
+        code, text = _ERRORS.get(
+            error.errno or 0, ("EXECUTION_FAILED", (error.strerror or str(error)).lower())
+        )
+        return ToolError(f"{path}: {text}.", code)
+
+
+_FULL = ("EXECUTION_FAILED", "the disk is full or a quota is reached; nothing was changed")
+_ERRORS = {
+    errno.ENOTDIR: ("NOT_FOUND", "a part of this path is a file, not a directory"),
+    errno.EISDIR: ("INVALID_ARGUMENT", "this is a directory"),
+    errno.ENAMETOOLONG: ("INVALID_ARGUMENT", "the name is too long"),
+    errno.EACCES: ("DENIED", "the file system does not permit this"),
+    errno.EPERM: ("DENIED", "the file system does not permit this"),
+    errno.EROFS: ("DENIED", "the file system is read-only"),
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.ELOOP: ("INVALID_ARGUMENT", "too many links, or they form a circle"),
+    errno.EAGAIN: ("CONFLICT", "the path keeps changing; try again later"),
+}
+
+
+def _below(path: str, root: str) -> str | None:
+    """`path` relative to `root`, "" when they are the same; None when it is outside. By the text alone."""
+    if path == root:
+        return ""
+    prefix = root.rstrip("/") + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+def _encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _regular(path: str, found: os.stat_result) -> None:
+    if stat.S_ISREG(found.st_mode):
+        return
+    if stat.S_ISDIR(found.st_mode):
+        raise ToolError(f"{path} is a directory, not a file. Use list_dir.", "INVALID_ARGUMENT")
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    raise ToolError(
+        f"{path} is a device, pipe or socket; only regular files can be used.", "DENIED"
+    )
+
+
+def _conflict(path: str, what: str) -> ToolError:
+    return ToolError(f"{path} {what}. Read it again, then repeat the change.", "CONFLICT")
+
+
+def _read(file: BinaryIO, amount: int, offset: int) -> bytes:
+    """At most `amount` bytes from `offset`. The loop is for what gives less than asked: a growing file, FUSE."""
+    pieces: list[bytes] = []
+    file.seek(offset)
+    while amount > 0 and (piece := file.read(min(amount, 1 << 24))):
+        pieces.append(piece)
+        amount -= len(piece)
+    return b"".join(pieces)
+
+
+def _digest_of(file: BinaryIO) -> str:
+    from hashlib import blake2b
+
+    digest = blake2b(digest_size=DIGEST)
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _scan(directory: int, limit: int) -> list[Entry]:
+    found: list[Entry] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if len(found) >= limit:
+                break
+            with contextlib.suppress(FileNotFoundError):
+                found.append(_entry(entry, directory))
+    return found
+
+
+def _entry(entry: os.DirEntry[str], directory: int) -> Entry:
+    if entry.is_symlink():
+        return Entry(entry.name, "link", 0, os.readlink(entry.name, dir_fd=directory))
+    if entry.is_dir(follow_symlinks=False):
+        return Entry(entry.name, "directory")
+    if entry.is_file(follow_symlinks=False):
+        return Entry(entry.name, "file", entry.stat(follow_symlinks=False).st_size)
+    return Entry(entry.name, "other")
