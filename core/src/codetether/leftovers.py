@@ -1,0 +1,278 @@
+"""Processes that outlive the command that started them: how they are found, killed and reaped.
+
+Every child carries `CODETETHER_RUN=<run>` in its environment. A run's id is `<agent>.<number>`; the ids of an agent that
+was itself started by an agent are chained with `/`. On Linux this process adopts its orphaned descendants
+(PR_SET_CHILD_SUBREAPER), so that whoever left its process group is still found below us. A guard, one small shell
+waiting on a pipe, kills what carries our id when we are killed with SIGKILL. PDEATHSIG is not used: Linux sends it when
+the *thread* that forked ends, and trio's worker threads end when idle.
+
+Out of reach without a sandbox: a process that leaves its session, loses its parent and clears its environment.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+MARKER = "CODETETHER_RUN"
+LINGER = 10.0  # seconds a zombie nobody waited for is left alone: it may be another library's child
+
+_PR_SET_CHILD_SUBREAPER = 36
+_GUARD = """
+read -r word && exit 0
+for round in 1 2 3 4 5 6 7 8 9 10; do
+  found=$(grep -lF -- "$1." /proc/[0-9]*/environ 2>/dev/null) || exit 0
+  for file in $found; do pid=${file#/proc/}; kill -KILL "${pid%/environ}" 2>/dev/null; done
+  sleep 0.1
+done
+"""
+
+
+class Leaders:
+    """State of this process: who we are, which children are leaders of running commands."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.agent = ""
+        self.numbers = itertools.count(1)
+        self.running: set[int] = set()
+        self.zombies: dict[int, float] = {}
+        self.adopts = False
+        self.lock = threading.Lock()
+
+
+_own = Leaders()
+
+
+def prepare() -> None:
+    """Adopt orphans and start the guard: once per process, by the first command. Blocks some milliseconds."""
+    with _own.lock:
+        if _own.pid == os.getpid():
+            return
+        _own.__dict__.update(Leaders().__dict__, lock=_own.lock)
+        _own.pid = os.getpid()
+        _own.agent = f"{_own.pid}-{_start_time(_own.pid)}-{_namespace()}-{os.urandom(4).hex()}"
+        if os.path.isdir("/proc/self/task"):
+            _own.adopts = _adopt()
+            _start_guard(_own.agent)
+
+
+def _adopt() -> bool:
+    import ctypes
+
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    done = prctl is not None and prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    return done and os.path.exists("/proc/thread-self/children")
+
+
+def _start_guard(agent: str) -> None:
+    ours_to_read, ours_to_write = os.pipe()
+    try:
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "codetether-guard", agent],
+            stdin=ours_to_read,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            start_new_session=True,
+        )
+    except OSError:  # no shell: the next start kills what was left
+        os.close(ours_to_write)
+        return
+    finally:
+        os.close(ours_to_read)
+    _own.running.add(guard.pid)
+    atexit.register(_dismiss_guard, guard, ours_to_write, os.getpid())
+
+
+def _dismiss_guard(guard: subprocess.Popen[bytes], pipe: int, owner: int) -> None:
+    if os.getpid() != owner:
+        return
+    try:
+        os.write(pipe, b"done\n")
+        guard.wait(1)
+    except (OSError, subprocess.TimeoutExpired):
+        guard.returncode = 0  # it ends by itself; not waiting is no fault worth a warning at exit
+
+
+def new_marker() -> str:
+    """The id of a new run; call `prepare` first. Carries the ids of the runs we are in ourselves."""
+    outer = os.environ.get(MARKER, "")
+    own = f"{_own.agent}.{next(_own.numbers)}"
+    return f"{outer}/{own}" if outer else own
+
+
+def depth() -> int:
+    """How many agents are above this process: 0 when a person started it."""
+    outer = os.environ.get(MARKER, "")
+    return outer.count("/") + 1 if outer else 0
+
+
+def note_leader(pid: int, *, running: bool) -> None:
+    """Say that `pid` leads a running command, or no longer does."""
+    if running:
+        _own.running.add(pid)
+    else:
+        _own.running.discard(pid)
+
+
+def alive(marker: str, leader: int, seen: set[int]) -> list[int]:
+    """The live processes of a run, its leader left out; its dead ones are reaped.
+
+    `seen` remembers who belonged to the run, from one call to the next.
+    """
+    if not _own.adopts:
+        pids = {pid for pid in marked(marker) if pid != leader}
+        return sorted(pids)
+    roots = [
+        leader,
+        *(pid for pid in _children(os.getpid()) if _belongs(pid, marker, leader, seen)),
+    ]
+    members = {pid for root in roots for pid in _tree(root)} - {leader}
+    seen |= members
+    return sorted(pid for pid in members if not _reap(pid))
+
+
+def _belongs(pid: int, marker: str, leader: int, seen: set[int]) -> bool:
+    if pid in _own.running:
+        return False
+    if pid in seen:
+        return True
+    state, _, session = _stat(pid)
+    if session == leader or _carries(pid, marker):
+        return True
+    if state == "Z" and session not in (0, os.getsid(0)):
+        _reap_stranger(pid)
+    else:
+        _own.zombies.pop(pid, None)
+    return False
+
+
+def _reap_stranger(pid: int) -> None:
+    """A dead child of another session: an orphan that ended by itself, or some library's child of its own, which
+    will have been waited for after a while.
+    """
+    since = _own.zombies.setdefault(pid, time.monotonic())
+    if time.monotonic() - since > LINGER:
+        _own.zombies.pop(pid, None)
+        _reap(pid)
+
+
+def _reap(pid: int) -> bool:
+    """Whether `pid` is dead; reaped if it is our child."""
+    state, parent, _ = _stat(pid)
+    if state not in ("Z", "X", ""):
+        return False
+    if parent == os.getpid():
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return True
+
+
+def kill(pids: Iterable[int], number: signal.Signals = signal.SIGKILL) -> None:
+    """Signal each; those already gone, or not ours, are passed over."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def marked(marker: str) -> list[int]:
+    """Every live process on this machine that carries the run `marker`, or a run within it. Reads all of /proc."""
+    return [pid for pid, value in _census() if value == marker or value.startswith(f"{marker}/")]
+
+
+def kill_leftovers(marker: str = "") -> int:
+    """Kill what carries `marker`; without one, what agents that no longer live have left. Returns how many.
+
+    For the start of a session: an agent killed with its guard leaves processes behind. Blocks some milliseconds.
+    """
+    killed: set[int] = set()
+    for _ in range(20):
+        found = marked(marker) if marker else [p for p, value in _census() if _is_orphaned(value)]
+        if not found:
+            break
+        kill(found)
+        killed.update(found)
+        time.sleep(0.01)
+    return len(killed)
+
+
+def _is_orphaned(value: str) -> bool:
+    agents = re.findall(r"(\d+)-(\d+)-(\d+)-[0-9a-f]{8}\.\d+", value)
+    return bool(agents) and all(
+        int(space) == _namespace() and _start_time(int(pid)) != int(start)
+        for pid, start, space in agents
+    )
+
+
+def _census() -> Iterator[tuple[int, str]]:
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return
+    me = os.getpid()
+    for name in names:
+        if name.isdigit() and int(name) != me and (value := _marker_of(int(name))):
+            yield int(name), value
+
+
+def _carries(pid: int, marker: str) -> bool:
+    value = _marker_of(pid)
+    return value == marker or value.startswith(f"{marker}/")
+
+
+def _marker_of(pid: int) -> str:
+    data = _read(f"/proc/{pid}/environ")
+    found = re.search(rb"(?:^|\0)" + MARKER.encode() + rb"=([^\0]*)", data)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for child in _children(pid):
+        yield from _tree(child)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    return [int(c) for t in threads for c in _read(f"/proc/{pid}/task/{t}/children").split()]
+
+
+def _stat(pid: int) -> tuple[str, int, int]:
+    """State letter, parent and session; empty and zeros when there is no such process."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return (fields[0].decode(), int(fields[1]), int(fields[3])) if len(fields) > 3 else ("", 0, 0)
+
+
+def _start_time(pid: int) -> int:
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def _namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
