@@ -29,7 +29,7 @@ def main(argv: "list[str] | None" = None) -> int:
     off = _take_switches(words)
     if not words:
         return _bare(words, off)
-    if words[0] in ("-h", "--help", "help") or words == ["plugins"] or words == ["tools"]:
+    if words[0] in ("-h", "--help", "help") or words in (["plugins"], ["tools"]):
         return _listing("help" if words[0] not in COMMANDS else words[0], off)
     if words in (["plugins", "list"], ["tools", "list"], ["plugins", "list", "--json"], ["tools", "list", "--json"]):
         return _listing(words[0], off, as_json="--json" in words)

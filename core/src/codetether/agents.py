@@ -42,7 +42,8 @@ def chat_prompt() -> str:
 
 def all_agents(user: Path, project: Path | None, settings: Mapping[str, Any]) -> dict[str, Agent]:
     """Every agent by name. `user` and `project` are folders of Markdown files (None: not trusted, not read);
-    `settings` is the table `[agents]`, whose entries change single fields of an agent of that name."""
+    `settings` is the table `[agents]`, whose entries change single fields of an agent of that name.
+    """
     agents = built_in()
     for folder in (project, user):
         if folder is not None and folder.is_dir():

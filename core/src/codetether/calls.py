@@ -126,7 +126,7 @@ class _Guarded:
         except (Exception, SystemExit) as error:
             self._host.fault(self._plugin, self._hook, error)
 
-    async def __aexit__(self, *exc: Any) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         if not self._entered:
             return
         try:

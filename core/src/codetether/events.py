@@ -23,7 +23,8 @@ ErrorKind = Literal[
 
 class ProviderFault(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a stream failed. `kind` decides what the loop does; `message` is redacted and at most 500 characters;
-    `retry_after` in seconds when the vendor said so."""
+    `retry_after` in seconds when the vendor said so.
+    """
 
     kind: ErrorKind
     message: str
@@ -78,7 +79,8 @@ StopReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 
 class Finish(msgspec.Struct, tag="finish", frozen=True, omit_defaults=True):
     """The last event of every stream. `error` is set exactly when reason is "error"; a provider never raises for
-    what the network or the vendor does."""
+    what the network or the vendor does.
+    """
 
     reason: StopReason
     usage: Usage | None = None
@@ -91,7 +93,8 @@ StreamEvent = TextDelta | ThoughtDelta | ThoughtEnd | CallStart | CallDelta | Re
 # --- of a session ------------------------------------------------------------------------------------------------
 class SessionStarted(msgspec.Struct, tag="session_started", frozen=True, omit_defaults=True):
     """A session was opened. `resumed` when it has earlier messages. `instructions` names the files added to the
-    system text (AGENTS.md and its like)."""
+    system text (AGENTS.md and its like).
+    """
 
     session: str
     directory: str
@@ -142,7 +145,8 @@ class ToolProgress(msgspec.Struct, tag="tool_progress", frozen=True):
 
 class ToolFinished(msgspec.Struct, tag="tool_finished", frozen=True, omit_defaults=True):
     """A tool call has its result. `summary` is one line; `text` what the model sees; `meta` may hold `diff`,
-    `exit_code`, `spilled` and more."""
+    `exit_code`, `spilled` and more.
+    """
 
     call_id: str
     name: str

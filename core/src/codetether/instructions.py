@@ -32,7 +32,8 @@ def find(directory: Path, root: Path | None) -> list[Path]:
 
 def text(paths: list[Path], root: Path) -> str:
     """The files as one block for the system prompt, each under its path; cut at 32 KiB a file and 64 KiB in all,
-    the nearest kept in full first."""
+    the nearest kept in full first.
+    """
     blocks: list[str] = []
     room = TOTAL_LIMIT
     for path in reversed(paths):

@@ -35,7 +35,8 @@ READ_ONLY = (".git/hooks", ".git/config", ".codetether")
 
 class Kernel:
     """Holds the plugins and opens sessions. Use it as an async context manager: leaving closes every plugin that
-    has an `aclose`."""
+    has an `aclose`.
+    """
 
     def __init__(self, config: Config, rows: Sequence[Row]) -> None:
         self.config = config
@@ -45,7 +46,7 @@ class Kernel:
         on = switched(rows, config.off, config.only)
         self.host = Host(on, self, choose=config.choose, on_fault=self._on_fault)
         self._settings: dict[str, msgspec.Struct] = {}
-        self.notices: list[Notice] = [Notice("warning", text) for text in config.notices]
+        self.notices: list[Notice] = [Notice("warning", text, hint) for text, hint in config.notices]
         self.sessions: list[Session] = []
         self._sandbox: Sandbox | None = None
 
@@ -54,7 +55,8 @@ class Kernel:
         cls, directory: str | Path, *, off: Sequence[str] = (), settings: Mapping[str, Any] | None = None
     ) -> Self:
         """The kernel for a working directory. `off` are switches of the command line, `settings` dotted keys that
-        win over every file. Raises ConfigError."""
+        win over every file. Raises ConfigError.
+        """
         return cls(Config.load(Path(directory), off=off, overrides=settings or {}), scan())
 
     async def __aenter__(self) -> Self:
@@ -68,7 +70,7 @@ class Kernel:
                 if hasattr(plugin, "aclose"):
                     try:
                         await plugin.aclose()
-                    except Exception as failure:  # noqa: BLE001 - a plugin's last words must not hide ours
+                    except Exception as failure:
                         self.host.fault(getattr(plugin, "key", "?"), "aclose", failure)
 
     # --- plugins ---
@@ -110,7 +112,7 @@ class Kernel:
         if len(names) > 1:
             raise PluginError(
                 f"there is one source of secrets, and {' and '.join(names)} are switched on",
-                f"switch one off: [plugins] off = [\"secrets:{names[-1]}\"]",
+                f'switch one off: [plugins] off = ["secrets:{names[-1]}"]',
             )
         secrets: Secrets | None = self.host.get("secrets", names[0]) if names else None
         return secrets
@@ -178,7 +180,7 @@ class Kernel:
     def agents(self, directory: Path) -> dict[str, Agent]:
         """Every agent that can be chosen in `directory`, by name."""
         project = (self.root_of(directory) or directory) / ".codetether" / "agents"
-        trusted = project.is_dir() and is_trusted(directory, self.dirs.config)
+        trusted = project.is_dir() and is_trusted(directory, self.dirs)
         changes = {name: msgspec.to_builtins(change) for name, change in self.config.kernel.agents.items()}
         return agents.all_agents(self.dirs.config / "agents", project if trusted else None, changes)
 

@@ -12,9 +12,12 @@ import msgspec
 import trio
 
 from codetether import context
+from codetether.environment import clean_env
+from codetether.errors import CodetetherError
 from codetether.events import (
     Answered,
     Asked,
+    Notice,
     Retrying,
     SessionEvent,
     SessionStarted,
@@ -24,7 +27,7 @@ from codetether.events import (
     TurnFinished,
 )
 from codetether.feed import Feed
-from codetether.process import Completed, clean_env, run_process
+from codetether.process import Completed, run_process
 from codetether.words import Agent, Answer, Image, Message, ModelInfo, Question, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -213,13 +216,17 @@ class Session:
         question = self.permissions.question_for(self.new_id("ask"), call, tool, params, decision, diff, self)
         answer = await self.ask(question)
         if answer is not None:
-            self.permissions.grant(answer, call, tool, params, self)
+            try:
+                self.permissions.grant(answer, call, tool, params, self)
+            except CodetetherError as error:
+                await self.emit(Notice("warning", error.message, error.hint))
         return answer
 
     # --- processes ---
     async def run_process(self, argv: Sequence[str], **how: Any) -> Completed:
         """Run a child in the workspace, inside the sandbox. `how` as for process.run_process; `cwd` is the
-        workspace's root and `timeout` 120 s unless given; `network` false asks the sandbox for none."""
+        workspace's root and `timeout` 120 s unless given; `network` false asks the sandbox for none.
+        """
         from codetether.ports import Launch
 
         cwd = str(how.pop("cwd", self.directory))

@@ -185,13 +185,14 @@ class Toolbox:
     async def _preview(self, tool: Tool[Any], params: Any, ctx: ToolContext) -> str:
         try:
             return await tool.preview(params, ctx)
-        except Exception:  # noqa: BLE001 - the run will tell the model what is wrong; a person is shown no diff
+        except Exception:
             return ""
 
 
 def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
     """The arguments as `params`. Tolerates what models do (empty text, null, JSON in a JSON string, numbers as
-    text); refuses unknown names. Raises msgspec.DecodeError or ValueError with a message for the model."""
+    text); refuses unknown names. Raises msgspec.DecodeError or ValueError with a message for the model.
+    """
     raw = msgspec.json.decode(arguments) if arguments.strip() else {}
     if isinstance(raw, str):
         raw = msgspec.json.decode(raw)

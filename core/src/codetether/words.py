@@ -27,7 +27,8 @@ class Image(msgspec.Struct, tag="image", frozen=True):
 
 class Thought(msgspec.Struct, tag="thought", frozen=True, omit_defaults=True):
     """Reasoning the model showed. `opaque` is what the vendor wants back unread (signature, encrypted item);
-    `origin` is the provider that made it, and only that provider is ever sent it again."""
+    `origin` is the provider that made it, and only that provider is ever sent it again.
+    """
 
     text: str
     opaque: str = ""
@@ -210,7 +211,8 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Question(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something a person must decide. `kind` approval has the choices once/session/project/deny; `detail` shows what
-    would happen (command, address), `diff` a unified diff when a file would change."""
+    would happen (command, address), `diff` a unified diff when a file would change.
+    """
 
     id: str
     kind: Literal["approval", "trust", "choice", "text"]
@@ -231,7 +233,8 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tool call touches, for rules and for the question a person is asked: workspace paths as the model gave
-    them, the shell command, the address."""
+    them, the shell command, the address.
+    """
 
     paths: tuple[str, ...] = ()
     command: str = ""
