@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from codetether.errors import CodetetherError
-from codetether.words import Answer, Effect, Image, ModelInfo, Question, Request, Subject, ToolCall, ToolSchema
+from codetether.words import (
+    Answer,
+    Effect,
+    Image,
+    ModelInfo,
+    Question,
+    Request,
+    Subject,
+    ToolCall,
+    ToolSchema,
+)
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -117,7 +127,8 @@ class Provider(Plugin):
 # --- tool --------------------------------------------------------------------------------------------------------
 class ToolOutput(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tool gives back. The model reads `text` (the toolbox bounds it) and `images`; `summary` is one line for
-    a person; `meta` is structured data for interfaces: `diff` (unified), `exit_code`, `paths`, `count`, ..."""
+    a person; `meta` is structured data for interfaces: `diff` (unified), `exit_code`, `paths`, `count`, ...
+    """
 
     text: str
     ok: bool = True
@@ -252,6 +263,9 @@ class Secrets(Plugin):
         Raises SecretMissing, or CodetetherError with a diagnosis. Values are registered with the redactor.
         """
         raise NotImplementedError
+
+    def forget(self, provider: str) -> None:
+        """Drop what is remembered of this provider's document: it was refused, and the next `get` must ask again."""
 
     async def providers(self) -> Sequence[str]:
         """The provider names that have a document. Raises CodetetherError with a diagnosis."""
