@@ -13,6 +13,7 @@ import msgspec
 from codetether import records as r
 from codetether.errors import CodetetherError
 from codetether.loaded import assemble
+from codetether.scan import Scan, scan_bytes
 from codetether.session_files import SUFFIX, SessionMissing, new_id, stamp
 from codetether.side_files import NAME
 
@@ -28,7 +29,7 @@ def copy_session(source: Path, upto: str = "", clock: Callable[[], datetime] | N
     now = clock() if clock else datetime.now(UTC)
     old = source.name.removesuffix(SUFFIX)
     try:
-        scan = r.scan(source.read_bytes())
+        scan = scan_bytes(source.read_bytes())
         if scan.newer:
             raise CodetetherError(
                 f"Session {old} was written by a newer codetether.", "Update codetether to use it."
@@ -45,7 +46,7 @@ def copy_session(source: Path, upto: str = "", clock: Callable[[], datetime] | N
     return name
 
 
-def _wanted(scan: r.Scan, upto: str, session: str) -> list[bytes]:
+def _wanted(scan: Scan, upto: str, session: str) -> list[bytes]:
     wanted = []
     for record, line in zip(scan.records, scan.lines, strict=True):
         if isinstance(record, r.StateRecord | r.SessionRecord):
@@ -60,7 +61,7 @@ def _wanted(scan: r.Scan, upto: str, session: str) -> list[bytes]:
     return wanted
 
 
-def _first_line(scan: r.Scan, old: str, name: str, now: datetime, files: Path) -> bytes:
+def _first_line(scan: Scan, old: str, name: str, now: datetime, files: Path) -> bytes:
     header = assemble(msgspec.structs.replace(scan, complaints=[]), old, files).header
     header = msgspec.structs.replace(header, id=name, created=stamp(now), parent=old, started_by="")
     return r.encode(

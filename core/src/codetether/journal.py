@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from codetether.errors import CodetetherError
+from codetether.faults import fault
 
 LOCK_PATIENCE = 2.0  # seconds; an append takes microseconds, so longer means a stopped process
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -72,10 +73,24 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def cut(self, size: int) -> None:
-        """Make the file `size` bytes long; the caller keeps a copy of what is cut."""
-        with self._thread, _locked(self._fd):
-            os.ftruncate(self._fd, size)
+    def move_tail(self, end: int, tail: bytes) -> str:
+        """Append `tail`, which begins at byte `end`, to `<name>.bak`, cut it off here, and say so in words.
+
+        When that fails it stays where it is; the next append is kept apart from it by a newline.
+        """
+        backup = self.path.with_name(self.path.name + ".bak")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            with open(os.open(backup, flags, 0o600), "ab") as file:
+                file.write(tail + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with self._thread, _locked(self._fd):
+                if os.fstat(self._fd).st_size == end + len(tail):  # else it grew since it was read
+                    os.ftruncate(self._fd, end)
+        except OSError as error:
+            return f"{len(tail)} damaged bytes at the end remain ({error.strerror})"
+        return f"{len(tail)} damaged bytes at the end were moved to {backup.name}"
 
     def _drain(self) -> bool:
         try:
@@ -111,6 +126,7 @@ def _write_whole(fd: int, line: bytes) -> None:
     left = memoryview(b"\n" + line if torn else line)
     try:
         while left:
+            fault("journal.write")
             left = left[os.write(fd, left) :]
     except BaseException:  # a half line would swallow the next one
         with contextlib.suppress(OSError):

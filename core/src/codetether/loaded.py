@@ -9,6 +9,7 @@ import msgspec
 
 from codetether import records as r
 from codetether.records import SETTINGS, SessionHeader
+from codetether.scan import Scan
 from codetether.side_files import bring_back
 from codetether.words import Message, Usage
 
@@ -53,7 +54,7 @@ def settings_of(header: SessionHeader) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
 
 
-def assemble(scan: r.Scan, session: str, files: Path) -> Loaded:
+def assemble(scan: Scan, session: str, files: Path) -> Loaded:
     """Put the records of `scan` together; contents put aside are read from `files`."""
     header = next(
         (record.session for record in scan.records if isinstance(record, r.SessionRecord)), None

@@ -1,8 +1,7 @@
-"""The lines of a session file: what each kind holds, and how a file with damage is read (docs/sessions.md)."""
+"""The lines of a session file: what each kind holds (docs/sessions.md)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -137,39 +136,10 @@ KINDS = frozenset(
 )
 
 
-class _Outline(msgspec.Struct):
-    """The least a line of any version must have."""
-
-    v: int
-    seq: int
-    kind: str
-    id: str = ""
-
-
-class Scan(msgspec.Struct):
-    """What a file holds. `lines` are the bytes of the lines kept, beside `records` (None: of a kind or form unknown
-    here). `lost` counts the lines between them that are damaged. `end` is where the last good line ends; `tail` what
-    follows it and is no record at all.
-    """
-
-    records: list[AnyRecord | None] = []
-    lines: list[bytes] = []
-    last_seq: int = -1
-    last_id: str = ""
-    newer: bool = False
-    unknown: int = 0
-    lost: int = 0
-    complaints: list[str] = []
-    end: int = 0
-    tail: bytes = b""
-
-
 _NEEDED = frozenset(
-    {"kind", "type", "id", "parent", "ts", "role", "level", "data", "mime"}
-)  # never secrets
-_decode = msgspec.json.Decoder(AnyRecord).decode
-_outline = msgspec.json.Decoder(_Outline).decode
-_START = re.compile(rb'\{"kind":"[a-z_.-]+","v":\d')
+    {"kind", "type", "id", "parent", "ts", "role", "level"}
+)  # made here, never secrets
+decode = msgspec.json.Decoder(AnyRecord).decode  # one line; raises ValueError or RecursionError
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -206,80 +176,13 @@ def redact_values(record: Record, redact: Callable[[str], str]) -> bytes:
             return {key: item if key in _NEEDED else clean(item) for key, item in value.items()}
         return [clean(item) for item in value] if isinstance(value, list | tuple) else value
 
-    return _encoder.encode(clean(msgspec.to_builtins(_decode(encode(record)), builtin_types=())))
+    return _encoder.encode(clean(msgspec.to_builtins(decode(encode(record)), builtin_types=())))
 
 
 def is_record(line: bytes) -> bool:
     """Whether `line` reads as a record of this version."""
     try:
-        _decode(line)
+        decode(line)
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def scan(data: bytes) -> Scan:
-    """Read a whole file: split on newline bytes only, keep what is good, say what is not. Never raises."""
-    found = Scan()
-    records, lines = found.records, found.lines
-    offset = 0
-    bad: list[tuple[int, int]] = []
-    for number, piece in enumerate(data.split(b"\n"), 1):
-        line = piece
-        start, offset = offset, offset + len(line) + 1
-        if not line or line.isspace():
-            continue
-        if lines and line == lines[-1]:  # written twice by an interrupted retry: one record
-            found.end = min(offset, len(data))
-            continue
-        try:
-            record: AnyRecord | None = _decode(line)
-        except (ValueError, RecursionError):
-            record, line = _second_look(line, number, found)
-            if not line:
-                bad.append((number, start))
-                continue
-        records.append(record)
-        lines.append(line)
-        found.end = min(offset, len(data))
-    _sum_up(found, data, bad)
-    return found
-
-
-def _second_look(line: bytes, number: int, found: Scan) -> tuple[AnyRecord | None, bytes]:
-    """The record in a line that did not decode: behind zero bytes or half a line, or of a form not known here."""
-    for match in _START.finditer(line, 1):
-        rest = line[match.start() :]
-        if is_record(rest):
-            found.complaints.append(
-                f"line {number}: {match.start()} damaged bytes before a good record skipped"
-            )
-            return _decode(rest), rest
-    try:
-        outline = _outline(line)
-    except (ValueError, RecursionError):
-        return None, b""
-    found.last_seq, found.last_id = outline.seq, outline.id
-    if outline.v > FORMAT_VERSION:
-        found.newer = True
-    elif outline.kind in KINDS:
-        found.complaints.append(
-            f"line {number}: a {outline.kind} record that cannot be read was skipped"
-        )
-        found.lost += 1
-    found.unknown += 1
-    return None, line
-
-
-def _sum_up(found: Scan, data: bytes, bad: list[tuple[int, int]]) -> None:
-    for record in found.records:
-        if record is not None:
-            if record.v > FORMAT_VERSION:
-                found.newer = True
-            if record.seq >= found.last_seq:
-                found.last_seq, found.last_id = record.seq, record.id
-    found.tail = data[found.end :] if bad and bad[-1][1] >= found.end else b""
-    for number, start in bad:
-        if start < found.end:
-            found.lost += 1
-            found.complaints.append(f"line {number}: damaged, skipped")

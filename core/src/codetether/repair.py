@@ -38,7 +38,7 @@ def repair(messages: Sequence[Message]) -> tuple[list[Message], list[str]]:
     for number, (message, parts) in enumerate(zip(messages, kept, strict=True)):
         if message.role == "tool":
             continue
-        if not _says_something(parts):
+        if not parts:
             if message.parts or message.role == "assistant":
                 notes.append(f"an empty {message.role} message was left out")
             continue
@@ -74,6 +74,10 @@ def _sound_parts(message: Message, notes: list[str]) -> list[Part]:
                 )
             else:
                 parts.append(_sound_call(part, notes))
+    while parts and isinstance(
+        parts[-1], Thought
+    ):  # one vendor refuses an answer that ends with a thought
+        parts.pop()
     return parts
 
 
@@ -86,10 +90,6 @@ def _sound_call(call: ToolCall, notes: list[str]) -> ToolCall:
         )
         return msgspec.structs.replace(call, arguments="{}")
     return call
-
-
-def _says_something(parts: Iterable[Part]) -> bool:
-    return any(not isinstance(part, Thought) for part in parts)
 
 
 # --- pairing ---
@@ -232,10 +232,10 @@ def _add(out: list[Message], message: Message, notes: list[str]) -> None:
         out[-1] = _with(out[-1], _joined(first, second))
         return
     # Vendors that think want an answer to begin with its thought, and only the last one back.
-    thoughts = [part for part in second if isinstance(part, Thought)]
     said = [part for part in first if not isinstance(part, Thought)]
-    rest = [part for part in second if not isinstance(part, Thought)]
-    out[-1] = msgspec.structs.replace(message, parts=(*thoughts, *_joined(said, rest)))
+    start = next(i for i, part in enumerate(second) if not isinstance(part, Thought))
+    parts = (*second[:start], *_joined(said, second[start:]))
+    out[-1] = msgspec.structs.replace(message, parts=parts)
 
 
 def _joined(first: Sequence[Part], second: Sequence[Part]) -> list[Part]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import msgspec
 from codetether.errors import CodetetherError, UsageError
 from codetether.loaded import settings_of, title_from
 from codetether.records import (
+    AnyRecord,
     CompactionRecord,
     MessageRecord,
     SessionHeader,
@@ -22,8 +23,8 @@ from codetether.records import (
     SettingRecord,
     StateRecord,
     UsageRecord,
-    scan,
 )
+from codetether.scan import scan_bytes
 from codetether.words import Usage
 
 SUFFIX = ".jsonl"
@@ -73,7 +74,7 @@ def check_id(session: str) -> str:
     return session
 
 
-def find(root: Path, session: str) -> Path:
+def find_session(root: Path, session: str) -> Path:
     """The file of the session named by its id, a unique beginning of it, or of its last four characters.
 
     Raises UsageError when `session` cannot be an id, SessionMissing when none or several match.
@@ -97,7 +98,7 @@ def find(root: Path, session: str) -> Path:
     )
 
 
-def latest(root: Path, directory: Path | None = None) -> str | None:
+def latest_session(root: Path, directory: Path | None = None) -> str | None:
     """The id of the session last written, in `directory` if given; None when there is none.
 
     Sub-agents' sessions, sessions without a message and files that are none are passed over.
@@ -141,31 +142,38 @@ def summarise(path: Path) -> Summary | None:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            whole = status.st_size <= HEAD + TAIL
-            head = file.read(-1 if whole else HEAD)
-            if not whole:
-                file.seek(status.st_size - TAIL)
-                tail = file.read()
-                if b'\n{"kind":"state",' not in tail:  # a crash, or one huge record
-                    file.seek(0)
-                    head, whole = file.read(), True
+            head = file.read(HEAD)
+            records: list[AnyRecord | None] = []
+            if status.st_size > HEAD + TAIL:
+                file.seek(-TAIL, os.SEEK_END)
+                records = scan_bytes(file.read().partition(b"\n")[2]).records
+            if not any(isinstance(record, StateRecord) for record in records):  # small, or a crash
+                file.seek(0)
+                head = file.read()
+                records = scan_bytes(head).records
     except OSError:
         return None
     header = _header(head, path)
     if header is None:
         return None
-    counted = _count(head if whole else tail[tail.index(b"\n") + 1 :], settings_of(header))
-    updated = stamp(datetime.fromtimestamp(status.st_mtime, UTC))
-    settings, title, messages, usage = counted
+    settings, title, messages, usage = _count(records, settings_of(header))
     return Summary(
-        header, settings.get("title") or title, settings, messages, usage, updated, status.st_size
+        header,
+        settings.get("title") or title,
+        settings,
+        messages,
+        usage,
+        stamp(datetime.fromtimestamp(status.st_mtime, UTC)),
+        status.st_size,
     )
 
 
-def _count(data: bytes, settings: dict[str, str]) -> tuple[dict[str, str], str, int, Usage]:
-    """Settings, made-up title, number of messages and usage: the last state in `data`, and what came after it."""
+def _count(
+    records: Iterable[AnyRecord | None], settings: dict[str, str]
+) -> tuple[dict[str, str], str, int, Usage]:
+    """Settings, made-up title, number of messages and usage: the last state in `records`, and what came after it."""
     title, messages, usage = "", 0, Usage()
-    for record in scan(data).records:
+    for record in records:
         if isinstance(record, StateRecord):
             settings, title = dict(record.settings), record.title
             messages, usage = record.messages, record.usage
@@ -181,7 +189,7 @@ def _count(data: bytes, settings: dict[str, str]) -> tuple[dict[str, str], str, 
 
 
 def _header(head: bytes, path: Path) -> SessionHeader | None:
-    found = scan(head).records
+    found = scan_bytes(head).records
     for record in found:
         if isinstance(record, SessionRecord):
             return record.session
@@ -204,6 +212,25 @@ def _paths(root: Path) -> list[Path]:
             ]
     except OSError:
         return []
+
+
+def make_file(root: Path, session: str, now: datetime) -> str:
+    """Make the empty file of a session in `root` and give its id: `session`, or a new one when that is empty.
+
+    Raises CodetetherError when there is such a session already, OSError when the file cannot be made.
+    """
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    while True:
+        name = check_id(session or new_id(now))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(root / f"{name}{SUFFIX}", flags, 0o600))
+        except FileExistsError:
+            if session:
+                raise CodetetherError(f"There is a session {name} already.") from None
+            continue
+        sync_directory(root)
+        return name
 
 
 def sync_directory(path: Path) -> None:

@@ -5,7 +5,6 @@ Nothing here is async: an append takes microseconds. `sync` takes milliseconds; 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,8 @@ from codetether.errors import CodetetherError
 from codetether.journal import Journal, Lease
 from codetether.loaded import Loaded, assemble, settings_of, title_from
 from codetether.records import SETTINGS, SessionHeader
-from codetether.session_files import SUFFIX, check_id, find, new_id, stamp, sync_directory
+from codetether.scan import scan_bytes
+from codetether.session_files import SUFFIX, find_session, make_file, stamp
 from codetether.side_files import put_aside
 from codetether.words import Message, Usage
 
@@ -76,14 +76,13 @@ class Transcript:
         """
         now = clock()
         try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            name, path = _new_file(root, header.id, now)
+            name = make_file(root, header.id, now)
         except OSError as error:
             raise _cannot_write(root, error) from error
-        transcript = cls(path, redact, on_trouble, clock)
+        transcript = cls(root / f"{name}{SUFFIX}", redact, on_trouble, clock)
         transcript._start_writing()
         header = msgspec.structs.replace(header, id=name, created=header.created or stamp(now))
-        transcript._adopt(header)
+        transcript._settings = settings_of(header)
         transcript._append(r.SessionRecord, session=header)
         return transcript
 
@@ -104,7 +103,7 @@ class Transcript:
         every append raises SessionReadOnly; the same holds for a session of a newer format.
         Raises SessionMissing, SessionBusy when another process writes it, CodetetherError when it cannot be read.
         """
-        path = find(root, session)
+        path = find_session(root, session)
         transcript = cls(path, redact, on_trouble, clock)
         if write:
             transcript._start_writing()
@@ -124,7 +123,9 @@ class Transcript:
         """
         from codetether.fork import copy_session
 
-        return cls.open(root, copy_session(find(root, session), upto, how.get("clock")), **how)
+        return cls.open(
+            root, copy_session(find_session(root, session), upto, how.get("clock")), **how
+        )
 
     # --- writing ---
     def append_message(self, message: Message) -> Message:
@@ -266,14 +267,14 @@ class Transcript:
             data = self.path.read_bytes()
         except OSError as error:
             raise CodetetherError(f"Cannot read {self.path}: {error.strerror}.") from error
-        scan = r.scan(data)
+        scan = scan_bytes(data)
         if self._journal is not None and scan.tail and not scan.newer:
-            self._move_tail_away(scan)
+            scan.complaints.append(self._journal.move_tail(scan.end, scan.tail))
         elif scan.tail:
             scan.complaints.append(f"{len(scan.tail)} damaged bytes at the end were not read")
         loaded = assemble(scan, self.id, self._files)
         self._seq, self._last = scan.last_seq, scan.last_id
-        self._adopt(loaded.header, loaded.settings)
+        self._settings = dict(loaded.settings)
         for message in loaded.messages:
             self._count_in(message)
         self._usage, self._since_state = loaded.usage, 0
@@ -285,38 +286,12 @@ class Transcript:
             self._append(r.SessionRecord, session=loaded.header)
         return loaded
 
-    def _move_tail_away(self, scan: r.Scan) -> None:
-        assert self._journal is not None
-        backup = self.path.with_name(self.path.name + ".bak")
-        try:
-            fd = os.open(
-                backup, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-            with open(fd, "ab") as file:
-                file.write(scan.tail + b"\n")
-                file.flush()
-                os.fsync(fd)
-            self._journal.cut(scan.end)
-        except (
-            OSError
-        ) as error:  # it stays where it is; the newline guard keeps it apart from what follows
-            scan.complaints.append(
-                f"{len(scan.tail)} damaged bytes at the end remain ({error.strerror})"
-            )
-        else:
-            scan.complaints.append(
-                f"{len(scan.tail)} damaged bytes at the end were moved to {backup.name}"
-            )
-
     def _refuse_newer(self, loaded: Loaded) -> None:
         self.close()
         self._why_not = "It was written by a newer codetether."
         loaded.repairs.append(
             "written by a newer codetether: what this version does not know is not shown"
         )
-
-    def _adopt(self, header: SessionHeader, settings: dict[str, str] | None = None) -> None:
-        self._settings = settings_of(header) if settings is None else dict(settings)
 
     def _count_in(self, message: Message) -> None:
         self._ids.add(message.id)
@@ -325,19 +300,6 @@ class Transcript:
             self._usage += message.usage
         if not self._title:
             self._title = title_from((message,))
-
-
-def _new_file(root: Path, name: str, now: datetime) -> tuple[str, Path]:
-    while True:
-        path = root / f"{check_id(name or new_id(now))}{SUFFIX}"
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            if name:
-                raise CodetetherError(f"There is a session {name} already.") from None
-            continue
-        sync_directory(root)
-        return path.name.removesuffix(SUFFIX), path
 
 
 def _cannot_write(path: Path, error: OSError) -> CodetetherError:
