@@ -87,9 +87,9 @@ def test_instructions_are_capped_and_links_out_are_not_followed(tmp_path):
     root = tmp_path / "repo"
     (root / "a").mkdir(parents=True)
     (root / "a" / "AGENTS.md").symlink_to(secret)
-    (root / "AGENTS.md").write_text("y" * 100_000)
+    (root / "AGENTS.md").write_text("z" * 100_000)
     found = instructions.find(root / "a", root)
     assert found == [root / "AGENTS.md"]
     text = instructions.text(found, root)
-    assert text.count("y") == instructions.FILE_LIMIT
+    assert text.count("z") == instructions.FILE_LIMIT
     assert "[cut: 32768 of 100000 bytes]" in text
