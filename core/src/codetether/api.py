@@ -76,7 +76,21 @@ if TYPE_CHECKING:
     from codetether.process import Completed, run_process
     from codetether.redact import Redactor
     from codetether.session import Session
-    from codetether.terminal import clean
+    from codetether.terminal import (
+        Cleaner,
+        Output,
+        Style,
+        can_move,
+        cells,
+        clean,
+        columns,
+        forget_typed_ahead,
+        is_terminal,
+        one_line,
+        open_terminal,
+        read_line,
+        wants_colour,
+    )
     from codetether.words import (
         Agent,
         Answer,
@@ -115,7 +129,8 @@ _WHERE = {
     "process": "Completed run_process",
     "redact": "Redactor",
     "session": "Session",
-    "terminal": "clean",
+    "terminal": "Cleaner Output Style can_move cells clean columns forget_typed_ahead is_terminal one_line "
+    "open_terminal read_line wants_colour",
     "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Subject Text Thought "
     "ToolCall ToolResult ToolSchema Usage Verdict",
     "workspace": "Workspace",
@@ -123,16 +138,19 @@ _WHERE = {
 _MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
-    "EVENTS_VERSION", "Agent", "AgentResult", "AgentTask", "Answer", "Answered", "Asked", "CallDelta", "CallStart",
-    "Cancel", "Choice", "CodetetherError", "Command", "Compacted", "Completed", "Config", "ConfigError",
-    "DeniedError", "Dirs", "Effect", "Executor", "Extension", "Finding", "Finish", "Image", "InterruptedByUser",
-    "Kernel", "Launch", "Message", "MessageDone", "Mode", "ModelInfo", "Notice", "Part", "Plugin", "PluginError",
-    "Provider", "ProviderFault", "ProviderStatus", "Question", "Quit", "Redactor", "Request", "Retrying", "Router",
-    "Sandbox", "SandboxPolicy", "Say", "SecretMissing", "Secrets", "Session", "SessionEvent", "SessionFinished",
-    "SessionStarted", "StepFinished", "StepStarted", "StreamEvent", "Subject", "Text", "TextDelta", "Thought",
-    "ThoughtDelta", "ThoughtEnd", "Tool", "ToolCall", "ToolContext", "ToolError", "ToolFinished", "ToolOutput",
-    "ToolProgress", "ToolResult", "ToolSchema", "ToolStarted", "TurnFinished", "TurnStarted", "Ui", "Usage",
-    "UsageError", "UserAct", "Verdict", "Workspace", "clean", "estimate", "hookimpl", "run_process", "write_atomic",
+    "EVENTS_VERSION", "Agent", "AgentResult", "AgentTask", "Answer", "Answered", "Asked", "CallDelta",
+    "CallStart", "Cancel", "Choice", "Cleaner", "CodetetherError", "Command", "Compacted", "Completed",
+    "Config", "ConfigError", "DeniedError", "Dirs", "Effect", "Executor", "Extension", "Finding", "Finish",
+    "Image", "InterruptedByUser", "Kernel", "Launch", "Message", "MessageDone", "Mode", "ModelInfo", "Notice",
+    "Output", "Part", "Plugin", "PluginError", "Provider", "ProviderFault", "ProviderStatus", "Question",
+    "Quit", "Redactor", "Request", "Retrying", "Router", "Sandbox", "SandboxPolicy", "Say", "SecretMissing",
+    "Secrets", "Session", "SessionEvent", "SessionFinished", "SessionStarted", "StepFinished", "StepStarted",
+    "StreamEvent", "Style", "Subject", "Text", "TextDelta", "Thought", "ThoughtDelta", "ThoughtEnd", "Tool",
+    "ToolCall", "ToolContext", "ToolError", "ToolFinished", "ToolOutput", "ToolProgress", "ToolResult",
+    "ToolSchema", "ToolStarted", "TurnFinished", "TurnStarted", "Ui", "Usage", "UsageError", "UserAct",
+    "Verdict", "Workspace", "can_move", "cells", "clean", "columns", "estimate", "forget_typed_ahead",
+    "hookimpl", "is_terminal", "one_line", "open_terminal", "read_line", "run_process", "wants_colour",
+    "write_atomic",
 ]  # fmt: skip
 
 
