@@ -8,10 +8,11 @@ import os
 
 TYPE_CHECKING = False  # typing itself would double the time of these commands
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from codetether.catalog import Row
+    from codetether.layers import Layer
 
 _KINDS = (
     "providers",
@@ -107,20 +108,9 @@ def switched_off_by_settings(rows: "Sequence[Row]", directory: str = ".") -> "li
 
     Nothing is parsed where no file exists: that keeps the usual start fast.
     """
-    from codetether import layers
-
-    paths = [path for path in (layers.user_file(os.environ),) if os.path.isfile(path)]
-    project = layers.project_files(directory)
-    if project:
-        from pathlib import Path
-
-        from codetether.trust import is_trusted
-
-        paths += project if is_trusted(Path(directory).resolve()) else []
     off: list[str] = []
     only: list[str] | None = None
-    for path in paths:
-        table = _plugins_table(path)
+    for table in _plugins_tables(directory):
         off += _words(table.get("off"))
         only = _words(table["only"]) if isinstance(table.get("only"), list) else only
     if only is not None:
@@ -128,19 +118,43 @@ def switched_off_by_settings(rows: "Sequence[Row]", directory: str = ".") -> "li
     return off
 
 
-def _plugins_table(path: str) -> "dict[str, Any]":
-    from codetether.errors import ConfigError
+def _plugins_tables(directory: str) -> "Iterator[dict[str, Any]]":
+    """The table `[plugins]` of each settings file that counts: the user's, then the project's trusted ones."""
+    from codetether import layers
+
+    project = layers.project_files(directory)
+    trusted: dict[str, str] = {}
+    root = ""
+    if project:
+        from codetether.trust import records
+
+        root = layers.repo_root(directory)
+        trusted = records().get(root, {})
+    for path in [layers.user_file(os.environ), *project]:
+        layer = _layer(path)
+        if layer is None:
+            continue
+        if path in project and trusted.get(os.path.relpath(path, root)) != layer.digest:
+            continue
+        table = layer.table.get("plugins")
+        if isinstance(table, dict):
+            yield table
+
+
+def _layer(path: str) -> "Layer | None":
     from codetether.layers import read_layer
 
+    if not os.path.isfile(path):
+        return None
+    from codetether.errors import ConfigError
+
     try:
-        layer = read_layer(path)
+        return read_layer(path)
     except ConfigError as error:
         import sys
 
         print(f"codetether: {error.message}", file=sys.stderr)
-        return {}
-    table = layer.table.get("plugins") if layer is not None else None
-    return table if isinstance(table, dict) else {}
+        return None
 
 
 def _words(value: "Any") -> "list[str]":
