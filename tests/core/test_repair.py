@@ -114,9 +114,22 @@ def loads(text):
         return None
 
 
+MAY_HOLD = {
+    "user": Text | Image,
+    "assistant": Text | Thought | ToolCall,
+    "tool": ToolResult,
+}
+
+
 def faults(messages):
-    if not all(message.parts for message in messages):
-        return ["message without content"]
+    for message in messages:
+        if not message.parts or not all(
+            isinstance(p, MAY_HOLD[message.role]) for p in message.parts
+        ):
+            return ["message without content, or with another role's"]
+    names = {c.id: c.name for m in messages for c in m.calls}
+    if any(names.get(r.call_id) != r.name for m in messages for r in m.results):
+        return ["a result under another function's name"]  # Google pairs by name
     return openai_faults(messages) + anthropic_faults(messages)
 
 
