@@ -11,7 +11,6 @@ import sys
 import time
 
 import pytest
-
 from codetether import files
 from codetether.files import replace_at, write_atomic
 

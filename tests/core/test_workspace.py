@@ -10,7 +10,6 @@ import sys
 
 import pytest
 import trio
-
 from codetether import syscalls, workspace
 from codetether.errors import ToolError
 from codetether.workspace import Entry, Workspace

@@ -15,6 +15,7 @@ import errno
 import os
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
 from codetether import syscalls
 
@@ -55,7 +56,7 @@ class Place:
         self.name = name
         self.real = "/".join([*parts, name] if name != "." else parts) or "."
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -145,7 +145,7 @@ class Workspace:
             fd = os.open(place.name, _READ, dir_fd=place.fd)
             try:
                 _regular(path, os.fstat(fd))
-                return os.fdopen(fd, "rb", buffering=0)  # type: ignore[return-value]
+                return os.fdopen(fd, "rb", buffering=0)
             except BaseException:
                 os.close(fd)
                 raise
