@@ -58,3 +58,10 @@ class ToolError(Exception):
         self.text = text
         self.code = code
         self.meta = meta
+
+
+def told(error: BaseException) -> str:
+    """`Type: message` of an error in one line; of a group, its first error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return (f"{type(error).__name__}: {error}".splitlines() or [""])[0]

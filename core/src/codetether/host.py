@@ -13,7 +13,7 @@ import pluggy
 from stevedore.driver import DriverManager
 
 from codetether.calls import Calls
-from codetether.errors import PluginError
+from codetether.errors import PluginError, told
 from codetether.hookspecs import PROJECT, Specs
 from codetether.ports import APIS
 
@@ -148,8 +148,7 @@ class Host:
 
     def fault(self, plugin: str, stage: str, error: BaseException | str, dist: str = "") -> None:
         """Write down what went wrong; once per plugin, stage and text."""
-        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        fault = Fault(plugin, stage, (text.splitlines() or [""])[0], dist)
+        fault = Fault(plugin, stage, error if isinstance(error, str) else told(error), dist)
         if fault not in self.faults:
             self.faults.append(fault)
             if self._on_fault is not None:

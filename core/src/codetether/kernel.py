@@ -120,7 +120,8 @@ class Kernel:
     async def settle_sandbox(self) -> None:
         """Choose the sandbox: the one named in the settings, or (`auto`) the strongest that works here.
 
-        Raises PluginError when the one named does not work: there is no silent fallback.
+        Raises PluginError when the one named does not work: there is no silent fallback. With no sandbox plugin at
+        all no child process can be started.
         """
         if self._sandbox is not None:
             return
@@ -138,13 +139,20 @@ class Kernel:
                 self._sandbox = sandbox
                 return
             self.notices.append(Notice("warning", f"sandbox {sandbox.name} does not work: {finding.text}", finding.hint))
-        raise PluginError("no sandbox plugin works here", "install codetether-sandbox-none to run without one")
 
     def sandbox(self) -> Sandbox:
-        """The sandbox chosen by `settle_sandbox`, which opening a session does."""
+        """The sandbox chosen by `settle_sandbox`, which opening a session does. Raises PluginError without one."""
         if self._sandbox is None:
-            raise RuntimeError("no session was opened yet")
+            raise PluginError(
+                "no sandbox plugin is installed and works, so nothing can be run",
+                "install codetether-sandbox-none to run commands without confinement",
+            )
         return self._sandbox
+
+    @property
+    def sandbox_level(self) -> str:
+        """S0 to S3, or nothing when no sandbox was chosen."""
+        return self._sandbox.level if self._sandbox is not None else ""
 
     def sandbox_policy(self, session: Session, *, network: bool) -> SandboxPolicy:
         """What a child of this session may do: write in the workspace, except where that would change what runs."""

@@ -13,7 +13,7 @@ import trio
 
 from codetether.answer import Answer
 from codetether.context import ContextTooLong, fit, shorten
-from codetether.errors import CodetetherError
+from codetether.errors import CodetetherError, told
 from codetether.events import (
     MessageDone,
     ProviderFault,
@@ -157,7 +157,7 @@ class Turn:
                     await self._keep(answer.message())
                 raise
             session.host.fault(session.provider.key, "stream", error)
-            answer.finish = _broken(session.redact(f"{type(error).__name__}: {error}"))
+            answer.finish = _broken(session.redact(told(error)))
         return answer
 
     async def _request(self, last_word: bool) -> Request:

@@ -170,5 +170,5 @@ def _announcement(session: Session, loaded: Loaded | None) -> SessionStarted:
         resumed=loaded is not None,
         title=loaded.title if loaded else "",
         instructions=tuple(str(path) for path in session.instructions),
-        sandbox=session.kernel.sandbox().level,
+        sandbox=session.kernel.sandbox_level,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from codetether.errors import CodetetherError, ToolError
+from codetether.errors import CodetetherError, ToolError, told
 from codetether.events import ToolFinished, ToolProgress, ToolStarted
 from codetether.ports import Tool, ToolContext, ToolOutput
 from codetether.spill import bound
@@ -155,12 +155,12 @@ class Toolbox:
             return ToolOutput(f"{error.message}\n{error.hint}".rstrip(), ok=False)
         except (Exception, SystemExit) as error:
             self._session.host.fault(tool.key, "run", error)
-            return ToolOutput(f"{tool.name} failed: {type(error).__name__}: {error}", ok=False)
+            return ToolOutput(f"{tool.name} failed: {told(error)}", ok=False)
         except BaseExceptionGroup as group:
             if group.split(Exception)[1] is not None:
                 raise
             self._session.host.fault(tool.key, "run", group)
-            return ToolOutput(f"{tool.name} failed: {group.exceptions[0]}", ok=False)
+            return ToolOutput(f"{tool.name} failed: {told(group)}", ok=False)
 
     # --- permission ---
     async def _permit(self, call: ToolCall, tool: Tool[Any], params: Any, ctx: ToolContext, title: str) -> None:
