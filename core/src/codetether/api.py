@@ -49,8 +49,12 @@ if TYPE_CHECKING:
         UserAct,
     )
     from codetether.files import write_atomic
+    from codetether.headless import Job, Outcome, drive, farewell
     from codetether.hookspecs import hookimpl
+    from codetether.journal import SessionBusy
     from codetether.kernel import Kernel
+    from codetether.material import Material, read_material
+    from codetether.loaded import Loaded
     from codetether.ports import (
         AgentResult,
         AgentTask,
@@ -74,8 +78,18 @@ if TYPE_CHECKING:
         Ui,
     )
     from codetether.process import Completed, run_process
+    from codetether.records import GitState, SessionHeader
     from codetether.redact import Redactor
     from codetether.session import Session
+    from codetether.session_files import (
+        SessionMissing,
+        Summary,
+        find_session,
+        latest_session,
+        list_sessions,
+        remove_session,
+    )
+    from codetether.session_index import MATCH_END, MATCH_START, Hit, SessionIndex
     from codetether.terminal import (
         Cleaner,
         Output,
@@ -91,6 +105,7 @@ if TYPE_CHECKING:
         read_line,
         wants_colour,
     )
+    from codetether.transcript import SessionReadOnly, Transcript
     from codetether.words import (
         Agent,
         Answer,
@@ -114,6 +129,12 @@ if TYPE_CHECKING:
     from codetether.workspace import Workspace
 
 _WHERE = {
+    "journal": "SessionBusy",
+    "loaded": "Loaded",
+    "records": "GitState SessionHeader",
+    "session_files": "SessionMissing Summary find_session latest_session list_sessions remove_session",
+    "session_index": "MATCH_END MATCH_START Hit SessionIndex",
+    "transcript": "SessionReadOnly Transcript",
     "config": "Config Dirs",
     "context": "estimate",
     "errors": "CodetetherError ConfigError DeniedError InterruptedByUser PluginError ToolError UsageError",
@@ -122,13 +143,16 @@ _WHERE = {
     "StreamEvent TextDelta ThoughtDelta ThoughtEnd ToolFinished ToolProgress ToolStarted TurnFinished "
     "TurnStarted UserAct",
     "files": "write_atomic",
+    "headless": "Job Outcome drive farewell",
     "hookspecs": "hookimpl",
     "kernel": "Kernel",
+    "material": "Material read_material",
     "ports": "AgentResult AgentTask Command Executor Extension Finding Launch Mode Plugin Provider ProviderStatus "
     "Router Sandbox SandboxPolicy SecretMissing Secrets Tool ToolContext ToolOutput Ui",
     "process": "Completed run_process",
     "redact": "Redactor",
     "session": "Session",
+    "session_files": "latest_session",
     "terminal": "Cleaner Output Style can_move cells clean columns forget_typed_ahead is_terminal one_line "
     "open_terminal read_line wants_colour",
     "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Subject Text Thought "
@@ -138,18 +162,21 @@ _WHERE = {
 _MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
-    "EVENTS_VERSION", "Agent", "AgentResult", "AgentTask", "Answer", "Answered", "Asked", "CallDelta",
-    "CallStart", "Cancel", "Choice", "Cleaner", "CodetetherError", "Command", "Compacted", "Completed",
-    "Config", "ConfigError", "DeniedError", "Dirs", "Effect", "Executor", "Extension", "Finding", "Finish",
-    "Image", "InterruptedByUser", "Kernel", "Launch", "Message", "MessageDone", "Mode", "ModelInfo", "Notice",
-    "Output", "Part", "Plugin", "PluginError", "Provider", "ProviderFault", "ProviderStatus", "Question",
-    "Quit", "Redactor", "Request", "Retrying", "Router", "Sandbox", "SandboxPolicy", "Say", "SecretMissing",
-    "Secrets", "Session", "SessionEvent", "SessionFinished", "SessionStarted", "StepFinished", "StepStarted",
-    "StreamEvent", "Style", "Subject", "Text", "TextDelta", "Thought", "ThoughtDelta", "ThoughtEnd", "Tool",
-    "ToolCall", "ToolContext", "ToolError", "ToolFinished", "ToolOutput", "ToolProgress", "ToolResult",
-    "ToolSchema", "ToolStarted", "TurnFinished", "TurnStarted", "Ui", "Usage", "UsageError", "UserAct",
-    "Verdict", "Workspace", "can_move", "cells", "clean", "columns", "estimate", "forget_typed_ahead",
-    "hookimpl", "is_terminal", "one_line", "open_terminal", "read_line", "run_process", "wants_colour",
+    "EVENTS_VERSION", "MATCH_END", "MATCH_START", "Agent", "AgentResult", "AgentTask", "Answer", "Answered",
+    "Asked", "CallDelta", "CallStart", "Cancel", "Choice", "Cleaner", "CodetetherError", "Command", "Compacted",
+    "Completed", "Config", "ConfigError", "DeniedError", "Dirs", "Effect", "Executor", "Extension", "Finding",
+    "Finish", "GitState", "Hit", "Image", "InterruptedByUser", "Job", "Kernel", "Launch", "Loaded", "Material",
+    "Message", "MessageDone", "Mode", "ModelInfo", "Notice", "Outcome", "Output", "Part", "Plugin",
+    "PluginError", "Provider", "ProviderFault", "ProviderStatus", "Question", "Quit", "Redactor", "Request",
+    "Retrying", "Router", "Sandbox", "SandboxPolicy", "Say", "SecretMissing", "Secrets", "Session",
+    "SessionBusy", "SessionEvent", "SessionFinished", "SessionHeader", "SessionIndex", "SessionMissing",
+    "SessionReadOnly", "SessionStarted", "StepFinished", "StepStarted", "StreamEvent", "Style", "Subject",
+    "Summary", "Text", "TextDelta", "Thought", "ThoughtDelta", "ThoughtEnd", "Tool", "ToolCall", "ToolContext",
+    "ToolError", "ToolFinished", "ToolOutput", "ToolProgress", "ToolResult", "ToolSchema", "ToolStarted",
+    "Transcript", "TurnFinished", "TurnStarted", "Ui", "Usage", "UsageError", "UserAct", "Verdict", "Workspace",
+    "can_move", "cells", "clean", "columns", "drive", "estimate", "farewell", "find_session",
+    "forget_typed_ahead", "hookimpl", "is_terminal", "latest_session", "list_sessions", "one_line",
+    "open_terminal", "read_line", "read_material", "remove_session", "run_process", "wants_colour",
     "write_atomic",
 ]  # fmt: skip
 
