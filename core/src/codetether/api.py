@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from codetether.hookspecs import hookimpl
     from codetether.journal import SessionBusy
     from codetether.kernel import Kernel
-    from codetether.material import Material, read_material
     from codetether.loaded import Loaded
+    from codetether.material import Material, read_material
     from codetether.ports import (
         AgentResult,
         AgentTask,
@@ -152,7 +152,6 @@ _WHERE = {
     "process": "Completed run_process",
     "redact": "Redactor",
     "session": "Session",
-    "session_files": "latest_session",
     "terminal": "Cleaner Output Style can_move cells clean columns forget_typed_ahead is_terminal one_line "
     "open_terminal read_line wants_colour",
     "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Subject Text Thought "
