@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from codetether.errors import CodetetherError, UsageError
+from codetether.journal import Lease
 from codetether.loaded import settings_of, title_from
 from codetether.records import (
     AnyRecord,
@@ -83,7 +84,7 @@ def find_session(root: Path, session: str) -> Path:
     exact = root / f"{session}{SUFFIX}"
     if exact.is_file():
         return exact
-    ids = [path.name.removesuffix(SUFFIX) for path in _paths(root)]
+    ids = [path.name.removesuffix(SUFFIX) for path in session_paths(root)]
     matches = [name for name in ids if name.startswith(session)]
     matches = matches or [name for name in ids if name.rpartition("-")[2].startswith(session)]
     if len(matches) == 1:
@@ -124,7 +125,7 @@ def summaries(
     """As `list_sessions`, one at a time; each costs two small reads."""
     wanted = None if directory is None else os.path.realpath(directory)
     timed = []
-    for path in _paths(root):
+    for path in session_paths(root):
         with contextlib.suppress(OSError):
             timed.append((path.stat().st_mtime_ns, path.name, path))
     for _, _, path in sorted(timed, reverse=True):
@@ -200,7 +201,8 @@ def _header(head: bytes, path: Path) -> SessionHeader | None:
     return None
 
 
-def _paths(root: Path) -> list[Path]:
+def session_paths(root: Path) -> list[Path]:
+    """The session files in `root`, in no order; none when it cannot be read."""
     try:
         with os.scandir(root) as entries:
             return [
@@ -212,6 +214,29 @@ def _paths(root: Path) -> list[Path]:
             ]
     except OSError:
         return []
+
+
+def remove_session(root: Path, session: str) -> None:
+    """Delete the session `session` (its whole id), its side files and what was cut off its file. Nothing else.
+
+    Raises SessionMissing, SessionBusy when a process writes it, CodetetherError when it cannot be deleted.
+    """
+    import shutil
+
+    path = root / f"{check_id(session)}{SUFFIX}"
+    if not path.is_file():
+        raise SessionMissing(f"There is no session {session}.")
+    lease = Lease(root / f"{session}.lock")
+    try:
+        lease.take()
+        path.unlink()
+        path.with_name(path.name + ".bak").unlink(missing_ok=True)
+        if os.path.lexists(files := root / f"{session}.files"):
+            shutil.rmtree(files)
+    except OSError as error:
+        raise CodetetherError(f"Cannot delete session {session}: {error.strerror}.") from error
+    finally:
+        lease.drop()
 
 
 def make_file(root: Path, session: str, now: datetime) -> str:
