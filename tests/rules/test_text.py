@@ -1,0 +1,168 @@
+"""What no file of the repository may say, and what no line of code may do."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# In pieces, so that this file does not contain them.
+HOSTS = (
+    "files." + "python" + "hosted",
+    "py" + "pi.org",
+    "py" + "pi.python",
+    "simple" + "/pip",
+    "npm" + "js.org",
+)
+PLACES = ("/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/runner", "C:" + "\\Users")
+FORBIDDEN = re.compile("|".join(re.escape(word) for word in (*HOSTS, *PLACES)))
+
+
+def test_no_file_names_a_machine_or_an_index(tracked):
+    found = []
+    for path in tracked:
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}:{number}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if FORBIDDEN.search(line)
+        ]
+    assert found == []
+
+
+def test_the_lock_is_not_committed(tracked):
+    assert not [path for path in tracked if path.name == "uv.lock"]
+
+
+def test_the_launcher_can_be_run(tracked):
+    import subprocess
+
+    listed = subprocess.run(
+        ["git", "ls-files", "-s", "core/scripts/codetether"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout.startswith("100755"), "git update-index --chmod=+x core/scripts/codetether"
+
+
+# --- code --------------------------------------------------------------------------------------------------------
+
+
+def shipped(tracked):
+    return [p for p in tracked if p.suffix == ".py" and "src" in p.parts]
+
+
+def unsafe_writes(tree):
+    """Calls that replace a file in place: a crash in the middle leaves half of it (F55)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "O_TRUNC":
+            yield node.lineno
+        if not isinstance(node, ast.Call):
+            continue
+        name = (
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        )
+        if name in ("write_text", "write_bytes"):
+            yield node.lineno
+        if name in ("open", "open_file"):
+            of_path = isinstance(node.func, ast.Attribute) and not is_module(node.func)
+            modes = [k.value for k in node.keywords if k.arg == "mode"] + node.args[not of_path :][
+                :1
+            ]
+            if any(isinstance(m, ast.Constant) and is_write_mode(m.value) for m in modes):
+                yield node.lineno
+
+
+def is_write_mode(value):
+    return isinstance(value, str) and bool(re.fullmatch("[rbt]*[wax+][bt+]*", value))
+
+
+def is_module(func):
+    return isinstance(func.value, ast.Name) and func.value.id in (
+        "os",
+        "io",
+        "gzip",
+        "codecs",
+        "trio",
+    )
+
+
+# Files that are written some other way, each with the reason.
+WRITERS = {
+    "core/src/codetether/files.py": "the one place that replaces files",
+    "core/src/codetether/journal.py": "a new transcript, made complete under a temporary name and then linked",
+    "core/src/codetether/capture.py": "output of a running command, streamed into a file made for that call",
+}
+
+
+def test_files_are_replaced_in_one_place_only(tracked):
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in shipped(tracked)
+        if str(path.relative_to(ROOT)) not in WRITERS
+        for line in unsafe_writes(ast.parse(path.read_text("utf-8")))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("code", "caught"),
+    [
+        ('open("x", "w")', True),
+        ('open("x", mode="ab")', True),
+        ('path.open("w")', True),
+        ('path.write_text("x")', True),
+        ("os.open(path, os.O_WRONLY | os.O_TRUNC)", True),
+        ('os.fdopen(fd, "wb")', False),
+        ('open("x")', False),
+        ('open("x", "rb")', False),
+        ('path.open("rb")', False),
+        ('webbrowser.open("https://www.example.org")', False),
+    ],
+)
+def test_the_write_check_sees(code, caught):
+    assert bool(list(unsafe_writes(ast.parse(code)))) is caught
+
+
+def unbounded(tree):
+    """Memory channels without a number: a slow listener would grow them without end."""
+    for node in ast.walk(tree):
+        call = node.func if isinstance(node, ast.Call) else None
+        call = call.value if isinstance(call, ast.Subscript) else call
+        if isinstance(call, ast.Attribute | ast.Name) and "open_memory_channel" in ast.unparse(
+            call
+        ):
+            sizes = [ast.unparse(arg) for arg in [*node.args, *(k.value for k in node.keywords)]]
+            if not sizes or "inf" in sizes[0]:
+                yield node.lineno
+
+
+def test_every_channel_is_bounded(tracked):
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in shipped(tracked)
+        for line in unbounded(ast.parse(path.read_text("utf-8")))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("code", "caught"),
+    [
+        ("trio.open_memory_channel(math.inf)", True),
+        ("trio.open_memory_channel[int](float('inf'))", True),
+        ("open_memory_channel(max_buffer_size=inf)", True),
+        ("trio.open_memory_channel[int](16)", False),
+        ("trio.open_memory_channel(size)", False),
+    ],
+)
+def test_the_channel_check_sees(code, caught):
+    assert bool(list(unbounded(ast.parse(code)))) is caught
