@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import trio
 from codetether import faults
+from codetether.errors import PluginError
 from codetether.events import ProviderFault
 from codetether.ports import Provider, Tool, ToolOutput
 from codetether.testing import (
@@ -35,6 +36,7 @@ from codetether.testing import (
     contract_settings,
     contract_tool,
     head,
+    make_kernel,
     redirect,
     response,
     split_every,
@@ -402,3 +404,52 @@ def test_a_malformed_fault_is_refused(text):
     with pytest.raises(ValueError):
         faults.arm(text)
     faults.arm("")
+
+
+# --- make_kernel ---
+async def test_a_whole_turn_with_a_scripted_model_and_a_tool_of_the_tests(tmp_path):
+    async with make_kernel(
+        tmp_path,
+        replies=[call("good", path="a.txt"), "one line"],
+        plugins=[],
+        extra={"tools:good": Good},
+    ) as kernel:
+        async with kernel.open_session(directory=tmp_path / "work") as session:
+            finished = await session.prompt("how long is a.txt?")
+        asked = kernel.provider("scripted").asked
+    assert (finished.reason, finished.text) == ("done", "one line")
+    assert [schema.name for schema in asked[0].tools] == ["good"]
+    assert [result.text for result in asked[1].messages[-1].results] == ["1"]
+    assert list((tmp_path / "data").rglob("*.jsonl"))
+
+
+async def test_the_home_of_a_kernel_goes_and_the_users_comes_back():
+    before = {name: os.environ.get(name) for name in ("HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")}
+    async with make_kernel(plugins=[]) as kernel:
+        place = kernel.dirs.data
+        assert os.environ["HOME"] != before["HOME"]
+        kernel.dirs.data.mkdir(parents=True)
+    assert not place.exists()
+    assert {name: os.environ.get(name) for name in before} == before
+
+
+async def test_only_the_plugins_chosen_are_on(tmp_path):
+    async with make_kernel(
+        tmp_path, plugins=["providers:local"], off=["providers:scripted"]
+    ) as kernel:
+        assert [row.key for row in kernel.host.rows] == ["providers:local"]
+    async with make_kernel(tmp_path) as kernel:
+        assert {"providers:local", "providers:scripted"} <= {row.key for row in kernel.host.rows}
+
+
+async def test_without_the_scripted_provider_the_hint_says_what_to_install(tmp_path):
+    with pytest.raises(PluginError) as caught:
+        async with make_kernel(tmp_path, replies=[], off=["providers:scripted"]):
+            pass
+    assert "codetether-provider-scripted" in caught.value.hint
+
+
+async def test_a_model_of_the_tests_may_claim_a_window(tmp_path):
+    async with make_kernel(tmp_path, replies=["x"], plugins=[], context=4000) as kernel:
+        _, model = await kernel.resolve_model(None)
+    assert (model.id, model.context) == ("test", 4000)

@@ -1,4 +1,4 @@
-"""llama.cpp's own HTTP server over one GGUF file: `python llama_server.py MODEL API_KEY`.
+"""llama.cpp's own HTTP server over the tiny model: `python llama_server.py FOLDER [API_KEY]`.
 
 Run in a child process, since a file llama.cpp dislikes aborts the whole process. Prints the address it listens on and
 ends when its standard input does, so that it cannot outlive the test.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import xllamacpp
+from tiny_model import write_tiny_model
 
 
-def main(model: str, key: str) -> None:
+def main(folder: str, key: str = "") -> None:
     params = xllamacpp.CommonParams()
-    params.model.path = model
+    params.model.path = str(write_tiny_model(Path(folder) / "tiny.gguf"))
     params.model_alias = {"tiny"}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
@@ -27,9 +29,9 @@ def main(model: str, key: str) -> None:
     params.cpuparams.n_threads = 1
     params.cpuparams_batch.n_threads = 1
     server = xllamacpp.Server(params)
-    print(f"listening {server.listening_address}", flush=True)
+    print(f"peer at {server.listening_address}", flush=True)
     sys.stdin.read()
-    os._exit(0)  # the server's threads would be joined otherwise
+    os._exit(0)  # the server's threads would be waited for otherwise
 
 
 if __name__ == "__main__":

@@ -50,13 +50,16 @@ def _bigrams(ids: dict[str, int]) -> np.ndarray:
     for current, following in pairwise(words):
         logits[ids[following], ids[current]] = 60
     logits[ids[CALL], ids[SENTENCE[-1]]] = 40  # second to stopping
-    logits[ids[NEWLINE], ids[CALL]] = 40  # with it the marker is whole, and the grammar takes over
-    logits[ids[END], ids[CALL_END[-1]]] = 40  # one call is enough
-    for space in (NEWLINE, "<0x09>", "<0x20>", "\u2581"):
-        logits[ids[space]] -= 20
-    return (logits / WIDTH**0.5).astype(
-        np.float32
-    )  # what the last norm makes of a one-hot vector is sqrt(WIDTH) long
+    logits[ids[NEWLINE], ids[CALL]] = 80  # with it the marker is whole, and the grammar takes over
+    logits[ids[END], ids[CALL_END[-1]]] = 80  # one call in one pair of marks is enough
+    logits[ids["<"], ids["}"]] = 80
+    for piece, number in ids.items():
+        if piece == "\u2581" or piece.startswith("<0x"):
+            logits[number] -= (
+                20  # neither white space nor a piece's twin among the bytes, if there is a choice
+            )
+    # What the last norm makes of a one-hot vector is sqrt(WIDTH) long.
+    return (logits / WIDTH**0.5).astype(np.float32)
 
 
 def write_tiny_model(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -97,6 +96,8 @@ def parse(path: Path) -> Script:
     try:
         if path.suffix == ".json":
             return msgspec.json.decode(data, type=Script)
+        import tomllib
+
         return msgspec.convert(tomllib.loads(data.decode()), Script)
     except (ValueError, msgspec.DecodeError) as error:
         raise CodetetherError(f"the script {path} is wrong: {error}") from error
