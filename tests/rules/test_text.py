@@ -72,7 +72,10 @@ def unsafe_writes(tree):
         )
         if name in ("write_text", "write_bytes"):
             yield node.lineno
-        if name in ("open", "open_file"):
+        if name in ("open", "open_file") and "os.open(" not in "".join(
+            map(ast.unparse, node.args[:1])
+        ):
+            # (a descriptor has its flags from os.open, where O_TRUNC is what counts)
             of_path = isinstance(node.func, ast.Attribute) and not is_module(node.func)
             modes = [k.value for k in node.keywords if k.arg == "mode"] + node.args[not of_path :][
                 :1
@@ -98,7 +101,6 @@ def is_module(func):
 # Files that are written some other way, each with the reason.
 WRITERS = {
     "core/src/codetether/files.py": "the one place that replaces files",
-    "core/src/codetether/journal.py": "a new transcript, made complete under a temporary name and then linked",
     "core/src/codetether/capture.py": "output of a running command, streamed into a file made for that call",
 }
 
@@ -122,6 +124,7 @@ def test_files_are_replaced_in_one_place_only(tracked):
         ('path.write_text("x")', True),
         ("os.open(path, os.O_WRONLY | os.O_TRUNC)", True),
         ('os.fdopen(fd, "wb")', False),
+        ('open(os.open(path, os.O_APPEND), "ab")', False),
         ('open("x")', False),
         ('open("x", "rb")', False),
         ('path.open("rb")', False),
