@@ -8,7 +8,7 @@ user trusts it (codetether.trust). Permission rules and `plugins.off` of all lay
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -60,13 +60,15 @@ class Config:
 
     `kernel` holds the kernel's own settings, `rules` the permission rules of all layers, `off`, `only` and `choose`
     the switches, `notices` what a person should know (text, hint), `files` the files read, weakest first,
-    `withheld` the keys of project files left out because the repository is not trusted (file, key).
+    `withheld` the keys of project files left out because the repository is not trusted (file, key). `tell` (text,
+    hint), when set, is called for notices that come after loading.
     """
 
     def __init__(self, directory: Path, dirs: Dirs, env: Mapping[str, str]) -> None:
         self.directory = directory
         self.dirs = dirs
         self.notices: list[tuple[str, str]] = []
+        self.tell: Callable[[str, str], None] | None = None
         self.files: list[Path] = []
         self.withheld: list[tuple[str, str]] = []
         self.rules: tuple[Rule, ...] = ()
@@ -242,6 +244,8 @@ class Config:
     def _warn(self, text: str, hint: str) -> None:
         if (text, hint) not in self.notices:
             self.notices.append((text, hint))
+            if self.tell is not None:
+                self.tell(text, hint)
 
     # --- asking ---
     def settings(self, key: str, cls: type[S]) -> S:
@@ -271,6 +275,17 @@ class Config:
         """The plugins that have a table in some file, installed or not."""
         plugins = self._tree.get("plugins", {})
         return sorted(key for key in plugins if ":" in key) if isinstance(plugins, dict) else []
+
+    def off_origin(self) -> str:
+        """Where the switches in `off` come from, all of them."""
+        origins = [origin for _, origin in self._off]
+        if self._env.get("CODETETHER_PLUGINS_OFF"):
+            origins.append("environment CODETETHER_PLUGINS_OFF")
+        return ", ".join(dict.fromkeys(origins)) or "default"
+
+    def in_environment(self, name: str) -> bool:
+        """Whether the environment gives the setting that names this variable."""
+        return bool(self._env.get(name))
 
     def origin(self, *path: str) -> str:
         """Where the value at a key comes from: a file, `environment NAME`, `command line`, or `default`."""

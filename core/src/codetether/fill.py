@@ -64,9 +64,12 @@ def fill(cls: type[msgspec.Struct], node: Node, env: Mapping[str, str], where: s
     for name, field in fields.items():
         kind = types[field.name]
         entry = _from_env(kind, node.get(name), env)
+        inner = struct_of(kind)
+        if entry is None:
+            entry = {} if inner else None  # a field inside may come from the environment
         if entry is None:
             continue
-        if isinstance(entry, dict) and (inner := struct_of(kind)) is not None:
+        if isinstance(entry, dict) and inner is not None:
             below = fill(inner, entry, env, f"{where}{name}.")
             result.wrong.extend(below.wrong)
             result.unknown.extend(below.unknown)

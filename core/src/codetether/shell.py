@@ -172,7 +172,6 @@ RELAYS = frozenset(
         "remote",
         "bisect",
         "submodule",
-        "stash",
         "worktree",
         "compose",
         "-m",
@@ -205,7 +204,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "mypy": ("--config-file", "--python-executable"),
     "date": ("-s", "--set"),
     "tree": ("-o",),
-    "diff": ("--to-file",),
 }  # fmt: skip
 OPTIONS |= {
     "fdfind": OPTIONS["fd"],
@@ -269,9 +267,8 @@ class _Reader:
         for operator in ("&&", "||", ";", "|", "\n"):
             if text.startswith(operator, self.at):
                 self.at += len(operator)
-                if text[self.at : self.at + 1] in ("&", "|"):
-                    break
-                return ""
+                self.failed = text[self.at : self.at + 1] in ("&", "|")
+                return None if self.failed else ""
         return self._word()
 
     def _word(self) -> str | None:
