@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codetether.config import Config, Dirs
     from codetether.context import estimate
+    from codetether.environment import clean_env
     from codetether.errors import (
         CodetetherError,
         ConfigError,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
         Ui,
     )
     from codetether.process import Completed, run_process
+    from codetether.prompting import Wanted, positive_count, prompt_arguments, run_prompt
     from codetether.records import GitState, SessionHeader
     from codetether.redact import Redactor
     from codetether.session import Session
@@ -131,12 +133,14 @@ if TYPE_CHECKING:
 _WHERE = {
     "journal": "SessionBusy",
     "loaded": "Loaded",
+    "prompting": "Wanted positive_count prompt_arguments run_prompt",
     "records": "GitState SessionHeader",
     "session_files": "SessionMissing Summary find_session latest_session list_sessions remove_session",
     "session_index": "MATCH_END MATCH_START Hit SessionIndex",
     "transcript": "SessionReadOnly Transcript",
     "config": "Config Dirs",
     "context": "estimate",
+    "environment": "clean_env",
     "errors": "CodetetherError ConfigError DeniedError InterruptedByUser PluginError ToolError UsageError",
     "events": "EVENTS_VERSION Answered Asked CallDelta CallStart Cancel Compacted Finish MessageDone Notice "
     "ProviderFault Quit Retrying Say SessionEvent SessionFinished SessionStarted StepFinished StepStarted "
@@ -172,11 +176,11 @@ __all__ = [
     "SessionReadOnly", "SessionStarted", "StepFinished", "StepStarted", "StreamEvent", "Style", "Subject",
     "Summary", "Text", "TextDelta", "Thought", "ThoughtDelta", "ThoughtEnd", "Tool", "ToolCall", "ToolContext",
     "ToolError", "ToolFinished", "ToolOutput", "ToolProgress", "ToolResult", "ToolSchema", "ToolStarted",
-    "Transcript", "TurnFinished", "TurnStarted", "Ui", "Usage", "UsageError", "UserAct", "Verdict", "Workspace",
-    "can_move", "cells", "clean", "columns", "drive", "estimate", "farewell", "find_session",
-    "forget_typed_ahead", "hookimpl", "is_terminal", "latest_session", "list_sessions", "one_line",
-    "open_terminal", "read_line", "read_material", "remove_session", "run_process", "wants_colour",
-    "write_atomic",
+    "Transcript", "TurnFinished", "TurnStarted", "Ui", "Usage", "UsageError", "UserAct", "Verdict", "Wanted",
+    "Workspace", "can_move", "cells", "clean", "clean_env", "columns", "drive", "estimate", "farewell",
+    "find_session", "forget_typed_ahead", "hookimpl", "is_terminal", "latest_session", "list_sessions",
+    "one_line", "open_terminal", "positive_count", "prompt_arguments", "read_line", "read_material",
+    "remove_session", "run_process", "run_prompt", "wants_colour", "write_atomic",
 ]  # fmt: skip
 
 

@@ -76,7 +76,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     code: int
     denied: tuple[str, ...] = ()
 
-    def as_json(self) -> bytes:
+    def as_json(self, **more: Any) -> bytes:
         """The one object of `--format json`: text, session_id, model, reason, usage, cost, steps, seconds, error."""
         finished = self.finished
         fields: dict[str, Any] = {
@@ -92,7 +92,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         fields["usage"].pop("cost")
         fields |= {"error": finished.error} if finished.error else {}
         fields |= {"hint": finished.hint} if finished.hint else {}
-        return msgspec.json.encode(fields)
+        return msgspec.json.encode(fields | more)
 
 
 async def drive(
