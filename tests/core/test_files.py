@@ -19,16 +19,10 @@ OLD = b"old content\n" * 1000
 NEW = b"new content, longer\n" * 3000
 
 CHILD = """
-import os, signal, sys
+import sys
 from pathlib import Path
-from codetether import files
-
-def fault(name):
-    if name == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-files.fault = fault
-files.write_atomic(Path(sys.argv[1]), b"new content, longer\\n" * 3000)
+from codetether.files import write_atomic
+write_atomic(Path(sys.argv[1]), b"new content, longer\\n" * 3000)
 """
 
 
@@ -99,7 +93,12 @@ def test_killed_at_every_point(tmp_path, point):
     path = tmp_path / "file"
     path.write_bytes(OLD)
     path.chmod(0o640)
-    ended = subprocess.run([sys.executable, "-c", CHILD, path, point], check=False, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", CHILD, path],
+        env=os.environ | {"CODETETHER_TESTING": "1", "CODETETHER_FAULT": f"{point}=kill"},
+        check=False,
+        timeout=60,
+    )
     assert ended.returncode == -signal.SIGKILL
     wanted = NEW if POINTS.index(point) >= POINTS.index("files.renamed") else OLD
     assert path.read_bytes() == wanted

@@ -185,10 +185,17 @@ class Workspace:
 
     # --- changing ---
     async def write(
-        self, path: str, data: bytes, *, expect: str | None = None, create_parents: bool = True
+        self,
+        path: str,
+        data: bytes,
+        *,
+        expect: str | None = None,
+        create_parents: bool = True,
+        seen: bool = True,
     ) -> None:
         """Replace or make a file in one step that a crash cannot cut in half, and remember `data` as seen.
 
+        `seen`: False when the agent does not know all of `data`; then what it last read stays remembered.
         `expect`: the digest the file must still have, "" when it must not exist; else ToolError CONFLICT and nothing
         changes. It is looked at again just before the new content takes the name. Mode, owner and a link on the way
         are kept; a file with several hard links gets a file of its own under this name (`stat().st_nlink` tells).
@@ -197,7 +204,8 @@ class Workspace:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         await trio.to_thread.run_sync(self._write, path, data, expect, create_parents)
-        self.saw(path, self.digest(data))
+        if seen:
+            self.saw(path, self.digest(data))
 
     def _write(self, path: str, data: bytes, expect: str | None, create_parents: bool) -> None:
         def written(place: beneath.Place) -> None:
