@@ -29,7 +29,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _GUARD = """
 read -r word && exit 0
 for round in 1 2 3 4 5 6 7 8 9 10; do
-  found=$(grep -lF -- "$1." /proc/[0-9]*/environ 2>/dev/null) || exit 0
+  found=$(grep -lF -- "$1." /proc/[0-9]*/environ 2>/dev/null)
+  [ -n "$found" ] || exit 0
   for file in $found; do pid=${file#/proc/}; kill -KILL "${pid%/environ}" 2>/dev/null; done
   sleep 0.1
 done
@@ -125,36 +126,38 @@ def note_leader(pid: int, *, running: bool) -> None:
         _own.running.discard(pid)
 
 
-def alive(marker: str, leader: int, seen: set[int]) -> list[int]:
-    """The live processes of a run, its leader left out; its dead ones are reaped.
+class Seen:
+    """Who was found to belong to a run, and the sessions they lead or are in: the dead have no environment to read."""
 
-    `seen` remembers who belonged to the run, from one call to the next.
-    """
+    def __init__(self, leader: int) -> None:
+        self.pids: set[int] = set()
+        self.sessions = {leader}
+
+
+def alive(marker: str, leader: int, seen: Seen) -> list[int]:
+    """The live processes of a run, its leader left out; its dead ones are reaped."""
     if not _own.adopts:
-        pids = {pid for pid in marked(marker) if pid != leader}
-        return sorted(pids)
-    roots = [
-        leader,
-        *(pid for pid in _children(os.getpid()) if _belongs(pid, marker, leader, seen)),
-    ]
-    members = {pid for root in roots for pid in _tree(root)} - {leader}
-    seen |= members
-    return sorted(pid for pid in members if not _reap(pid))
+        return [pid for pid in marked(marker) if pid != leader]
+    ours = os.getsid(0)
+    adopted = [pid for pid in _children(os.getpid()) if pid not in _own.running]
+    for root in (leader, *(pid for pid in adopted if _belongs(pid, marker, seen))):
+        for pid in _tree(root):
+            seen.pids.add(pid)
+            seen.sessions.add(_stat(pid)[2])
+    seen.sessions -= {0, ours}
+    _own.zombies = {pid: since for pid, since in _own.zombies.items() if pid in adopted}
+    for pid in adopted:
+        state, _, session = _stat(pid)
+        if session in seen.sessions:
+            seen.pids.add(pid)
+        elif state == "Z" and session not in (0, ours):
+            _reap_stranger(pid)
+    seen.pids.discard(leader)
+    return sorted(pid for pid in seen.pids if not _is_dead(pid))
 
 
-def _belongs(pid: int, marker: str, leader: int, seen: set[int]) -> bool:
-    if pid in _own.running:
-        return False
-    if pid in seen:
-        return True
-    state, _, session = _stat(pid)
-    if session == leader or _carries(pid, marker):
-        return True
-    if state == "Z" and session not in (0, os.getsid(0)):
-        _reap_stranger(pid)
-    else:
-        _own.zombies.pop(pid, None)
-    return False
+def _belongs(pid: int, marker: str, seen: Seen) -> bool:
+    return pid in seen.pids or _stat(pid)[2] in seen.sessions or _carries(pid, marker)
 
 
 def _reap_stranger(pid: int) -> None:
@@ -163,12 +166,11 @@ def _reap_stranger(pid: int) -> None:
     """
     since = _own.zombies.setdefault(pid, time.monotonic())
     if time.monotonic() - since > LINGER:
-        _own.zombies.pop(pid, None)
-        _reap(pid)
+        _is_dead(pid)
 
 
-def _reap(pid: int) -> bool:
-    """Whether `pid` is dead; reaped if it is our child."""
+def _is_dead(pid: int) -> bool:
+    """Whether `pid` is dead; if it is our child, it is reaped."""
     state, parent, _ = _stat(pid)
     if state not in ("Z", "X", ""):
         return False

@@ -167,7 +167,7 @@ class _Run:
         self.over = False
         self.timed_out = False
         self.flooded = trio.Event()
-        self.seen: set[int] = set()
+        self.seen = leftovers.Seen(child.pid)
         streams = (child.process.stdout, child.process.stderr)
         self.streams = [stream for stream in streams if stream is not None]
         self.at_end = [False] * len(self.streams)
