@@ -1,0 +1,12 @@
+"""OpenAI, by chat completions. Everything particular is in models.json."""
+
+from __future__ import annotations
+
+from codetether_wire import WireProvider
+
+
+class OpenAI(WireProvider):
+    """OpenAI, or whatever the secret's `base_url` names that speaks the same language."""
+
+    api = 1
+    base_url = "https://api.openai.com/v1"

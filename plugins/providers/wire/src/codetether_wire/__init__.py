@@ -1,0 +1,75 @@
+"""What providers share: connections, event streams, retries, and the dialects vendors speak.
+
+A provider plugin is a class of a few lines over `WireProvider`, a `models.json`, and a dialect. Names load on first
+use; httpx loads with the first request.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codetether_wire.body import Inflater, read_bounded
+    from codetether_wire.catalogue import Catalogue, Entry, Traits
+    from codetether_wire.chat import ChatDialect
+    from codetether_wire.dialect import Decoder, Dialect, Outgoing, SseDecoder
+    from codetether_wire.endpoint import Endpoint, endpoint_from_secret
+    from codetether_wire.faults import WireFault, classify, excerpt
+    from codetether_wire.gate import Gate
+    from codetether_wire.pool import Pool, pool_of
+    from codetether_wire.provider import WireProvider
+    from codetether_wire.settings import WireSettings
+    from codetether_wire.sse import Event, SseParser
+    from codetether_wire.waits import retry_after
+
+_WHERE = {
+    "body": "Inflater read_bounded",
+    "catalogue": "Catalogue Entry Traits",
+    "chat": "ChatDialect",
+    "dialect": "Decoder Dialect Outgoing SseDecoder",
+    "endpoint": "Endpoint endpoint_from_secret",
+    "faults": "WireFault classify excerpt",
+    "gate": "Gate",
+    "pool": "Pool pool_of",
+    "provider": "WireProvider",
+    "waits": "retry_after",
+    "settings": "WireSettings",
+    "sse": "Event SseParser",
+}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
+
+__all__ = [
+    "Catalogue",
+    "ChatDialect",
+    "Decoder",
+    "Dialect",
+    "Endpoint",
+    "Entry",
+    "Event",
+    "Gate",
+    "Inflater",
+    "Outgoing",
+    "Pool",
+    "SseDecoder",
+    "SseParser",
+    "Traits",
+    "WireFault",
+    "WireProvider",
+    "WireSettings",
+    "classify",
+    "endpoint_from_secret",
+    "excerpt",
+    "pool_of",
+    "read_bounded",
+    "retry_after",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE.get(name)
+    if module is None:
+        raise AttributeError(f"codetether_wire has no {name!r}")
+    value = getattr(import_module(f"codetether_wire.{module}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,180 @@
+"""The OpenAI chat-completions dialect: a request as JSON."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from codetether.api import Image, Message, Request, Text, Thought, ToolCall, ToolResult, ToolSchema
+
+from codetether_wire.catalogue import Traits
+from codetether_wire.chat_stream import ChatDecoder
+from codetether_wire.dialect import Outgoing
+from codetether_wire.json_schema import clean_schema, is_strict
+
+_NO_IMAGE = "[image left out: this model takes text only]"
+
+
+class ChatDialect:
+    """`POST /chat/completions`, streamed. The differences between vendors are Traits."""
+
+    content_type = "text/event-stream"
+
+    def outgoing(self, request: Request, traits: Traits, origin: str) -> Outgoing:
+        """The request as this dialect's JSON."""
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": list(_messages(request, traits, origin)),
+            "stream": True,
+        }
+        if traits.usage:
+            body["stream_options"] = {"include_usage": True}
+        if request.tools:
+            body["tools"] = [_tool(tool) for tool in request.tools]
+            if traits.tool_choice and request.tool_choice != "auto":
+                body["tool_choice"] = request.tool_choice
+        limit = request.max_output or traits.default_limit
+        if limit is not None and traits.limit_field:
+            body[traits.limit_field] = limit
+        if traits.fixed_temperature is not None:
+            body["temperature"] = traits.fixed_temperature
+        elif request.temperature is not None and traits.temperature:
+            body["temperature"] = request.temperature
+        if request.schema is not None and traits.schema:
+            body["response_format"] = _response_format(request.schema, traits)
+        if request.cache_key and traits.cache_key:
+            body["prompt_cache_key"] = request.cache_key
+        body.update(traits.extra)
+        return Outgoing("/chat/completions", msgspec.json.encode(body))
+
+    def decoder(self) -> ChatDecoder:
+        """A reader for one answer."""
+        return ChatDecoder()
+
+    def adapt(self, traits: Traits, message: str) -> Traits | None:
+        """Drop or rename what a 400 names, so that servers we have no data about can be used."""
+        words = message.lower()
+        if "max_completion_tokens" in words and traits.limit_field == "max_tokens":
+            return msgspec.structs.replace(traits, limit_field="max_completion_tokens")
+        if "max_completion_tokens" in words and traits.limit_field == "max_completion_tokens":
+            return msgspec.structs.replace(traits, limit_field="max_tokens")
+        for word, field, value in (
+            ("temperature", "temperature", False),
+            ("stream_options", "usage", False),
+            ("prompt_cache_key", "cache_key", False),
+            ("tool_choice", "tool_choice", False),
+            ("reasoning_content", "replay", ""),
+        ):
+            if word in words and getattr(traits, field):
+                return msgspec.structs.replace(traits, **{field: value})
+        if "response_format" in words and traits.schema:
+            return msgspec.structs.replace(
+                traits, schema="json_object" if traits.schema == "json_schema" else ""
+            )
+        return None
+
+
+def _messages(request: Request, traits: Traits, origin: str) -> Iterator[dict[str, Any]]:
+    if request.system:
+        yield {"role": traits.system_role, "content": request.system}
+    for message in request.messages:
+        if message.role == "assistant":
+            yield _assistant(message, traits, origin)
+        elif message.role == "tool":
+            yield from _results(message.results, traits)
+        else:
+            role = traits.system_role if message.role == "system" else "user"
+            yield {"role": role, "content": _content(message.parts, traits)}
+
+
+def _assistant(message: Message, traits: Traits, origin: str) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": "assistant", "content": message.text}
+    if message.calls:
+        said["tool_calls"] = [_call(call) for call in message.calls]
+        if not message.text:
+            said["content"] = None
+    thoughts = [p for p in message.parts if isinstance(p, Thought) and p.origin == origin]
+    if traits.replay == "reasoning_details":
+        opaque = [t.opaque for t in thoughts if t.opaque]
+        if opaque:
+            said["reasoning_details"] = [
+                row for text in opaque for row in msgspec.json.decode(text)
+            ]
+    elif traits.replay and (thoughts or message.calls):
+        # Vendors that want reasoning back refuse calls without the field, so it is sent empty when there was none.
+        said[traits.replay] = "".join(t.text for t in thoughts)
+    return said
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    arguments = call.arguments if _is_object(call.arguments) else "{}"
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": arguments},
+    }
+
+
+def _is_object(text: str) -> bool:
+    # The model is told about its bad arguments by the tool result; sent back as they are they make servers fail that
+    # feed them to a chat template.
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except msgspec.DecodeError:
+        return False
+
+
+def _results(results: Sequence[ToolResult], traits: Traits) -> Iterator[dict[str, Any]]:
+    """One `tool` message each. Pictures cannot be in those: they follow in one user message, after all results."""
+    pictures: list[dict[str, Any]] = []
+    for result in results:
+        text = result.text
+        if result.images and traits.images:
+            text += (
+                f"\n[{len(result.images)} image(s) of this result follow in the next user message]"
+            )
+            pictures.append(
+                {"type": "text", "text": f"[image(s) from {result.name}, call {result.call_id}]"}
+            )
+            pictures.extend(_picture(image) for image in result.images)
+        elif result.images:
+            text += "\n" + _NO_IMAGE
+        yield {"role": "tool", "tool_call_id": result.call_id, "content": text}
+    if pictures:
+        yield {"role": "user", "content": pictures}
+
+
+def _content(parts: Sequence[Any], traits: Traits) -> str | list[dict[str, Any]]:
+    if not any(isinstance(part, Image) for part in parts):
+        return "".join(part.text for part in parts if isinstance(part, Text))
+    content: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, Text):
+            content.append({"type": "text", "text": part.text})
+        elif isinstance(part, Image):
+            content.append(_picture(part) if traits.images else {"type": "text", "text": _NO_IMAGE})
+    return content
+
+
+def _picture(image: Image) -> dict[str, Any]:
+    data = b64encode(image.data).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": f"data:{image.mime};base64,{data}"}}
+
+
+def _tool(tool: ToolSchema) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": clean_schema(tool.parameters),
+    }
+    return {"type": "function", "function": function}
+
+
+def _response_format(schema: dict[str, Any], traits: Traits) -> dict[str, Any]:
+    if traits.schema == "json_object":
+        return {"type": "json_object"}
+    cleaned = clean_schema(schema)
+    answer = {"name": "answer", "schema": cleaned, "strict": is_strict(cleaned)}
+    return {"type": "json_schema", "json_schema": answer}

@@ -1,0 +1,234 @@
+"""One HTTP exchange with a provider: under deadlines, bounded, and every failure a WireFault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+from codetether.api import Finish, StreamEvent
+
+from codetether_wire.body import BODY_LIMIT, Inflater, raw_chunks, read_bounded
+from codetether_wire.dialect import Decoder, Outgoing
+from codetether_wire.endpoint import Endpoint, is_loopback
+from codetether_wire.faults import WireFault, classify, error_text, excerpt, page_title
+
+if TYPE_CHECKING:
+    import httpx
+
+ERROR_LIMIT = 64 << 10
+_AFTER_COMPLETE = 5.0
+_DRAIN = 0.05
+
+Say = Callable[[list[StreamEvent]], Awaitable[None]]
+
+
+class Deadlines:
+    """The two clocks of an exchange: `idle` seconds since anything meaningful, and an absolute end."""
+
+    def __init__(self, idle: float, end: float) -> None:
+        self.idle = idle
+        self.end = end
+        self.touch()
+
+    def touch(self) -> None:
+        """Something meaningful happened: comments and pings are not."""
+        self._idle_end = trio.current_time() + self.idle
+
+    def scope(self) -> trio.CancelScope:
+        """The scope to wait in."""
+        return trio.CancelScope(deadline=min(self._idle_end, self.end))
+
+    def fault(self) -> WireFault:
+        """What to raise when the scope ran out."""
+        if trio.current_time() >= self.end:
+            return WireFault.of("timeout", "the model call took longer than its total time limit")
+        return WireFault.of("timeout", f"nothing came for {self.idle:.0f} s", retry=True)
+
+
+@asynccontextmanager
+async def opened(
+    client: httpx.AsyncClient,
+    endpoint: Endpoint,
+    outgoing: Outgoing,
+    deadlines: Deadlines,
+    *,
+    method: str = "POST",
+    connect: float,
+) -> AsyncIterator[httpx.Response]:
+    """Send a request, give the response once its head is there, close it in any case. Raises WireFault."""
+    import httpx
+
+    headers = {
+        "Content-Type": "application/json",
+        "Accept-Encoding": "gzip, identity",
+        "User-Agent": "codetether",
+        **endpoint.headers,
+        **outgoing.headers,
+    }
+    timeout = httpx.Timeout(None, connect=connect)
+    response: httpx.Response | None = None
+    try:
+        request = client.build_request(
+            method,
+            endpoint.base_url + outgoing.path,
+            content=outgoing.body,
+            headers=headers,
+            timeout=timeout,
+        )
+        with deadlines.scope() as scope:
+            response = await client.send(request, stream=True)
+        if response is None:
+            assert scope.cancelled_caught
+            raise deadlines.fault()
+        yield response
+    except httpx.HTTPError as exc:
+        raise network_fault(exc, endpoint, started=response is not None) from exc
+    except (httpx.InvalidURL, UnicodeError, ValueError) as exc:
+        raise WireFault.of(
+            "invalid", f"the request cannot be sent: {type(exc).__name__}: {exc}"
+        ) from exc
+    finally:
+        if response is not None:
+            await response.aclose()
+
+
+async def exchange(
+    response: httpx.Response, decoder: Decoder, content_type: str, deadlines: Deadlines, say: Say
+) -> Finish:
+    """Read a streamed answer to its end. Raises WireFault when it is cut, stalls, or is no answer."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("", content_type):
+        await _streamed(response, decoder, deadlines, say)
+    elif kind == "application/json" or kind.endswith("+json"):
+        with deadlines.scope() as scope:
+            body = await read_bounded(response, BODY_LIMIT)
+        if scope.cancelled_caught:
+            raise deadlines.fault()
+        await say(decoder.whole(body))
+    else:
+        await wrong_type(response, kind)
+    if not decoder.complete:
+        raise WireFault.of(
+            "incomplete", "the stream ended before the answer was complete", retry=True
+        )
+    return decoder.finish()
+
+
+async def _streamed(
+    response: httpx.Response, decoder: Decoder, deadlines: Deadlines, say: Say
+) -> None:
+    import httpx
+
+    inflater = Inflater(response.headers.get("content-encoding", ""))
+    grace = math.inf
+    async with raw_chunks(response) as chunks:
+        while not decoder.over:
+            raw = None
+            try:
+                with deadlines.scope() as scope:
+                    scope.deadline = min(scope.deadline, grace)
+                    raw = await anext(chunks, None)
+            except httpx.HTTPError:
+                if not decoder.complete:
+                    raise
+            if scope.cancelled_caught and not decoder.complete:
+                raise deadlines.fault()
+            if raw is None:  # the end; or all but the end mark or the token counts is here
+                break
+            for piece in inflater.feed(raw):
+                if said := decoder.feed(piece):
+                    await say(said)
+                    deadlines.touch()
+            if decoder.complete and grace == math.inf:
+                grace = trio.current_time() + _AFTER_COMPLETE
+        else:
+            await _drain(chunks)
+            return
+    if said := decoder.close():
+        await say(said)
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read the few bytes behind the end mark, so that the connection can serve the next call."""
+    import httpx
+
+    with trio.move_on_after(_DRAIN), suppress(httpx.HTTPError):
+        for _ in range(8):
+            if await anext(chunks, None) is None:
+                return
+
+
+async def check_status(response: httpx.Response, deadlines: Deadlines) -> None:
+    """Nothing for 200; else WireFault with the vendor's own words."""
+    if response.status_code == 200:
+        return
+    if 300 <= response.status_code < 400:
+        place = excerpt(response.headers.get("location", "").partition("?")[0], 200)
+        raise WireFault.of(
+            "other",
+            f"the server redirects to {place or 'nowhere'}; keys are never sent along",
+            status=response.status_code,
+            hint="correct base_url in the provider's secret",
+        )
+    body = b""
+    with deadlines.scope():
+        body = await read_bounded(response, ERROR_LIMIT, cut=True)
+    message, code = error_words(body, response.headers.get("content-type", ""))
+    raise classify(
+        response.status_code, message or f"HTTP {response.status_code}", code, response.headers
+    )
+
+
+def error_words(body: bytes, content_type: str) -> tuple[str, str]:
+    """(message, code) of an error body: JSON of any vendor, HTML, or plain words."""
+    import msgspec
+
+    text = body.decode("utf-8", "replace")
+    try:
+        message, code = error_text(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        message, code = "", ""
+    if message or code:
+        return message or code, code
+    is_page = "html" in content_type or text.lstrip()[:1] == "<"
+    return (f"a web page: {page_title(text)}" if is_page and text.strip() else text.strip()), ""
+
+
+async def wrong_type(response: httpx.Response, kind: str) -> None:
+    """Raise the fault for an answer that is no answer, such as the page of a proxy."""
+    with trio.move_on_after(5):
+        body = await read_bounded(response, ERROR_LIMIT, cut=True)
+        message, code = error_words(body, kind)
+        raise WireFault.of(
+            "other",
+            f"the server answered with {kind[:60]} instead of a model's answer: {message or code}",
+            status=response.status_code,
+            hint="is base_url right, and no proxy in between?",
+        )
+    raise WireFault.of("other", f"the server answered with {kind[:60]} instead of a model's answer")
+
+
+def network_fault(exc: httpx.HTTPError, endpoint: Endpoint, *, started: bool) -> WireFault:
+    """The fault for what httpx raised. A server on this machine that is not there is not waited for."""
+    import httpx
+
+    host = endpoint.base_url.partition("://")[2].partition("/")[0]
+    words = f"{exc}" or type(exc).__name__
+    if isinstance(exc, httpx.ConnectTimeout):
+        return WireFault.of("network", f"could not connect to {host} in time", retry=True)
+    if isinstance(exc, httpx.ConnectError):
+        if "CERTIFICATE" in words.upper():
+            hint = "a proxy in between? trust_env takes the certificates of SSL_CERT_FILE"
+            return WireFault.of("network", f"{host} cannot prove who it is: {words}", hint=hint)
+        here = is_loopback(endpoint.base_url)
+        hint = "is the server running?" if here else "is this machine online?"
+        return WireFault.of(
+            "network", f"could not connect to {host}: {words}", retry=not here, hint=hint
+        )
+    if isinstance(exc, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return WireFault.of("invalid", f"the request cannot be sent: {words}")
+    kind: Any = "incomplete" if started else "network"
+    return WireFault.of(kind, f"the connection to {host} broke: {words}", retry=True)

@@ -1,0 +1,72 @@
+"""JSON Schemas in the form every vendor takes: no references, an object on top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DEPTH = 24
+
+
+def clean_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """A copy with `$ref`s put in place and `$schema`, `$id`, `$defs` and `title` keywords gone; keys keep their order.
+
+    A schema that refers to itself is cut at depth 24 with an empty schema, which allows anything there.
+    """
+    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+    cleaned = _clean(schema, definitions, _DEPTH)
+    if cleaned.get("type") != "object":
+        return cleaned
+    cleaned.setdefault("properties", {})
+    return cleaned
+
+
+def _clean(schema: dict[str, Any], definitions: dict[str, Any], depth: int) -> dict[str, Any]:
+    if depth == 0:
+        return {}
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        target = definitions.get(reference.rpartition("/")[2], {})
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        return _clean({**target, **beside}, definitions, depth - 1)
+    cleaned: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("$schema", "$id", "$defs", "definitions") or (
+            key == "title" and isinstance(value, str)
+        ):
+            continue
+        if key in ("properties", "patternProperties") and isinstance(value, dict):
+            cleaned[key] = {
+                name: _clean(inner, definitions, depth - 1) if isinstance(inner, dict) else inner
+                for name, inner in value.items()
+            }
+        elif key in ("enum", "const", "default", "examples"):
+            cleaned[key] = value
+        else:
+            cleaned[key] = _value(value, definitions, depth)
+    return cleaned
+
+
+def _value(value: Any, definitions: dict[str, Any], depth: int) -> Any:
+    if isinstance(value, dict):
+        return _clean(value, definitions, depth - 1)
+    if isinstance(value, list):
+        return [_value(inner, definitions, depth) for inner in value]
+    return value
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether the schema keeps to strict mode: every object closed and every property of it required."""
+    if isinstance(schema, list):
+        return all(is_strict(inner) for inner in schema)
+    if not isinstance(schema, dict):
+        return True
+    if schema.get("type") == "object" or "properties" in schema:
+        properties = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False or set(
+            schema.get("required", ())
+        ) != set(properties):
+            return False
+        return all(is_strict(inner) for inner in properties.values())
+    return all(
+        is_strict(inner) for key, inner in schema.items() if key not in ("enum", "const", "default")
+    )
