@@ -422,3 +422,14 @@ def test_a_newer_format_is_shown_and_not_touched(root, session, form):
     assert sorted(p.name for p in root.iterdir()) == [path.name]
     with pytest.raises(Exception, match="newer"):
         Transcript.fork(root, session)
+
+
+def test_a_fork_of_a_damaged_session_says_so(root, session):
+    path = find_session(root, session)
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:2], b"junk", *lines[2:], b""]))
+    fork, loaded = Transcript.fork(root, session)
+    fork.close()
+    assert len(loaded.messages) == 3
+    assert "line 3: damaged" in loaded.repairs[0]
+    assert b"junk" not in fork.path.read_bytes()

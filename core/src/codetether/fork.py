@@ -12,15 +12,18 @@ import msgspec
 
 from codetether import records as r
 from codetether.errors import CodetetherError
-from codetether.loaded import assemble
+from codetether.loaded import header_of
 from codetether.scan import Scan, scan_bytes
 from codetether.session_files import SUFFIX, SessionMissing, new_id, stamp
 from codetether.side_files import NAME
 
 
-def copy_session(source: Path, upto: str = "", clock: Callable[[], datetime] | None = None) -> str:
-    """Copy the session in `source`, up to and with message `upto` or all of it, and give the new session's id.
+def copy_session(
+    source: Path, upto: str = "", clock: Callable[[], datetime] | None = None
+) -> tuple[str, list[str]]:
+    """Copy the session in `source`, up to and with message `upto` or all of it.
 
+    Gives the new session's id, and in words what was found damaged in the old one.
     Records are copied byte for byte behind a new first line; damaged ones are left out. Side files come along.
     Raises SessionMissing when there is no message `upto`, CodetetherError when the copy cannot be made.
     """
@@ -38,12 +41,12 @@ def copy_session(source: Path, upto: str = "", clock: Callable[[], datetime] | N
         name = new_id(now)
         while (path := source.with_name(f"{name}{SUFFIX}")).exists():
             name = new_id(now)
-        lines.insert(0, _first_line(scan, old, name, now, source.with_name(f"{old}.files")))
+        lines.insert(0, _first_line(scan, old, name, now))
         _copy_files(source.with_name(f"{old}.files"), source.with_name(f"{name}.files"))
         write_atomic(path, b"\n".join(lines) + b"\n", mode=0o600)
     except OSError as error:
         raise CodetetherError(f"Cannot copy session {old}: {error.strerror}.") from error
-    return name
+    return name, scan.complaints
 
 
 def _wanted(scan: Scan, upto: str, session: str) -> list[bytes]:
@@ -61,9 +64,10 @@ def _wanted(scan: Scan, upto: str, session: str) -> list[bytes]:
     return wanted
 
 
-def _first_line(scan: Scan, old: str, name: str, now: datetime, files: Path) -> bytes:
-    header = assemble(msgspec.structs.replace(scan, complaints=[]), old, files).header
-    header = msgspec.structs.replace(header, id=name, created=stamp(now), parent=old, started_by="")
+def _first_line(scan: Scan, old: str, name: str, now: datetime) -> bytes:
+    header = msgspec.structs.replace(
+        header_of(scan, old), id=name, created=stamp(now), parent=old, started_by=""
+    )
     return r.encode(
         r.SessionRecord(v=r.FORMAT_VERSION, seq=0, id="r0", ts=stamp(now), session=header)
     )

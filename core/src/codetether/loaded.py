@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from codetether import records as r
-from codetether.records import SETTINGS, SessionHeader
+from codetether.records import SETTINGS, SessionHeader, SessionRecord
 from codetether.scan import Scan
 from codetether.side_files import bring_back
 from codetether.words import Message, Usage
@@ -54,14 +54,17 @@ def settings_of(header: SessionHeader) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
 
 
+def header_of(scan: Scan, session: str) -> SessionHeader:
+    """The header in `scan`; when it is missing, one that has the id `session` and nothing else."""
+    headers = (r.session for r in scan.records if isinstance(r, SessionRecord))
+    return next(headers, SessionHeader(directory="", id=session))
+
+
 def assemble(scan: Scan, session: str, files: Path) -> Loaded:
     """Put the records of `scan` together; contents put aside are read from `files`."""
-    header = next(
-        (record.session for record in scan.records if isinstance(record, r.SessionRecord)), None
-    )
+    header = header_of(scan, session)
     repairs = scan.complaints
-    if header is None:
-        header = SessionHeader(directory="", id=session)
+    if not header.created:
         repairs.append("the first record, which says where and when the session began, is missing")
     loaded = Loaded(header, settings=settings_of(header), repairs=repairs, unknown=scan.unknown)
     loaded.damaged = scan.lost > 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +61,7 @@ def stamp(when: datetime) -> str:
 
 def new_id(now: datetime) -> str:
     """An id that sorts by the time it was made at and is short enough to type: s-20261125-142233-3f9a."""
-    return f"s-{now.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"s-{now.astimezone(UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
 
 
 def check_id(session: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,7 +93,7 @@ def _write(data: bytes, directory: Path) -> str:
     """The name it has in `directory`, or "" when it could not be written."""
     from codetether.files import write_atomic
 
-    name = hashlib.sha256(data).hexdigest()
+    name = _name_of(data)
     path = directory / name
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,11 +104,17 @@ def _write(data: bytes, directory: Path) -> str:
     return name
 
 
+def _name_of(data: bytes) -> str:
+    import hashlib  # loads OpenSSL, which most sessions never need
+
+    return hashlib.sha256(data).hexdigest()
+
+
 def _read(file: SideFile, directory: Path) -> bytes:
     if not NAME.fullmatch(file.name):
         raise ValueError("its name is not a hash")
     data = (directory / file.name).read_bytes()
-    if hashlib.sha256(data).hexdigest() != file.name:
+    if _name_of(data) != file.name:
         raise ValueError("its bytes were altered")
     return data
 

@@ -123,9 +123,10 @@ class Transcript:
         """
         from codetether.fork import copy_session
 
-        return cls.open(
-            root, copy_session(find_session(root, session), upto, how.get("clock")), **how
-        )
+        name, repairs = copy_session(find_session(root, session), upto, how.get("clock"))
+        transcript, loaded = cls.open(root, name, **how)
+        loaded.repairs[:0] = repairs
+        return transcript, loaded
 
     # --- writing ---
     def append_message(self, message: Message) -> Message:
