@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from codetether import syscalls
+from codetether.files import sync_directory
 
 LINKS = 40
 TRIES = 64
@@ -200,6 +201,7 @@ class _Walk:
             os.mkdir(part, dir_fd=here)
         except FileExistsError:
             return
+        sync_directory(here)
 
 
 def _link(name: str, directory: int) -> str | None:

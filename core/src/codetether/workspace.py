@@ -14,11 +14,12 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, TypeVar
 
 import trio
 
-from codetether import beneath, files
+from codetether import beneath, files, refusals
+from codetether.entries import Entry, scan
 from codetether.errors import ToolError
 
 T = TypeVar("T")
@@ -29,15 +30,6 @@ DIGEST = 16
 LARGEST = 64 * 1024 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _locks: dict[str, tuple[trio.Lock, int]] = {}
-
-
-class Entry(NamedTuple):
-    """One name in a directory: `kind` file, directory, link or other; `target` of a link; `size` in bytes."""
-
-    name: str
-    kind: str
-    size: int = 0
-    target: str = ""
 
 
 class Workspace:
@@ -141,10 +133,10 @@ class Workspace:
         """A regular file, unbuffered, to read. The caller closes it. Raises ToolError as `read`. Never waits."""
 
         def opened(place: beneath.Place) -> BinaryIO:
-            _regular(path, place.stat())
+            refusals.check_regular(path, place.stat())
             fd = os.open(place.name, _READ, dir_fd=place.fd)
             try:
-                _regular(path, os.fstat(fd))
+                refusals.check_regular(path, os.fstat(fd))
                 return os.fdopen(fd, "rb", buffering=0)
             except BaseException:
                 os.close(fd)
@@ -165,7 +157,7 @@ class Workspace:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(place.name, flags, dir_fd=place.fd)
             try:
-                return _scan(fd, limit)
+                return scan(fd, limit)
             finally:
                 os.close(fd)
 
@@ -222,21 +214,19 @@ class Workspace:
         try:
             self._at(path, written, write=True, create=create_parents)
         except FileExistsError:
-            raise _conflict(path, "exists already") from None
+            raise refusals.conflict(path, "exists already") from None
 
     def _may_replace(self, path: str, place: beneath.Place) -> None:
         try:
             found = place.stat()
         except FileNotFoundError:
             return
-        if not stat.S_ISLNK(
-            found.st_mode
-        ):  # a link here was swapped in a moment ago; the rename replaces it
-            _regular(path, found)
-            if not found.st_mode & 0o222:
-                raise ToolError(
-                    f"{path} is write-protected (mode {stat.S_IMODE(found.st_mode):04o}).", "DENIED"
-                )
+        if stat.S_ISLNK(found.st_mode):
+            return  # swapped in a moment ago; the rename replaces it
+        refusals.check_regular(path, found)
+        if not found.st_mode & 0o222 or not os.access(place.name, os.W_OK, dir_fd=place.fd):
+            mode = stat.S_IMODE(found.st_mode)
+            raise ToolError(f"{path} is write-protected (mode {mode:04o}).", "DENIED")
 
     def _expected(self, path: str, place: beneath.Place, expect: str | None) -> None:
         if expect is None:
@@ -245,13 +235,13 @@ class Workspace:
             fd = os.open(place.name, _READ, dir_fd=place.fd)
         except FileNotFoundError:
             if expect:
-                raise _conflict(path, "was deleted") from None
+                raise refusals.conflict(path, "was deleted") from None
             return
         with os.fdopen(fd, "rb", buffering=0) as file:
             if not expect:
-                raise _conflict(path, "exists already")
+                raise refusals.conflict(path, "exists already")
             if _digest_of(file) != expect:
-                raise _conflict(path, "has changed since you read it")
+                raise refusals.conflict(path, "has changed since you read it")
 
     # --- what the agent knows ---
     def digest(self, data: bytes) -> str:
@@ -325,33 +315,8 @@ class Workspace:
         raise AssertionError("unreachable")
 
     def _told(self, path: str, error: OSError) -> ToolError:
-        """What the model is told about an error of the file system."""
-        if error.errno == errno.ENOENT:
-            near = self.similar(path)
-            return ToolError(
-                f"{path} does not exist." + (f" Similar: {', '.join(near)}" if near else ""),
-                "NOT_FOUND",
-            )
-        code, text = _ERRORS.get(
-            error.errno or 0, ("EXECUTION_FAILED", (error.strerror or str(error)).lower())
-        )
-        return ToolError(f"{path}: {text}.", code)
-
-
-_FULL = ("EXECUTION_FAILED", "the disk is full or a quota is reached; nothing was changed")
-_ERRORS = {
-    errno.ENOTDIR: ("NOT_FOUND", "a part of this path is a file, not a directory"),
-    errno.EISDIR: ("INVALID_ARGUMENT", "this is a directory"),
-    errno.ENAMETOOLONG: ("INVALID_ARGUMENT", "the name is too long"),
-    errno.EACCES: ("DENIED", "the file system does not permit this"),
-    errno.EPERM: ("DENIED", "the file system does not permit this"),
-    errno.EROFS: ("DENIED", "the file system is read-only"),
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EFBIG: _FULL,
-    errno.ELOOP: ("INVALID_ARGUMENT", "too many links, or they form a circle"),
-    errno.EAGAIN: ("CONFLICT", "the path keeps changing; try again later"),
-}
+        near = self.similar(path) if error.errno == errno.ENOENT else ()
+        return refusals.told(path, error, near)
 
 
 def _below(path: str, root: str) -> str | None:
@@ -368,22 +333,6 @@ def _encodable(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _regular(path: str, found: os.stat_result) -> None:
-    if stat.S_ISREG(found.st_mode):
-        return
-    if stat.S_ISDIR(found.st_mode):
-        raise ToolError(f"{path} is a directory, not a file. Use list_dir.", "INVALID_ARGUMENT")
-    if stat.S_ISLNK(found.st_mode):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    raise ToolError(
-        f"{path} is a device, pipe or socket; only regular files can be used.", "DENIED"
-    )
-
-
-def _conflict(path: str, what: str) -> ToolError:
-    return ToolError(f"{path} {what}. Read it again, then repeat the change.", "CONFLICT")
 
 
 def _read(file: BinaryIO, amount: int, offset: int) -> bytes:
@@ -403,24 +352,3 @@ def _digest_of(file: BinaryIO) -> str:
     while piece := file.read(1 << 20):
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _scan(directory: int, limit: int) -> list[Entry]:
-    found: list[Entry] = []
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if len(found) >= limit:
-                break
-            with contextlib.suppress(FileNotFoundError):
-                found.append(_entry(entry, directory))
-    return found
-
-
-def _entry(entry: os.DirEntry[str], directory: int) -> Entry:
-    if entry.is_symlink():
-        return Entry(entry.name, "link", 0, os.readlink(entry.name, dir_fd=directory))
-    if entry.is_dir(follow_symlinks=False):
-        return Entry(entry.name, "directory")
-    if entry.is_file(follow_symlinks=False):
-        return Entry(entry.name, "file", entry.stat(follow_symlinks=False).st_size)
-    return Entry(entry.name, "other")
