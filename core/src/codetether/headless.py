@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ROOM = 10_000  # events an interface may be behind: a person may pause their pager
 AGAIN_SECONDS = 2.0
 LEAVE_SECONDS = 1.0
+LAST_SECONDS = 1.0  # from leaving to the end of the process, whatever still holds it
 CODES = {"done": 0, "step_limit": 1, "budget": 1, "error": 1, "cancelled": 130, "denied": 3}
 AGAIN = "Your answer does not match the JSON Schema that was asked for: {0}\nAnswer with the JSON document only."
 
@@ -90,6 +91,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             "seconds": round(finished.seconds, 3),
         }
         fields["usage"].pop("cost")
+        if not any(fields["usage"].values()):
+            fields["usage"] = None  # nobody counted, which is not zero
         fields |= {"error": finished.error} if finished.error else {}
         fields |= {"hint": finished.hint} if finished.hint else {}
         return msgspec.json.encode(fields | more)
@@ -103,12 +106,16 @@ async def drive(
     Raises CodetetherError when no turn could be had, InterruptedByUser when told to leave before it ended.
     """
     drive = _Drive(kernel, job, opened)
+    leave = trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        await nursery.start(drive.obey_signals, nursery.cancel_scope)
+        await nursery.start(
+            drive.obey_signals, leave
+        )  # outside of it: a third Ctrl-C is no surprise
         nursery.start_soon(drive.stop_when_asked)
         if job.timeout is not None:
             nursery.start_soon(drive.stop_after, job.timeout)
-        await drive.run()
+        with leave:
+            await drive.run()
         nursery.cancel_scope.cancel()
     return drive.outcome()
 
@@ -277,23 +284,22 @@ class _Drive:
             for name in ("SIGINT", "SIGTERM", "SIGHUP")
             if hasattr(signal, name)
         ]
-        last, leaving = -math.inf, False
+        last = -math.inf
         with trio.open_signal_receiver(*numbers) as signals:
             task_status.started()
             async for number in signals:
-                if leaving:
-                    os._exit(130)
                 now = trio.current_time()
                 again = number == signal.SIGINT and now - last < AGAIN_SECONDS
                 last = now
                 self.interrupted = True
                 self.stopping.set()
                 if again or self.session is None:
-                    leaving = True
-                    scope.cancel()
+                    scope.deadline = now
                 elif number != signal.SIGINT:
-                    leaving = True
                     scope.deadline = now + LEAVE_SECONDS
+                else:
+                    continue
+                trio.lowlevel.spawn_system_task(_leave_at_last, scope.deadline + LAST_SECONDS)
 
     # --- the end ---
     def outcome(self) -> Outcome:
@@ -314,6 +320,14 @@ class _Drive:
 
     def _how_to_continue(self) -> str:
         return f"continue with --session {self.session.id}" if self.session is not None else ""
+
+
+async def _leave_at_last(when: float) -> None:
+    """What shields itself from being cancelled has had its time. The transcript is written line by line, and the guard
+    of `codetether.process` ends the children.
+    """
+    await trio.sleep_until(when)
+    os._exit(130)
 
 
 async def _watch(feed: trio.MemoryReceiveChannel[SessionEvent]) -> None:
