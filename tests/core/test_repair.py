@@ -371,6 +371,19 @@ def test_a_result_from_before_its_call_is_not_its_result():
     assert len(notes) == 2
 
 
+def test_nor_when_other_calls_come_between():
+    sent, _ = repair(
+        [
+            U,
+            Message("tool", (result("1", "earlier"),)),
+            said("a", call("1")),
+            said("b", call("2")),
+            Message("tool", (result("2"),)),
+        ]
+    )
+    assert [m.results[0].text for m in sent if m.role == "tool"] == [NO_RESULT, "out"]
+
+
 def test_what_vendors_refuse_in_small():
     picture = Message("user", (Image("image/png", b""),))
     sent, _ = repair(

@@ -374,6 +374,8 @@ def test_a_listing_of_a_long_session_agrees_with_reading_it(root, closed):
     else:  # as after kill -9, and with one record larger than what a listing reads of the end
         transcript.append_message(user("y" * 200_000))
         os.truncate(transcript.path, transcript.path.stat().st_size - 10)
+    states = transcript.path.read_bytes().count(b'\n{"kind":"state"')
+    assert states >= 400_000 // (64 * 1024)  # so that the end of the file is enough
     loaded = read(root, transcript.id, write=False)
     (summary,) = list_sessions(root)
     assert summary.size > 400_000
