@@ -20,7 +20,7 @@ _UNITS = ("", "K", "M", "G", "T")
 class Params(Struct):
     """What to list."""
 
-    path: Annotated[str, Meta(description="Directory, relative to the workspace root")] = "."
+    path: Annotated[str, Meta(description="Directory; left out, the workspace root")] = ""
     depth: Annotated[int, Meta(ge=1, le=3, description="Levels of directories to list")] = 1
     limit: Annotated[int, Meta(ge=1, le=2000, description="Names to list at most")] = 500
 
@@ -44,7 +44,11 @@ class ListDir(Tool[Params]):
         return ToolOutput(
             "\n".join([f"{ctx.workspace.relative(params.path)}: {counts}", *lines]),
             summary=counts,
-            meta={"count": listing.shown, "truncated": listing.left_out > 0, "path": params.path},
+            meta={
+                "count": listing.shown,
+                "truncated": listing.left_out > 0,
+                "path": ctx.workspace.relative(params.path),
+            },
         )
 
 
