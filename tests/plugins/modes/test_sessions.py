@@ -7,6 +7,8 @@ import json
 import os
 import pty
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -405,3 +407,9 @@ async def test_a_broken_index_is_made_again(home, folder_of, here, capsys):
         assert await run(home, "search", "hello") == 0
         assert session in capsys.readouterr().out
     assert index.stat().st_mode & 0o777 == 0o600
+
+
+def test_only_a_search_loads_the_database():
+    code = "import sys, codetether_mode_sessions, codetether_mode_sessions.view; print('sqlite3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"False\n"

@@ -11,11 +11,9 @@ import trio
 from codetether.api import (
     CodetetherError,
     DeniedError,
-    Hit,
     Loaded,
     Mode,
     Output,
-    SessionIndex,
     Summary,
     Transcript,
     find_session,
@@ -93,7 +91,7 @@ class Sessions(Mode):
 
     @property
     def _folder(self) -> Path:
-        return self.kernel.dirs.data / "sessions"
+        return self.kernel.sessions_folder
 
     @property
     def _index_file(self) -> Path:
@@ -160,7 +158,9 @@ class Sessions(Mode):
         return (answer or "").strip().lower() in ("y", "yes")
 
     async def _search(self, args: Namespace) -> int:
-        from codetether_mode_sessions import view
+        from codetether.api import Hit, SessionIndex
+
+        from codetether_mode_sessions import found, view
 
         def look() -> list[Hit]:
             with SessionIndex(self._index_file, self._folder) as index:
@@ -172,10 +172,10 @@ class Sessions(Mode):
 
         hits = await trio.to_thread.run_sync(look)
         if args.json:
-            await self._out.write(view.as_json([view.hit_entry(hit) for hit in hits]))
+            await self._out.write(view.as_json([found.hit_entry(hit) for hit in hits]))
         elif hits:
             await self._out.write(
-                view.hits(hits, colour=self._out.terminal and "NO_COLOR" not in os.environ)
+                found.hits(hits, colour=self._out.terminal and "NO_COLOR" not in os.environ)
             )
         else:
             await self._tell("Nothing found.", args)
@@ -202,6 +202,8 @@ class Sessions(Mode):
         await Output(sys.stderr).write(f"{text}{hint}\n")
 
     def _forget(self, session: str) -> None:
+        from codetether.api import SessionIndex
+
         with SessionIndex(self._index_file, self._folder) as index:
             index.forget(session)
 

@@ -8,13 +8,9 @@ from typing import Any
 
 import msgspec
 from codetether.api import (
-    MATCH_END,
-    MATCH_START,
-    Hit,
     Image,
     Loaded,
     Message,
-    Style,
     Summary,
     Text,
     Thought,
@@ -69,13 +65,6 @@ def entry(summary: Summary) -> dict[str, Any]:
         "parent": header.parent or None,
         "started_by": header.started_by or None,
     }
-
-
-def hit_entry(hit: Hit) -> dict[str, Any]:
-    """One session found."""
-    snippet = hit.snippet.replace(MATCH_START, "").replace(MATCH_END, "")
-    found = {"message": hit.message, "role": hit.role, "snippet": snippet, "matches": hit.count}
-    return entry(hit.summary) | {"found": found}
 
 
 def table(summaries: Sequence[Summary], *, with_directory: bool) -> str:
@@ -172,21 +161,3 @@ def _lines(message: Message) -> Iterator[str]:
 def picture(image: Image) -> str:
     """A picture in words."""
     return f"[{one_line(image.mime)}, {len(image.data)} bytes]"
-
-
-def hits(found: Sequence[Hit], *, colour: bool) -> str:
-    """The sessions found, each with the place that matched best."""
-    style = Style(colour)
-    lines = []
-    for hit in found:
-        more = f", {hit.count} places" if hit.count > 1 else ""
-        title = one_line(hit.summary.title) or "(no title)"
-        lines.append(f"{style.cyan(hit.summary.id)}  {hit.summary.updated[:10]}  {title}")
-        lines.append(f"    {hit.role}{more}: {_marked(hit.snippet, style)}")
-    return "\n".join(lines) + "\n"
-
-
-def _marked(snippet: str, style: Style) -> str:
-    pieces = re.split(f"[{MATCH_START}{MATCH_END}]", snippet)
-    plain = [clean(piece).replace("\n", " ") for piece in pieces]
-    return "".join(style.bold(piece) if odd % 2 else piece for odd, piece in enumerate(plain))
