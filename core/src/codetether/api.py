@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from codetether.prompting import Wanted, positive_count, prompt_arguments, run_prompt
     from codetether.records import GitState, SessionHeader
     from codetether.redact import Redactor
+    from codetether.ripgrep import ripgrep
     from codetether.session import Session
     from codetether.session_files import (
         SessionMissing,
@@ -155,6 +156,7 @@ _WHERE = {
     "Router Sandbox SandboxPolicy SecretMissing Secrets Tool ToolContext ToolOutput Ui",
     "process": "Completed run_process",
     "redact": "Redactor",
+    "ripgrep": "ripgrep",
     "session": "Session",
     "terminal": "Cleaner Output Style can_move cells clean columns forget_typed_ahead is_terminal one_line "
     "open_terminal read_line wants_colour",
@@ -180,7 +182,7 @@ __all__ = [
     "Workspace", "can_move", "cells", "clean", "clean_env", "columns", "drive", "estimate", "farewell",
     "find_session", "forget_typed_ahead", "hookimpl", "is_terminal", "latest_session", "list_sessions",
     "one_line", "open_terminal", "positive_count", "prompt_arguments", "read_line", "read_material",
-    "remove_session", "run_process", "run_prompt", "wants_colour", "write_atomic",
+    "remove_session", "ripgrep", "run_process", "run_prompt", "wants_colour", "write_atomic",
 ]  # fmt: skip
 
 
