@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -421,3 +422,14 @@ async def test_a_schema_fetches_nothing(tmp_path, capfd):
     async with mode(["{}", "{}"]) as run:
         assert await run("x", "--output-schema", str(path)) == 1
     assert "cannot be used" in capfd.readouterr().err
+
+
+# --- the page about it ---
+@pytest.mark.parametrize("name", ["exec", "run", "demo"])
+async def test_the_page_names_every_flag(name):
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text("utf-8")
+    parser = argparse.ArgumentParser(add_help=False)
+    async with make_kernel(plugins=["modes"]) as kernel:
+        kernel.mode(name).arguments(parser)
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    assert [flag for flag in flags if f"`{flag}" not in page] == []
