@@ -328,7 +328,7 @@ async def test_a_path_swapped_meanwhile_never_leads_outside(space, root, tmp_pat
                 how == "link"
             )  # else our own directory would take the place of the one moved away
             for number in range(2000):
-                if number > 500 and written and "DENIED" in codes:
+                if number > 1000 and written and "DENIED" in codes:
                     break
                 written += attempt(space._write, f"work/file{number % 10}", b"x", None, create)
                 assert not attempt(space.stat, "work/secret"), "only outside has a file so named"
