@@ -69,12 +69,12 @@ def build(out: Path) -> None:
     )  # fmt: skip
 
 
-def try_alone(member: Member, wheels: Path, pins: Path, folder: Path) -> str:
+def try_alone(member: Member, pins: Path, folder: Path) -> str:
     """Install one plugin, import it, load it. The error, or nothing."""
     python = folder / "bin/python"
     steps: list[list[str | Path]] = [
         [uv(), "venv", "--quiet", "--python", sys.executable, folder],
-        [uv(), "pip", "install", "--quiet", "--python", python, "--find-links", wheels, "--constraints", pins,
+        [uv(), "pip", "install", "--quiet", "--python", python, "--constraints", pins,
          f"{member.name}=={member.version}"],
         [python, "-I", "-c", LOAD, member.package, *member.entry_points],
     ]  # fmt: skip
@@ -83,6 +83,10 @@ def try_alone(member: Member, wheels: Path, pins: Path, folder: Path) -> str:
         if done.returncode:
             return f"{member.name}: {done.stderr.strip()[-1500:]}"
     return ""
+
+
+def _name(wheel: Path) -> str:
+    return wheel.name.partition("-")[0].replace("_", "-")
 
 
 def main(words: list[str]) -> int:
@@ -98,11 +102,17 @@ def main(words: list[str]) -> int:
         if args.find_links is None:
             build(wheels)
         pins = Path(place) / "pins.txt"
-        pins.write_text("\n".join(workspace.project["tool"]["uv"]["constraint-dependencies"]))
+        third = workspace.project["tool"]["uv"]["constraint-dependencies"]
+        # ours by file: a distribution on the index that has one of our names must never get in
+        ours = [
+            f"{_name(wheel)} @ {wheel.resolve().as_uri()}"
+            for wheel in sorted(wheels.glob("codetether*.whl"))
+        ]
+        pins.write_text("\n".join([*third, *ours]))
         wrong = []
         for member in chosen:
             folder = Path(place) / "environment"
-            if told := try_alone(member, wheels, pins, folder):
+            if told := try_alone(member, pins, folder):
                 wrong.append(told)
             shutil.rmtree(folder, ignore_errors=True)
     print("\n".join([*wrong, f"{len(chosen) - len(wrong)} of {len(chosen)} plugins stand alone"]))

@@ -2,6 +2,7 @@
 
     python core/dev/pins.py             keep what is pinned, add what is new, drop what is gone
     python core/dev/pins.py --upgrade   the newest versions that fit together
+    python core/dev/pins.py --check     exit 1 when the uv.lock that lies here has another version than the pins
 
 They stand in for uv.lock, which names the index it was made from. Needs `uv` and an index.
 """
@@ -44,14 +45,30 @@ def with_pins(text: str, lines: list[str]) -> str:
     return f"{before}{OPENS}{block}{CLOSES}{after}"
 
 
+def check(lock: Path, pinned: list[str]) -> int:
+    """Whether a lock made from the project file holds what is pinned, no more and no less."""
+    found = set(pins(tomllib.loads(lock.read_text("utf-8"))))
+    for line in sorted(found ^ set(pinned)):
+        print(
+            f"{line}: {'not pinned' if line in found else 'pinned, but not needed'}",
+            file=sys.stderr,
+        )
+    if found != set(pinned):
+        print("run `python core/dev/pins.py`", file=sys.stderr)
+    return int(found != set(pinned))
+
+
 def main(words: list[str]) -> int:
     """Resolve, then write."""
-    file = Workspace().root / "pyproject.toml"
+    workspace = Workspace()
+    file = workspace.root / "pyproject.toml"
+    lock = file.with_name("uv.lock")
+    if "--check" in words:
+        return check(lock, workspace.project["tool"]["uv"]["constraint-dependencies"])
     text = file.read_text("utf-8")
     if "--upgrade" in words:
         file.write_text(with_pins(text, []), "utf-8")
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-    lock = file.with_name("uv.lock")
     done = subprocess.run(
         [uv, "lock", "--quiet", *(["--upgrade"] if "--upgrade" in words else [])],
         cwd=file.parent, env={k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}, check=False,
