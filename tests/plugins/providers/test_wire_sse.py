@@ -16,8 +16,6 @@ LINE = st.sampled_from(
         b"data: \xe2\x82\xac\xf0\x9f\x98\x80",
         b"event: ping",
         b"event:x",
-    ]
-    + [
         b": comment",
         b":",
         b"id: 7",

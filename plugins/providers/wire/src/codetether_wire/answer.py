@@ -13,6 +13,7 @@ from codetether.api import CodetetherError, Finish, ProviderFault, Request, Retr
 from codetether_wire.exchange import Deadlines, check_status, exchange, opened
 from codetether_wire.faults import WireFault, excerpt
 from codetether_wire.gate import Ticket
+from codetether_wire.outlet import Outlet
 from codetether_wire.pool import pool_of
 from codetether_wire.settings import patience
 
@@ -52,8 +53,8 @@ async def _producing(
     with send:
         try:
             await produce(send)
-        except trio.BrokenResourceError:  # the listener closed its end
-            return
+        except* trio.BrokenResourceError:  # the listener closed its end
+            pass
 
 
 class Answer:
@@ -65,35 +66,36 @@ class Answer:
         self._provider = provider
         self._request = request
         self._send = send
+        self._outlet = Outlet(send)
         self._settings = provider.settings
         self._patience = patience(self._settings)
         self._end = trio.current_time() + self._settings.total_timeout
         self._waited = 0.0
         self._tries = 0
         self._restarts = 0
-        self._spoke = False
         self._fresh = False
         self._adapted = False
 
     async def run(self) -> None:
         """Stream the events; the last one is Finish, whatever happens."""
+        async with self._outlet.running():
+            finish = await self._finish()
+        await self._send.send(finish)
+
+    async def _finish(self) -> Finish:
         try:
-            finish = await self._until_done()
+            return await self._until_done()
         except WireFault as exc:
-            finish = Finish(reason="error", error=self._told(exc.fault))
+            fault = exc.fault
         except CodetetherError as exc:
-            finish = Finish(
-                reason="error",
-                error=self._told(ProviderFault(kind="auth", message=exc.message, hint=exc.hint)),
-            )
+            fault = ProviderFault(kind="auth", message=exc.message, hint=exc.hint)
         except trio.BrokenResourceError:
             raise
-        except Exception as exc:
+        except Exception as exc:  # a bug here must not take the session down
             fault = ProviderFault(
                 kind="other", message=f"internal error: {type(exc).__name__}: {exc}"
             )
-            finish = Finish(reason="error", error=self._told(fault))
-        await self._send.send(finish)
+        return Finish(reason="error", error=self._told(fault))
 
     async def _until_done(self) -> Finish:
         while True:
@@ -129,16 +131,8 @@ class Answer:
             await check_status(response, deadlines)
             ticket.passed()
             return await exchange(
-                response, dialect.decoder(), dialect.content_type, deadlines, self._say
+                response, dialect.decoder(), dialect.content_type, deadlines, self._outlet
             )
-
-    async def _say(self, events: list[StreamEvent]) -> None:
-        self._spoke = True
-        for event in events:
-            try:
-                self._send.send_nowait(event)
-            except trio.WouldBlock:
-                await self._send.send(event)
 
     # --- between exchanges ---
     async def _enter(self) -> Ticket:
@@ -174,7 +168,7 @@ class Answer:
             return
         if not exc.retry or self._tries >= self._patience.tries:
             raise exc
-        if self._spoke:
+        if self._outlet.spoke:
             self._restarts += 1
             if self._restarts > self._patience.restarts:
                 raise exc
@@ -194,8 +188,9 @@ class Answer:
             await trio.sleep(wait)
 
     async def _announce(self, wait: float, why: str) -> None:
-        self._spoke = False
+        self._outlet.spoke = False
         why = excerpt(self._provider.redacted(why), 200)
+        await self._outlet.drained()
         await self._send.send(Retrying(attempt=self._tries, wait=round(wait, 3), why=why))
 
     # --- the end ---

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
-from codetether.api import Finish, StreamEvent
+from codetether.api import Finish
 
 from codetether_wire.body import BODY_LIMIT, Inflater, raw_chunks, read_bounded
 from codetether_wire.dialect import Decoder, Outgoing
 from codetether_wire.endpoint import Endpoint, is_loopback
 from codetether_wire.faults import WireFault, classify, error_text, excerpt, page_title
+from codetether_wire.outlet import Outlet
 
 if TYPE_CHECKING:
     import httpx
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 ERROR_LIMIT = 64 << 10
 _AFTER_COMPLETE = 5.0
 _DRAIN = 0.05
-
-Say = Callable[[list[StreamEvent]], Awaitable[None]]
+_STEP = 0.5
 
 
 class Deadlines:
@@ -31,15 +31,33 @@ class Deadlines:
     def __init__(self, idle: float, end: float) -> None:
         self.idle = idle
         self.end = end
-        self.touch()
-
-    def touch(self) -> None:
-        """Something meaningful happened: comments and pings are not."""
-        self._idle_end = trio.current_time() + self.idle
+        self._scope = trio.CancelScope()
+        self._touched = 0.0
 
     def scope(self) -> trio.CancelScope:
-        """The scope to wait in."""
-        return trio.CancelScope(deadline=min(self._idle_end, self.end))
+        """The scope to wait in, from now on."""
+        self._touched = trio.current_time()
+        self._scope = trio.CancelScope(deadline=min(self._touched + self.idle, self.end))
+        return self._scope
+
+    def touch(self) -> None:
+        """Something meaningful happened: comments and pings are not. Moving a deadline costs more than a delta may, so
+        it is moved twice a second, and half a second further.
+        """
+        now = trio.current_time()
+        if now - self._touched > _STEP:
+            self._touched = now
+            self._scope.deadline = min(now + self.idle + _STEP, self.end)
+
+    def pause(self) -> None:
+        """Our own listener is slow: that is not the vendor's silence. Until the next `touch`."""
+        self._touched = -math.inf
+        self._scope.deadline = self.end
+
+    def closing(self) -> None:
+        """All that matters is here."""
+        self._scope.deadline = min(trio.current_time() + _AFTER_COMPLETE, self.end)
+        self._touched = math.inf
 
     def fault(self) -> WireFault:
         """What to raise when the scope ran out."""
@@ -96,18 +114,22 @@ async def opened(
 
 
 async def exchange(
-    response: httpx.Response, decoder: Decoder, content_type: str, deadlines: Deadlines, say: Say
+    response: httpx.Response,
+    decoder: Decoder,
+    content_type: str,
+    deadlines: Deadlines,
+    outlet: Outlet,
 ) -> Finish:
     """Read a streamed answer to its end. Raises WireFault when it is cut, stalls, or is no answer."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in ("", content_type):
-        await _streamed(response, decoder, deadlines, say)
+        await _streamed(response, decoder, deadlines, outlet)
     elif kind == "application/json" or kind.endswith("+json"):
         with deadlines.scope() as scope:
             body = await read_bounded(response, BODY_LIMIT)
         if scope.cancelled_caught:
             raise deadlines.fault()
-        await say(decoder.whole(body))
+        outlet.put(decoder.whole(body))
     else:
         await wrong_type(response, kind)
     if not decoder.complete:
@@ -118,37 +140,47 @@ async def exchange(
 
 
 async def _streamed(
-    response: httpx.Response, decoder: Decoder, deadlines: Deadlines, say: Say
+    response: httpx.Response, decoder: Decoder, deadlines: Deadlines, outlet: Outlet
 ) -> None:
     import httpx
 
     inflater = Inflater(response.headers.get("content-encoding", ""))
-    grace = math.inf
     async with raw_chunks(response) as chunks:
-        while not decoder.over:
-            raw = None
+        with deadlines.scope() as scope:
             try:
-                with deadlines.scope() as scope:
-                    scope.deadline = min(scope.deadline, grace)
-                    raw = await anext(chunks, None)
+                await _read(chunks, inflater, decoder, deadlines, outlet)
             except httpx.HTTPError:
                 if not decoder.complete:
                     raise
-            if scope.cancelled_caught and not decoder.complete:
-                raise deadlines.fault()
-            if raw is None:  # the end; or all but the end mark or the token counts is here
-                break
-            for piece in inflater.feed(raw):
-                if said := decoder.feed(piece):
-                    await say(said)
-                    deadlines.touch()
-            if decoder.complete and grace == math.inf:
-                grace = trio.current_time() + _AFTER_COMPLETE
-        else:
+        if scope.cancelled_caught and not decoder.complete:
+            raise deadlines.fault()
+        if decoder.over:
             await _drain(chunks)
+    if not decoder.over:
+        outlet.put(decoder.close())
+
+
+async def _read(
+    chunks: AsyncIterator[bytes],
+    inflater: Inflater,
+    decoder: Decoder,
+    deadlines: Deadlines,
+    outlet: Outlet,
+) -> None:
+    closing = False
+    async for raw in chunks:
+        for piece in inflater.feed(raw):
+            said = decoder.feed(piece)
+            if said:
+                if not outlet.put(said):
+                    deadlines.pause()
+                    await outlet.drained()
+                deadlines.touch()
+        if decoder.over:
             return
-    if said := decoder.close():
-        await say(said)
+        if decoder.complete and not closing:  # only the end mark or the token counts can be missing
+            closing = True
+            deadlines.closing()
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
