@@ -47,7 +47,8 @@ def inline(value: Any) -> str:
         )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(inline, value)) + "]"
-    return tomlkit.item(value).as_string()
+    text: str = tomlkit.item(value).as_string()
+    return text
 
 
 def _rows(kernel: Kernel) -> Iterator[tuple[str, Any, str]]:
