@@ -46,15 +46,18 @@ class Look(Tool[Params]):
     aliases = ("peek",)
     text = "Look at something."
     log: list = []
-    meet: trio.Event | None = None
+    here: trio.Event
+    meet: trio.Event
 
     async def run(self, params, ctx):
         self.log.append(("start", params.word))
         await ctx.progress(f"looking at {params.word}\n")
         if params.word == "first":
+            Look.here.set()
             await Look.meet.wait()
         elif params.word == "second":
             Look.meet.set()
+            await Look.here.wait()
         elif params.word == "crash":
             raise RuntimeError("a bug in the tool")
         elif params.word == "exit":
@@ -87,7 +90,7 @@ TOOLS = {"tools:look": Look, "tools:change": Change}
 @pytest.fixture(autouse=True)
 def fresh_log():
     Look.log.clear()
-    Look.meet = trio.Event()
+    Look.here, Look.meet = trio.Event(), trio.Event()
 
 
 @asynccontextmanager
@@ -136,7 +139,7 @@ async def test_looking_runs_side_by_side_and_answers_in_order(tmp_path):
         finished = await session.prompt("look")
     assert finished.text == "Both seen."
     assert sorted(Look.log[:2]) == [("start", "first"), ("start", "second")]
-    assert Look.log[2:] == [("end", "second"), ("end", "first")]
+    assert sorted(Look.log[2:]) == [("end", "first"), ("end", "second")]
     (tool_message,) = [m for m in asked(session)[1].messages if m.role == "tool"]
     assert [r.text for r in tool_message.results] == ["first", "second"]
     assert [r.call_id for r in tool_message.results] == [c.id for c in session.messages[1].calls]

@@ -222,17 +222,18 @@ class Kernel:
         budget_usd: float | None = None,
         tools: bool = True,
         interactive: bool = False,
+        started_by: str = "",
     ) -> AsyncIterator[Session]:
         """A session, new or resumed by id or unique prefix; `fork` continues a copy. On disk and closed at the end.
 
         Empty values mean: as the resumed session had it, else as the settings say. `interactive`: a person is there
-        to answer. Listen to `session.feed` before the first prompt, which announces the session.
+        to answer. `started_by`: the session whose sub-agent this one is; it is not listed. Listen to `session.feed` before the first prompt, which announces the session.
         Raises CodetetherError.
         """
         from codetether.opening import Wishes, open_session
 
         wishes = Wishes(
-            directory, model, agent, access, resume, fork, max_steps, budget_usd, tools, interactive
+            directory, model, agent, access, resume, fork, max_steps, budget_usd, tools, interactive, started_by
         )
         async with open_session(self, wishes) as session:
             yield session

@@ -81,6 +81,7 @@ class Turn:
         session.turn_scope = None
         if scope.cancelled_caught:
             reason = "cancelled"
+            session.transcript.append_interrupted("cancelled")
         if reason == "done" and session.toolbox.denials and not session.interactive:
             reason, error = "denied", "; ".join(session.toolbox.denials)
             hint = "allow it with --access-mode or a rule (docs/permissions.md)"

@@ -45,6 +45,7 @@ class Wishes(NamedTuple):
     budget_usd: float | None
     tools: bool
     interactive: bool
+    started_by: str
 
 
 @asynccontextmanager
@@ -69,7 +70,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory")
     await kernel.settle_sandbox()
-    transcript, loaded = _transcript(kernel, wishes)
+    transcript, loaded = await trio.to_thread.run_sync(_transcript, kernel, wishes)
     try:
         settings = loaded.settings if loaded else {}
         agent = agents.choose(
@@ -78,7 +79,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
         provider, model = await kernel.resolve_model(wishes.model or agent.model or settings.get("model") or None)
         access = _access(wishes.access or kernel.config.kernel.access)
         if transcript is None:
-            header = _header(directory, agent, f"{provider.name}/{model.id}", access)
+            header = _header(directory, agent, f"{provider.name}/{model.id}", access, wishes.started_by)
             transcript = Transcript.create(kernel.sessions_folder, header, **kernel.transcript_options)
         else:
             transcript.append_setting(model=f"{provider.name}/{model.id}", agent=agent.name, access=access)
@@ -121,14 +122,22 @@ def _access(word: str) -> str:
     return word
 
 
-def _header(directory: Path, agent: Agent, model: str, access: str) -> SessionHeader:
+def _header(
+    directory: Path, agent: Agent, model: str, access: str, started_by: str
+) -> SessionHeader:
     from codetether import __version__
     from codetether.git import head
 
     state = head(directory)
     git = GitState(str(state.root), state.branch, state.commit) if state is not None else None
     return SessionHeader(
-        directory=str(directory), agent=agent.name, model=model, access=access, git=git, version=__version__
+        directory=str(directory),
+        agent=agent.name,
+        model=model,
+        access=access,
+        started_by=started_by,
+        git=git,
+        version=__version__,
     )
 
 

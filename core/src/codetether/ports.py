@@ -309,7 +309,8 @@ class Sandbox(Plugin):
 
 
 class AgentTask(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Work for one sub-agent: JSON all the way, so that it can travel. Limits None: the agent's own."""
+    """Work for one sub-agent: JSON all the way, so that it can travel. Limits None: the agent's own.
+    `started_by` is the id of the session that asks."""
 
     id: str
     prompt: str
@@ -320,6 +321,7 @@ class AgentTask(msgspec.Struct, frozen=True, omit_defaults=True):
     max_steps: int | None = None
     budget_usd: float | None = None
     timeout: float = 600.0
+    started_by: str = ""
 
 
 class AgentResult(msgspec.Struct, frozen=True, omit_defaults=True):

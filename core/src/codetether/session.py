@@ -190,11 +190,21 @@ class Session:
         """`message` with its cost filled in, added to the session's usage."""
         if message.usage is None:
             return message
-        usage = message.usage
-        if usage.cost is None:
-            usage = msgspec.structs.replace(usage, cost=self.model.price(usage))
+        usage = self._with_cost(message.usage)
         self.usage += usage
         return msgspec.structs.replace(message, usage=usage)
+
+    def spent(self, usage: Usage | None, why: str) -> None:
+        """Count a model call that leaves no message, such as the one that writes a summary."""
+        if usage is not None:
+            usage = self._with_cost(usage)
+            self.usage += usage
+            self.transcript.append_usage(usage, why, self.model_ref)
+
+    def _with_cost(self, usage: Usage) -> Usage:
+        if usage.cost is not None:
+            return usage
+        return msgspec.structs.replace(usage, cost=self.model.price(usage))
 
     # --- asking ---
     async def ask(self, question: Question) -> Answer | None:

@@ -77,7 +77,7 @@ class Compact(Extension):
                 if isinstance(event, TextDelta):
                     texts.append(event.text)
                 elif isinstance(event, Finish):
-                    session.priced(Message("assistant", (), usage=event.usage))
+                    session.spent(event.usage, "summary")
                     return "" if event.error else "".join(texts).strip()
         return ""
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import trio
-
 from codetether.api import (
     CodetetherError,
     Completed,

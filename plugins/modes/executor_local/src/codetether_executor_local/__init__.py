@@ -38,6 +38,7 @@ class Local(Executor):
             access=task.access,
             max_steps=task.max_steps,
             budget_usd=task.budget_usd,
+            started_by=task.started_by,
         ) as session:
             async with trio.open_nursery() as nursery:
                 with session.feed.listen() as feed:
