@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-
 from codetether import events, words
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "events.md"

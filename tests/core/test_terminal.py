@@ -10,11 +10,10 @@ import unicodedata
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
-from hypothesis import strategies as st
-
 from codetether import terminal
 from codetether.terminal import Cleaner, Output, Style, cells, clean, fit, one_line, read_line
+from hypothesis import given
+from hypothesis import strategies as st
 
 ESC = "\x1b"
 # Text dense in what matters: introducers, terminators, format characters, and ordinary letters between them.

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 
 def demo(home, *flags):
     (home / "gitconfig").write_text("")  # nobody

@@ -15,15 +15,14 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-
 from codetether.api import (
     Effect,
     InterruptedByUser,
     ProviderFault,
     Tool,
     ToolOutput,
-    UsageError,
     Usage,
+    UsageError,
 )
 from codetether.testing import Call, Reply, make_kernel
 

@@ -9,7 +9,6 @@ import sys
 from types import SimpleNamespace
 
 import trio
-
 from codetether import events
 from codetether.words import Image, Message, Text, ToolCall, Usage
 from codetether_ui_jsonl import Jsonl

@@ -10,11 +10,10 @@ import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import codetether_ui_plain
 import pytest
 import trio
 import trio.testing
-
-import codetether_ui_plain
 from codetether import events as e
 from codetether.words import Answer, Choice, Message, Question, Text, ToolCall, Usage
 from codetether_ui_plain import Plain, PlainSettings

@@ -7,7 +7,6 @@ import time
 
 import msgspec
 import trio
-
 from codetether.api import EVENTS_VERSION, Output, SessionEvent, Ui, UserAct
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import trio
-
 from codetether.api import (
     Answer,
     Output,

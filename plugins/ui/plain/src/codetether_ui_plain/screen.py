@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TextIO
 
 import trio
-
 from codetether.api import Output, Style, can_move, cells, columns, one_line, wants_colour
 
 
