@@ -10,8 +10,9 @@ import unicodedata
 import pytest
 import trio
 import trio.testing
-from codetether import terminal
-from codetether.terminal import Cleaner, Output, Style, cells, clean, fit, one_line, read_line
+from codetether import console, terminal
+from codetether.console import Output, read_line
+from codetether.terminal import Cleaner, Style, cells, clean, fit, one_line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,14 +185,14 @@ async def test_read_line_end_of_input():
 
 
 def test_no_terminal_no_descriptor():
-    assert terminal.open_terminal(io.StringIO()) is None
+    assert console.open_terminal(io.StringIO()) is None
 
 
 def test_forget_typed_ahead():
     leader, follower = pty.openpty()
     try:
         os.write(leader, b"y\n")
-        terminal.forget_typed_ahead(follower)
+        console.forget_typed_ahead(follower)
         os.set_blocking(follower, False)
         with pytest.raises(BlockingIOError):
             os.read(follower, 10)

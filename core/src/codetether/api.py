@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codetether.config import Config, Dirs
+    from codetether.console import Output, forget_typed_ahead, open_terminal, read_line
     from codetether.context import estimate
     from codetether.environment import clean_env
     from codetether.errors import (
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
         UserAct,
     )
     from codetether.files import write_atomic
-    from codetether.headless import Job, Outcome, drive, farewell
+    from codetether.headless import drive
     from codetether.hookspecs import hookimpl
+    from codetether.job import Job, Outcome, farewell
     from codetether.journal import SessionBusy
     from codetether.kernel import Kernel
     from codetether.loaded import Loaded
@@ -95,17 +97,13 @@ if TYPE_CHECKING:
     from codetether.session_index import MATCH_END, MATCH_START, Hit, SessionIndex
     from codetether.terminal import (
         Cleaner,
-        Output,
         Style,
         can_move,
         cells,
         clean,
         columns,
-        forget_typed_ahead,
         is_terminal,
         one_line,
-        open_terminal,
-        read_line,
         wants_colour,
     )
     from codetether.transcript import SessionReadOnly, Transcript
@@ -132,6 +130,7 @@ if TYPE_CHECKING:
     from codetether.workspace import Workspace
 
 _WHERE = {
+    "job": "Job Outcome farewell",
     "journal": "SessionBusy",
     "loaded": "Loaded",
     "prompting": "Wanted positive_count prompt_arguments run_prompt",
@@ -140,6 +139,7 @@ _WHERE = {
     "session_index": "MATCH_END MATCH_START Hit SessionIndex",
     "transcript": "SessionReadOnly Transcript",
     "config": "Config Dirs",
+    "console": "Output forget_typed_ahead open_terminal read_line",
     "context": "estimate",
     "environment": "clean_env",
     "errors": "CodetetherError ConfigError DeniedError InterruptedByUser PluginError ToolError UsageError",
@@ -148,7 +148,7 @@ _WHERE = {
     "StreamEvent TextDelta ThoughtDelta ThoughtEnd ToolFinished ToolProgress ToolStarted TurnFinished "
     "TurnStarted UserAct",
     "files": "write_atomic",
-    "headless": "Job Outcome drive farewell",
+    "headless": "drive",
     "hookspecs": "hookimpl",
     "kernel": "Kernel",
     "material": "Material read_material",
@@ -158,8 +158,7 @@ _WHERE = {
     "redact": "Redactor",
     "ripgrep": "ripgrep",
     "session": "Session",
-    "terminal": "Cleaner Output Style can_move cells clean columns forget_typed_ahead is_terminal one_line "
-    "open_terminal read_line wants_colour",
+    "terminal": "Cleaner Style can_move cells clean columns is_terminal one_line wants_colour",
     "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Subject Text Thought "
     "ToolCall ToolResult ToolSchema Usage Verdict",
     "workspace": "Workspace",

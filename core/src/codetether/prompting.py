@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from codetether.console import open_terminal
 from codetether.errors import CodetetherError, UsageError
 from codetether.events import EVENTS_VERSION, Notice
-from codetether.headless import Job, Outcome, drive, farewell
+from codetether.headless import drive
+from codetether.job import Job, Outcome, farewell
 from codetether.material import read_material
 from codetether.session_files import latest_session
-from codetether.terminal import clean, open_terminal
+from codetether.terminal import clean
 
 if TYPE_CHECKING:
     from codetether.kernel import Kernel

@@ -376,6 +376,17 @@ async def test_nobody_there(monkeypatch):
         to_ui.close()
 
 
+async def test_a_change_that_was_asked_about_is_not_shown_again(monkeypatch):
+    _, err = pipes(monkeypatch)
+    given = (
+        e.Asked(Question("q1", "approval", "t", diff=DIFF, call_id="c2")),
+        e.ToolStarted("c2", "edit", {}, "edit calc/stats.py"),
+        e.ToolFinished("c2", "edit", True, "1 replacement", "…", 0.1, {"diff": DIFF}),
+    )
+    await show(plain(), given)
+    assert err.getvalue() == "✓ edit calc/stats.py · 1 replacement · 0.1 s\n"
+
+
 def test_an_approval_never_has_a_default():
     prompt = Prompt(Question("q", "approval", "t", default="once"), Style(False))
     assert prompt.answer("") is None

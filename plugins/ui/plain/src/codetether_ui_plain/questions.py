@@ -8,8 +8,9 @@ APPROVAL = (
     Choice("once", "yes, once"),
     Choice("session", "yes, for this session"),
     Choice("project", "yes, always in this project"),
-    Choice("deny", "no (add a reason: the model is told)"),
+    Choice("deny", "no"),
 )
+REASON = " (the model is told what you write after it)"
 LETTERS = {"once": "y", "session": "s", "project": "p", "deny": "n"}
 WORDS = {"yes": "once", "no": "deny"}
 
@@ -36,11 +37,12 @@ class Prompt:
         if self.question.diff:
             parts.append(style.diff(self.question.diff))
         if self.choices:
-            parts.append("  " + " · ".join(self._key(choice) for choice in self.choices))
+            parts += [f"  {self._key(choice)}" for choice in self.choices]
         return "\n".join(parts) + "\n" + style.yellow("> ")
 
     def _key(self, choice: Choice) -> str:
-        return f"{self._style.bold(self.letters[choice.key])} {clean(choice.label or choice.key)}"
+        more = REASON if choice.key == "deny" else ""
+        return f"{self._style.bold(self.letters[choice.key])} {clean(choice.label or choice.key)}{more}"
 
     @property
     def again(self) -> str:

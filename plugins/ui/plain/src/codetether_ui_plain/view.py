@@ -60,6 +60,7 @@ class View:
         self._shown = ""
         self._said = False
         self._titles: dict[str, str] = {}
+        self._seen: set[str] = set()  # calls whose change was shown with the question
         self._status = ""
         self._since = 0.0
         self._until: float | None = None
@@ -122,6 +123,7 @@ class View:
             case Asked(question):
                 self._status = ""
                 self.asked.setdefault(question.id, trio.Event()).set()
+                self._seen |= {question.call_id} if question.diff else set()
             case TurnFinished():
                 await self._turn(event)
             case _:
@@ -201,7 +203,7 @@ class View:
             mark, title = style.red("✗" if screen.err.unicode else "FAILED"), style.red(title)
         text = f"{mark} {title}{rest}"
         diff = event.meta.get("diff")
-        if isinstance(diff, str) and diff and event.ok:
+        if isinstance(diff, str) and diff and event.ok and event.call_id not in self._seen:
             text += "\n" + self._diff(diff)
         await screen.line(text)
         self._status = ""
