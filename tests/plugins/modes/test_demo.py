@@ -25,6 +25,7 @@ def test_the_demo_fixes_its_bug_and_cleans_up(home):
     assert done.returncode == 0, done.stderr
     assert "The model is scripted" in done.stderr
     assert "+    middle = len(ordered) // 2" in done.stderr
+    assert "✓ bash python3 -m unittest -q" in done.stderr
     assert "the tests pass" in done.stderr
     assert "scripted model" in done.stdout
     assert list((home / "tmp").glob("codetether-demo-*")) == []

@@ -133,7 +133,8 @@ class View:
         style, line = self.screen.style, self.screen.line
         match event:
             case SessionStarted():
-                sandbox = f" · sandbox {event.sandbox}" if event.sandbox else ""
+                named = {"": "", "S0": " · no sandbox"}
+                sandbox = named.get(event.sandbox, f" · sandbox {event.sandbox}")
                 text = f"{event.model} · {event.agent} · access {event.access}{sandbox}"
                 await line(style.dim(one_line(text)))
             case Retrying(attempt, wait, why):
