@@ -154,6 +154,27 @@ async def test_a_torn_cache_is_ignored(kernel, tmp_path):
     assert (await make(kernel).model("gpt-4o")).context == 128_000
 
 
+async def test_the_kept_list_gives_facts_for_models_without_data(kernel):
+    listed = {
+        "data": [
+            {
+                "id": "house-model",
+                "context_length": 7000,
+                "pricing": {"prompt": "0.000001", "completion": "0.000002"},
+            }
+        ]
+    }
+    async with ByteServer([[response(json.dumps(listed))]]) as server:
+        await make(kernel, server).models()
+        info = await make(kernel, server).model("house-model")
+    assert (info.context, info.input_price, info.output_price, info.cached_price) == (
+        7000,
+        1.0,
+        2.0,
+        None,
+    )
+
+
 async def test_an_address_that_is_none(kernel):
     provider = OpenAI(
         kernel({"openai": {"api_key": KEY, "base_url": "ftp://x"}}), "providers:openai"

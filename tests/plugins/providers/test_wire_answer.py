@@ -111,6 +111,15 @@ async def test_after_the_terminal_event_nothing_can_go_wrong(kernel, answer, end
     assert (text_of(seen), seen[-1]) == ("all", Finish("stop"))
 
 
+@pytest.mark.parametrize(
+    "junk", [b"data: {bro", b"data: {broken}\n\n", b"data: " + b"x" * 2_000_000]
+)
+async def test_junk_after_the_terminal_event_spoils_nothing(kernel, answer, junk):
+    async with ByteServer([[head() + answer("all", done=False) + junk]]) as server:
+        seen = await collect(vendor(kernel, server))
+    assert (text_of(seen), seen[-1]) == ("all", Finish("stop"))
+
+
 async def test_a_clean_end_without_terminal_event_is_incomplete(kernel, answer, autojump_clock):
     """httpx reports no error for this: neither without a length nor with a clean last chunk (F06)."""
     cut = answer("half", finish=None, done=False)
@@ -214,6 +223,12 @@ async def test_a_wait_beyond_patience_ends_at_once_and_says_when(kernel, answer,
         if requests == 1:
             assert seen[-1].error.kind == "rate_limit"
             assert seen[-1].error.retry_after >= float(value)
+
+
+async def test_a_wait_of_exactly_the_cap_is_waited(kernel, answer, autojump_clock):
+    limited = response("{}", status=429, headers={"retry-after": "40"})
+    async with ByteServer([[limited], [head() + answer("ok")]]) as server:
+        assert text_of(await collect(vendor(kernel, server, max_wait=40))) == "ok"
 
 
 async def test_no_credit_is_not_waited_for(kernel):

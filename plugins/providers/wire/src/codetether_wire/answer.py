@@ -142,7 +142,7 @@ class Answer:
             await self._announce(gate.delay(), f"waiting with other calls: {gate.why}")
         left = max(self._patience.wait - self._waited, 0.0)
         began = trio.current_time()
-        with trio.move_on_after(left + 0.001):
+        with trio.move_on_after(left * 1.1 + 1):  # room for the jitter
             ticket = await gate.enter()
             self._waited += trio.current_time() - began
             return ticket
@@ -175,7 +175,10 @@ class Answer:
         gate = self._provider.gate
         shared = fault.kind in _SHARED
         wait = gate.delay() if shared else gate.draw(self._restarts)
-        if wait > self._patience.wait - self._waited or trio.current_time() + wait >= self._end:
+        asked = (
+            wait if fault.retry_after is None else min(wait, fault.retry_after)
+        )  # jitter is not held against it
+        if asked > self._patience.wait - self._waited or trio.current_time() + wait >= self._end:
             hint = fault.hint or f"try again in {wait:.0f} s"
             raise WireFault(
                 msgspec.structs.replace(

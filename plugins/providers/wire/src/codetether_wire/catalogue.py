@@ -30,7 +30,7 @@ _FACTS = (
 )
 
 
-class Traits(msgspec.Struct, frozen=True, omit_defaults=True):
+class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How a model wants to be asked. Data, not code: set per provider, per family or per model in models.json.
 
     `limit_field`: the name of the output limit ("" sends none). `temperature` false: never sent; `fixed_temperature`
@@ -53,7 +53,7 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] = {}
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Facts and manners of one model, or of a family when `match` is set."""
 
     id: str = ""
@@ -70,7 +70,7 @@ class Entry(msgspec.Struct, frozen=True):
     traits: dict[str, Any] = {}
 
 
-class DataFile(msgspec.Struct, frozen=True):
+class DataFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of models.json."""
 
     date: str = ""
@@ -132,8 +132,8 @@ class Catalogue:
             return [self.info(entry.id) for entry in self.data.models]
         return [self.info(model.id, model) for model in listed if not self._excluded(model.id)]
 
-    def remembered(self, base_url: str, *, stale: bool = False) -> list[ModelInfo] | None:
-        """The listing on disk, if it is of this address and younger than a day (any age with `stale`)."""
+    def remembered(self, base_url: str = "", *, stale: bool = False) -> list[ModelInfo] | None:
+        """The listing on disk, if it is of this address ("": of any) and younger than a day (of any age with `stale`)."""
         if self._cache is None:
             return None
         try:
@@ -141,7 +141,8 @@ class Catalogue:
         except (OSError, msgspec.DecodeError):
             return None
         young = 0 <= time.time() - listing.at < CACHE_SECONDS
-        return listing.models if listing.base_url == base_url and (young or stale) else None
+        same = base_url in ("", listing.base_url)
+        return listing.models if same and (young or stale) else None
 
     def remember(self, base_url: str, models: Sequence[ModelInfo]) -> None:
         """Keep a listing on disk. A full or read-only disk is no error: the cache is a convenience."""

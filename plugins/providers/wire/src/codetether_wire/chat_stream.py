@@ -19,6 +19,7 @@ from codetether.api import (
 from codetether_wire.dialect import SseDecoder
 from codetether_wire.faults import WireFault, classify, error_text
 from codetether_wire.sse import Event
+from codetether_wire.usage import read_usage
 
 
 class _Function(msgspec.Struct):
@@ -78,15 +79,14 @@ _FAILED = (
 class _Building:
     """A call as it arrives."""
 
-    __slots__ = ("arguments", "id", "index", "key", "name", "whole")
+    __slots__ = ("arguments", "id", "index", "key", "name")
 
-    def __init__(self, index: int, key: object, label: str) -> None:
-        self.index = index
+    def __init__(self, key: object, label: str) -> None:
+        self.index = 0  # given with the name: a call without one never begins
         self.key = key
         self.id = label
         self.name = ""
         self.arguments: list[str] = []
-        self.whole = False
 
 
 class ChatDecoder(SseDecoder):
@@ -95,6 +95,7 @@ class ChatDecoder(SseDecoder):
     def __init__(self) -> None:
         super().__init__()
         self._calls: list[_Building] = []
+        self._started = 0
         self._spoke = False
         self._reason = ""
         self._usage: Usage | None = None
@@ -144,7 +145,7 @@ class ChatDecoder(SseDecoder):
     def finish(self) -> Finish:
         """The end. Calls make the reason `tool_calls`, unless the answer was cut or filtered."""
         reason: Any = _REASONS.get(self._reason, "stop")
-        if self._calls and reason == "stop":
+        if self._started and reason == "stop":
             reason = "tool_calls"
         return Finish(reason=reason, usage=self._usage)
 
@@ -215,6 +216,8 @@ class ChatDecoder(SseDecoder):
         building = self._building(call, name, arguments)
         if name and not building.name:
             building.name = name
+            building.index = self._started
+            self._started += 1
             said.append(CallStart(building.index, building.id, name))
             arguments = "".join(building.arguments) + arguments
             building.arguments.clear()
@@ -233,7 +236,7 @@ class ChatDecoder(SseDecoder):
         ):
             found.id = found.id or label
             return found
-        building = _Building(len(self._calls), call.index, label)
+        building = _Building(call.index, label)
         self._calls.append(building)
         return building
 
@@ -294,31 +297,3 @@ def in_stream_fault(data: bytes) -> WireFault:
             "other", "the answer holds neither a choice nor an error message", retry=False
         )
     return classify(0, message, code)
-
-
-def read_usage(usage: dict[str, Any]) -> Usage:
-    """Token counts, with the parts vendors name differently; a vendor's own `cost` in USD is kept."""
-    prompt = usage.get("prompt_tokens_details")
-    completion = usage.get("completion_tokens_details")
-    cached = _first(prompt, "cached_tokens") or _first(
-        usage, "prompt_cache_hit_tokens", "cached_tokens"
-    )
-    cost = usage.get("cost")
-    return Usage(
-        input=_first(usage, "prompt_tokens", "input_tokens"),
-        output=_first(usage, "completion_tokens", "output_tokens"),
-        cached=cached,
-        cache_write=_first(prompt, "cache_write_tokens")
-        or _first(usage, "cache_creation_input_tokens"),
-        reasoning=_first(completion, "reasoning_tokens") or _first(usage, "reasoning_tokens"),
-        cost=float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None,
-    )
-
-
-def _first(row: Any, *names: str) -> int:
-    if isinstance(row, dict):
-        for name in names:
-            value = row.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-                return int(value)
-    return 0

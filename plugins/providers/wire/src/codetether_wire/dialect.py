@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from codetether.api import CallDelta, Finish, Request, StreamEvent, TextDelta, ThoughtDelta
 
+from codetether_wire.faults import WireFault
 from codetether_wire.sse import Event, SseParser
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class SseDecoder:
         self.complete = False
         self._over = False
         self._parser = SseParser()
+        self._fault: WireFault | None = None
 
     @property
     def over(self) -> bool:
@@ -79,17 +81,24 @@ class SseDecoder:
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Decode the events these bytes complete; neighbours of one kind become one, to spare the listeners."""
-        said: list[StreamEvent] = []
-        for event in self._parser.feed(data):
-            self.event(event, said)
-        return said if len(said) < 2 else merge(said)
+        return self._decode(self._parser.feed(data))
 
     def close(self) -> list[StreamEvent]:
         """Decode an event that lacked its blank line."""
+        return self._decode(self._parser.close())
+
+    def _decode(self, events: list[Event]) -> list[StreamEvent]:
+        if self._fault:
+            raise self._fault
         said: list[StreamEvent] = []
-        for event in self._parser.close():
-            self.event(event, said)
-        return said
+        try:
+            for event in events:
+                self.event(event, said)
+        except WireFault as fault:
+            if not said:
+                raise
+            self._fault = fault  # what was said before it is given first
+        return said if len(said) < 2 else merge(said)
 
     def event(self, event: Event, said: list[StreamEvent]) -> None:
         """Append to `said` what one event means."""

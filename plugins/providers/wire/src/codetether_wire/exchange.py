@@ -149,15 +149,15 @@ async def _streamed(
         with deadlines.scope() as scope:
             try:
                 await _read(chunks, inflater, decoder, deadlines, outlet)
-            except httpx.HTTPError:
-                if not decoder.complete:
+                if not decoder.over:
+                    outlet.put(decoder.close())
+            except (httpx.HTTPError, WireFault):
+                if not decoder.complete:  # what comes after the vendor's own end cannot spoil it
                     raise
         if scope.cancelled_caught and not decoder.complete:
             raise deadlines.fault()
         if decoder.over:
             await _drain(chunks)
-    if not decoder.over:
-        outlet.put(decoder.close())
 
 
 async def _read(

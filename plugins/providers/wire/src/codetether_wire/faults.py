@@ -113,5 +113,6 @@ def classify(
     if "content_filter" in code or "content_policy" in code or "moderation" in code:
         return WireFault.of("content", message, **given)
     if 400 <= number < 500 or "invalid" in code:
-        return WireFault.of("invalid", message, **given)
+        hint = "is the model's name right? see: codetether models" if number == 404 else ""
+        return WireFault.of("invalid", message, hint=hint, **given)
     return WireFault.of("other", message, **given)

@@ -1,7 +1,8 @@
 """Back-off shared by all callers of one provider, so that fifty agents do not knock fifty times.
 
-After a failure nobody calls until `not_before`; then one caller probes. Each success lets one more call at
-once (so the number doubles with every round), until there is no limit again. The retry libraries at hand keep this state per call, hence own code.
+After a failure nobody calls until `not_before`; then one caller probes. Each success lets one more call at once (so
+the number doubles with every round), until there is no limit again. The retry libraries at hand keep this state per
+call, hence own code.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class WireProvider(Provider):
         try:
             listed = await self._listing()
         except CodetetherError:
-            found = self.catalogue.merged(self.catalogue.remembered(self.base_url, stale=True))
+            found = self.catalogue.merged(self.catalogue.remembered(stale=True))
             if not found:
                 raise
             return found
@@ -154,7 +154,7 @@ class WireProvider(Provider):
 
     @cached_property
     def _on_disk(self) -> dict[str, ModelInfo]:
-        remembered = self.catalogue.remembered(self.base_url, stale=True) or []
+        remembered = self.catalogue.remembered(stale=True) or []
         return {model.id: model for model in remembered}
 
     async def _listing(self) -> list[ModelInfo] | None:
