@@ -81,6 +81,7 @@ class Toolbox:
             title = tool.title(params)
             ctx = self._context(call, depth)
             await self._permit(call, tool, params, ctx, title)
+            started = trio.current_time()  # a person's thinking is not the tool's time
             arguments = msgspec.to_builtins(params)
             await self._session.emit(ToolStarted(call.id, tool.name, arguments, title))
             async with self._session.calls.around("codetether_around_tool", call=call, session=self._session):
