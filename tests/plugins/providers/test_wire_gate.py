@@ -125,33 +125,67 @@ async def test_a_cancelled_caller_gives_its_turn_to_the_next(autojump_clock):
         await done.wait()
 
 
-async def test_random_histories_leave_the_gate_open(autojump_clock):
+async def test_a_turn_is_not_lost_with_the_caller_it_was_given_to(autojump_clock):
+    gate = Gate(jitter=lambda: 1.0)
+    (await gate.enter()).failed(None, "busy")
+    probe = await gate.enter()
+    got = []
+
+    async def waiting(name, seconds):
+        with trio.move_on_after(seconds):
+            (await gate.enter()).passed()
+            got.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waiting, "first", 1)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(waiting, "second", 100)
+        await trio.testing.wait_all_tasks_blocked()
+        probe.failed(
+            10.0, "still busy"
+        )  # wakes the first, who gives up before the ten seconds are over
+    assert got == ["second"]
+
+
+async def test_random_histories_never_leave_callers_waiting_for_nobody(autojump_clock):
     dice = random.Random(7)
     gate = Gate(jitter=dice.random)
+    stuck = 0
 
     async def caller():
-        for _ in range(6):
-            with trio.move_on_after(dice.choice([0.5, 20, 1000])):
+        for _ in range(4):
+            with trio.move_on_after(dice.choice([0.5, 5, 1000])):
                 ticket = await gate.enter()
                 try:
                     await trio.sleep(dice.random())
                     outcome = dice.random()
-                    if outcome < 0.3:
+                    if outcome < 0.2:
                         ticket.failed(dice.choice([None, 0.5]), "busy")
                     elif outcome < 0.8:
                         ticket.passed()
-                        if outcome > 0.7:
+                        if outcome > 0.75:
                             ticket.failed(None, "after all")
                 finally:
                     ticket.dropped()
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(40):
-            nursery.start_soon(caller)
+    async def watch():
+        nonlocal stuck
+        seen = 0
+        while True:
+            await trio.sleep(0.25)
+            idle = len(gate._lot) > 0 and gate._busy == 0 and gate.delay() == 0
+            seen = seen + 1 if idle else 0
+            stuck += seen > 2
+
+    with trio.move_on_after(100):  # histories with many failures in a row go on for longer
+        async with trio.open_nursery() as watching:
+            watching.start_soon(watch)
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(caller)
+            watching.cancel_scope.cancel()
+    assert stuck == 0
     assert gate._busy == 0
-    ticket = await gate.enter()
-    ticket.passed()
-    assert gate.delay() == 0
 
 
 async def test_connections_are_spread_over_clients(kernel, answer):

@@ -71,6 +71,13 @@ class Gate:
 
     async def enter(self) -> Ticket:
         """Wait for a turn."""
+        try:
+            return await self._turn()
+        except BaseException:
+            self._call_next()  # the turn this caller was woken for must not be lost with it
+            raise
+
+    async def _turn(self) -> Ticket:
         while True:
             if delay := self.delay():
                 await trio.sleep(delay)
@@ -104,5 +111,8 @@ class Gate:
 
     def _leave(self) -> None:
         self._busy -= 1
+        self._call_next()
+
+    def _call_next(self) -> None:
         room = len(self._lot) if self._limit is None else max(self._limit - self._busy, 0)
         self._lot.unpark(count=room)
