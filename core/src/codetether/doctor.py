@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib.metadata import distributions
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from codetether.catalog import scan
 from codetether.errors import CodetetherError, ConfigError, PluginError
 from codetether.models import NOTHING
 from codetether.ports import Finding, Plugin, Provider, ProviderStatus
@@ -27,7 +29,7 @@ HINTS = {
 
 async def examine(kernel: Kernel) -> list[Finding]:
     """All findings, in the order a person would look: settings, plugins, then what the plugins themselves say."""
-    found = [*_settings(kernel), *_catalog(kernel), *_conflicts(kernel), *_switches(kernel)]
+    found = [*_settings(kernel), *_catalog(), *_conflicts(kernel), *_switches(kernel)]
     for kind in dict.fromkeys(row.kind for row in kernel.host.rows):
         kernel.host.load_all(kind)
     found += _plugin_settings(kernel)
@@ -40,7 +42,7 @@ def _loaded(kernel: Kernel) -> Finding:
     for plugin in kernel.host.loaded():
         kind = str(getattr(plugin, "key", "?")).partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    told = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
     if not told:
         return Finding(
             "warning",
@@ -84,7 +86,7 @@ class _Entry(NamedTuple):
     dist: str
 
 
-def _catalog(kernel: Kernel) -> list[Finding]:
+def _catalog() -> list[Finding]:
     """The kernel's own quick scan against the slow authority."""
     slow = set()
     seen: set[str] = set()
@@ -99,7 +101,7 @@ def _catalog(kernel: Kernel) -> list[Finding]:
             for entry in dist.entry_points
             if entry.group.startswith("codetether.")
         }
-    quick = {_Entry(row.key, row.value, row.dist) for row in kernel.catalog}
+    quick = {_Entry(row.key, row.value, row.dist) for row in scan()}
     if quick == slow:
         return [
             Finding("ok", "catalog", f"{len(quick)} plugins, the same as importlib.metadata finds")
@@ -244,21 +246,21 @@ async def _providers(kernel: Kernel) -> Sequence[Finding]:
 
 
 def _grouped(unusable: dict[str, ProviderStatus]) -> list[Finding]:
-    """Fourteen providers without a key are one finding, not fourteen."""
+    """Fourteen providers without a key are one finding, not fourteen: same words but for the name."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, status in unusable.items():
-        groups.setdefault(
-            (status.why.replace(name, "NAME"), status.hint.replace(name, "NAME")), []
-        ).append(name)
-    return [
-        Finding(
-            "warning",
-            f"providers:{','.join(names)}",
-            (why.replace("NAME", names[0]) if len(names) == 1 else why) or "cannot be used",
-            hint.replace("NAME", names[0]) if len(names) == 1 else hint,
+        own = re.compile(rf"\b{re.escape(name)}\b")
+        groups.setdefault((own.sub("NAME", status.why), own.sub("NAME", status.hint)), []).append(
+            name
         )
-        for (why, hint), names in groups.items()
-    ]
+    found = []
+    for (why, hint), names in groups.items():
+        alone = unusable[names[0]] if len(names) == 1 else None
+        text = (alone.why if alone else why.replace("NAME", "each")) or "cannot be used"
+        found.append(
+            Finding("warning", f"providers:{','.join(names)}", text, alone.hint if alone else hint)
+        )
+    return found
 
 
 async def _sandbox(kernel: Kernel) -> Sequence[Finding]:

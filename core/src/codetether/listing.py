@@ -70,7 +70,7 @@ def help_text(
 ) -> str:
     """The command's help: its own commands, and the modes, providers and interfaces that are installed."""
     modes = [row for row in rows if row.kind == "modes"]
-    width = max(len(name) for name in [*commands, *(row.name for row in modes)])
+    width = max(map(len, [*commands, *(row.name for row in modes)]), default=0)
     out = [
         "usage: codetether [-p no:KEY]... COMMAND [ARGUMENTS]",
         "",
@@ -113,9 +113,12 @@ def switched_off_by_settings(rows: "Sequence[Row]", directory: str = ".") -> "li
     for table in _plugins_tables(directory):
         off += _words(table.get("off"))
         only = _words(table["only"]) if isinstance(table.get("only"), list) else only
-    if only is not None:
-        off += [row.key for row in rows if not _is_off(row, only)]
-    return off
+    return [*off, *off_by_only(rows, only)]
+
+
+def off_by_only(rows: "Sequence[Row]", only: "Sequence[str] | None") -> "list[str]":
+    """The keys that a list of `only` leaves out, as switches; nothing when there is no such list."""
+    return [] if only is None else [row.key for row in rows if not _is_off(row, only)]
 
 
 def _plugins_tables(directory: str) -> "Iterator[dict[str, Any]]":

@@ -98,7 +98,8 @@ def _default_in_words(default: Any) -> str:
     """Nothing for what a reader expects anyway: absent, empty, false."""
     if default in (None, False, "", [], {}):
         return "Default 0." if default == 0 and type(default) is int else ""
-    return f"Default {default if isinstance(default, str) else json.dumps(default)}."
+    bare = isinstance(default, str) and default.replace("_", "").replace("-", "").isalnum()
+    return f"Default {default if bare else json.dumps(default)}."
 
 
 def _type_enum(node: dict[str, Any]) -> None:

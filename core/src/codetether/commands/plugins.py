@@ -48,8 +48,7 @@ async def run(args: Namespace, kernel: Kernel) -> int:
 def _list(kernel: Kernel, *, as_json: bool) -> int:
     from codetether import listing
 
-    on = {(row.key, row.dist) for row in kernel.host.rows}
-    off = [row.key for row in kernel.catalog if (row.key, row.dist) not in on]
+    off = [*kernel.config.off, *listing.off_by_only(kernel.catalog, kernel.config.only)]
     print(listing.plugins(kernel.catalog, off, as_json=as_json))
     return 0
 

@@ -30,8 +30,7 @@ async def run(args: Namespace, kernel: Kernel) -> int:
     if args.word == "list":
         from codetether import listing
 
-        on = {(row.key, row.dist) for row in kernel.host.rows}
-        off = [row.key for row in kernel.catalog if (row.key, row.dist) not in on]
+        off = [*kernel.config.off, *listing.off_by_only(kernel.catalog, kernel.config.only)]
         print(listing.tools(kernel.catalog, off, as_json=args.json))
         return 0
     tool = _tool(kernel, args.name)
