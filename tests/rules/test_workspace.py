@@ -166,3 +166,29 @@ def test_pins_fit_what_members_ask_for():
                 assert Version(exact.version) in asked.specifier, (
                     f"{member.name}: {line}, pinned {pin}"
                 )
+
+
+def test_one_call_changes_every_version(tmp_path):
+    import shutil
+
+    import version
+
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for member in MEMBERS:
+        target = tmp_path / member.folder.relative_to(ROOT)
+        target.mkdir(parents=True)
+        shutil.copy(member.folder / "pyproject.toml", target)
+    module = tmp_path / "core/src/codetether/__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text('"""Doc."""\n\n__version__ = "0.1.5"\n')
+    assert version.main(["0.2.0"], tmp_path) == 0
+    moved = Workspace(tmp_path)
+    assert {member.version for member in moved.members} == {"0.2.0"}
+    assert moved.project["project"]["version"] == "0.2.0"
+    assert '__version__ = "0.2.0"' in module.read_text()
+    ours = {member.name for member in MEMBERS}
+    for member in moved.plugins:
+        for requirement in map(Requirement, member.requires):
+            assert requirement.name not in ours or str(requirement.specifier) == "<0.3,>=0.2"
+    with pytest.raises(SystemExit, match="not a version"):
+        version.main(["next"], tmp_path)
