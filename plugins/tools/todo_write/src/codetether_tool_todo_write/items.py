@@ -1,0 +1,138 @@
+"""The to-do list as data: read, changed, checked, stored. The format is that of todo_read, which reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import msgspec
+from codetether.api import ToolError, write_atomic
+
+Status = Literal["pending", "in_progress", "done", "blocked"]
+Priority = Literal["low", "medium", "high", "critical"]
+MARKS = {"pending": "[ ]", "in_progress": "[~]", "done": "[x]", "blocked": "[!]"}
+PRIORITIES = ("low", "medium", "high", "critical")
+# What other agents call these, and the spelling of the original's files.
+SAME = {
+    "inprogress": "in_progress",
+    "doing": "in_progress",
+    "todo": "pending",
+    "completed": "done",
+    "complete": "done",
+}
+MOST = 100
+LONGEST = 1000
+
+
+class Todo(msgspec.Struct, frozen=True):
+    """One item of the file."""
+
+    id: str
+    content: str
+    status: Status = "pending"
+    priority: Priority = "medium"
+
+
+class Todos(msgspec.Struct, frozen=True):
+    """The file. `next` numbers the next new item: an id is never given twice."""
+
+    next: int = 1
+    todos: tuple[Todo, ...] = ()
+
+
+class Item(NamedTuple):
+    """An item as the model gave it, unchecked; None and "" are not given."""
+
+    content: str
+    status: str | None
+    priority: str | None
+    id: str
+
+
+def load(path: Path, instead: Todos | None = None) -> Todos:
+    """The list at `path`; an empty one when there is none. Damage is `instead`, or raises ToolError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Todos)
+    except FileNotFoundError:
+        return Todos()
+    except (OSError, msgspec.DecodeError):
+        if instead is not None:
+            return instead
+        raise ToolError(
+            "The to-do list is damaged; action clear, or todos, starts a new one."
+        ) from None
+
+
+def store(path: Path, todos: Todos) -> None:
+    """Write the list, at once or not at all, for this user alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(path, msgspec.json.encode(todos), 0o600)
+
+
+def replace(before: Todos, items: Sequence[Item]) -> Todos:
+    """The list made of `items`. An id of the list before is kept, every other is given anew."""
+    known = {todo.id for todo in before.todos}
+    number = before.next
+    todos: list[Todo] = []
+    for item in items:
+        if item.id in known:
+            known.discard(item.id)
+            name = item.id
+        else:
+            name, number = f"t{number}", number + 1
+        todos.append(_made(name, item, Todo(name, "")))
+    return _checked(Todos(number, tuple(todos)))
+
+
+def change(before: Todos, action: str, item: Item) -> tuple[Todos, str]:
+    """The list after one add, update, delete or clear, and what to say. Raises ToolError."""
+    if action == "clear":
+        return Todos(before.next), f"Cleared {len(before.todos)} todos"
+    if action == "add":
+        name = f"t{before.next}"
+        made = _made(name, item, Todo(name, ""))
+        return _checked(Todos(before.next + 1, (*before.todos, made))), f"Added todo: {name}"
+    old = next((todo for todo in before.todos if todo.id == item.id), None)
+    if old is None:
+        ids = ", ".join(todo.id for todo in before.todos) or "none"
+        raise ToolError(f"There is no todo {item.id!r}. Ids: {ids}.", "NOT_FOUND")
+    if action == "delete":
+        rest = tuple(todo for todo in before.todos if todo is not old)
+        return Todos(before.next, rest), f"Deleted todo: {old.id}"
+    if not item.content and item.status is None and item.priority is None:
+        raise ToolError("Nothing to update: give content, status or priority.", "INVALID_ARGUMENT")
+    new = _made(old.id, item, old)
+    changed = tuple(new if todo is old else todo for todo in before.todos)
+    return Todos(before.next, changed), f"Updated todo: {old.id}"
+
+
+def line(todo: Todo) -> str:
+    """An item as the model reads it; a priority is told unless it is medium."""
+    priority = "" if todo.priority == "medium" else f" ({todo.priority})"
+    return f"{MARKS[todo.status]} {todo.id} {todo.content}{priority}"
+
+
+def _made(name: str, item: Item, old: Todo) -> Todo:
+    content = " ".join(item.content.split()) or old.content
+    if not content:
+        raise ToolError("A todo needs content.", "INVALID_ARGUMENT")
+    if len(content) > LONGEST:
+        raise ToolError(f"A todo has at most {LONGEST} characters.", "INVALID_ARGUMENT")
+    status = _one_of("status", item.status or old.status, tuple(MARKS))
+    priority = _one_of("priority", item.priority or old.priority, PRIORITIES)
+    return Todo(name, content, cast("Status", status), cast("Priority", priority))
+
+
+def _one_of(what: str, given: str, known: Sequence[str]) -> str:
+    value = given.strip().lower().replace("-", "_").replace(" ", "_")
+    value = SAME.get(value, value)
+    if value not in known:
+        raise ToolError(f"{what} {given!r} is not one of {', '.join(known)}.", "INVALID_ARGUMENT")
+    return value
+
+
+def _checked(todos: Todos) -> Todos:
+    if len(todos.todos) > MOST:
+        raise ToolError(f"A list has at most {MOST} todos.", "INVALID_ARGUMENT")
+    return todos
