@@ -19,7 +19,8 @@ from codetether_tool_todo_write import Params, TodoWrite
 
 @pytest.fixture
 def ctx(tmp_path):
-    return SimpleNamespace(session=SimpleNamespace(files=tmp_path / "files", state={}))
+    session = SimpleNamespace(files=tmp_path / "files", state={}, redact=str)
+    return SimpleNamespace(session=session)
 
 
 async def write(ctx, **how):
@@ -122,14 +123,14 @@ async def test_side_by_side_writes_lose_nothing(ctx):
     assert len({todo["id"] for todo in output.meta["todos"]}) == 20
 
 
-@pytest.mark.parametrize("damage", [b"{", b"\xff", b'{"todos":[{"id":1}]}', b"[]"])
-async def test_a_damaged_list_is_told_and_can_be_replaced(ctx, damage):
+@pytest.mark.parametrize("damage", [b"{", b"\xff", b'{"todos":[{"id":1}]}', b"[[]]"])
+async def test_a_damaged_list_is_told_and_kept(ctx, damage):
     await write(ctx, action="add", content="a")
     (ctx.session.files / "todos.json").write_bytes(damage)
     with pytest.raises(ToolError, match="damaged"):
         await read(ctx)
-    assert "damaged" in (await refused(ctx, action="add", content="b")).text
-    await write(ctx, todos=[{"content": "new"}])
+    assert "damaged" in (await write(ctx, action="add", content="new")).text
+    assert (ctx.session.files / "todos.json.bak").read_bytes() == damage
     assert (await read(ctx)).text == "[ ] t1 new"
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from codetether.events import ToolFinished
-from codetether.testing import Call, Reply, make_kernel
+from codetether.testing import Call, Reply, files_with, make_kernel
 from codetether.words import ToolCall
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -171,6 +171,9 @@ async def test_calls_side_by_side_lose_nothing(tmp_path):
         ({"todos": [{"content": "x"}] * 5000}, "INVALID_ARGUMENT"),
         ({"todos": [{"content": "ok"}, {"content": ""}]}, "INVALID_ARGUMENT"),
         ({}, "INVALID_ARGUMENT"),
+        ({"action": "clear", "id": "t1"}, "INVALID_ARGUMENT"),
+        ({"action": "add", "id": "t1", "content": "x"}, "INVALID_ARGUMENT"),
+        ({"todos": [{"content": "x"}], "status": "done"}, "INVALID_ARGUMENT"),
     ],
 )
 async def test_what_cannot_be_done_changes_nothing(tmp_path, arguments, code):
@@ -183,6 +186,68 @@ async def test_what_cannot_be_done_changes_nothing(tmp_path, arguments, code):
             assert "t9" in result.text
             assert "t1, t2" in result.text
         assert file_of(session).read_bytes() == before
+
+
+DAMAGED = b'{"next": 8, "todos": [{"id": "t7", "content": "prec'
+
+
+@pytest.mark.parametrize("damaged", [DAMAGED, b"", b"\xff", b"7", b'{"todos": [1]}', b"[[]]"])
+async def test_a_damaged_file_is_kept_and_told(tmp_path, damaged):
+    async with session_of(tmp_path) as session:
+        await write(session, todos=[{"content": "a"}])
+        file_of(session).write_bytes(damaged)
+        assert "damaged" in (await do(session, "todo_read")).text
+        assert file_of(session).read_bytes() == damaged
+        result = await write(session, todos=[{"content": "b"}])
+        assert "todos.json.bak" in result.text
+        assert file_of(session).with_name("todos.json.bak").read_bytes() == damaged
+        assert [row[:2] for row in await read(session)] == [
+            ("t8" if damaged is DAMAGED else "t1", "b")
+        ]
+        file_of(session).write_bytes(b"again")
+        refused = await do(session, "todo_write", action="delete", id="t1")
+        assert refused.meta["code"] == "NOT_FOUND"
+        assert "todos.json.2.bak" in refused.text
+        assert file_of(session).with_name("todos.json.bak").read_bytes() == damaged
+        assert file_of(session).with_name("todos.json.2.bak").read_bytes() == b"again"
+
+
+async def test_a_file_that_cannot_be_read_is_no_damage(tmp_path):
+    async with session_of(tmp_path) as session:
+        file_of(session).mkdir(parents=True)
+        for name, arguments in (("todo_read", {}), ("todo_write", {"action": "clear"})):
+            result = await do(session, name, **arguments)
+            assert not result.ok
+            assert "cannot be read" in result.text
+        assert [path.name for path in session.files.iterdir()] == ["todos.json"]
+
+
+async def test_files_of_the_original_are_read(tmp_path):
+    rows = [
+        {
+            "id": "todo_17",
+            "content": "a",
+            "status": "inprogress",
+            "priority": "low",
+            "created_at": "x",
+        },
+        {"id": "t4", "content": "b", "status": "done", "priority": "high", "created_at": "x"},
+    ]
+    async with session_of(tmp_path) as session:
+        file_of(session).write_text(json.dumps(rows))
+        assert (await read(session))[0] == ("todo_17", "a", "in_progress", "low")
+        await write(session, action="add", content="c")
+        assert [row[0] for row in await read(session)] == ["todo_17", "t4", "t5"]
+
+
+async def test_no_secret_is_kept(tmp_path):
+    secret = "sk-0123456789abcdef"
+    async with session_of(tmp_path) as session:
+        session.kernel.redact.add(secret)
+        one = await write(session, action="add", content=f"use {secret}")
+        whole = await write(session, todos=[{"content": f"use {secret}"}])
+        assert secret not in f"{one} {whole}"
+        assert files_with(secret, session.files) == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -71,13 +71,26 @@ def _wanted(todo: Todo, params: Params) -> bool:
 def load(path: Path) -> Todos:
     """The list at `path`; an empty one when there is none. Raises ToolError when it cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Todos)
+        return parse(path.read_bytes())
     except FileNotFoundError:
         return Todos()
-    except (OSError, msgspec.DecodeError):
+    except OSError as error:
+        raise ToolError(f"The to-do list cannot be read: {error.strerror}.") from None
+    except msgspec.DecodeError:
         raise ToolError(
-            "The to-do list is damaged; todo_write with action clear starts a new one."
+            "The to-do list is damaged; the next todo_write keeps the file and begins a new list."
         ) from None
+
+
+def parse(data: bytes) -> Todos:
+    """The list in a file of ours or of the original: an array, and `inprogress`. Raises msgspec.DecodeError."""
+    raw: Any = msgspec.json.decode(data)
+    if isinstance(raw, list):
+        raw = {"todos": raw}
+    for todo in raw.get("todos", ()) if isinstance(raw, dict) else ():
+        if isinstance(todo, dict) and todo.get("status") == "inprogress":
+            todo["status"] = "in_progress"
+    return msgspec.convert(raw, Todos)
 
 
 def line(todo: Any) -> str:

@@ -6,6 +6,7 @@ may only read can plan, and nobody is asked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -24,10 +25,19 @@ PRIORITY = Meta(
     extra_json_schema={"enum": ["low", "medium", "high", "critical"]},
 )
 
+TAKES = {
+    "todos": frozenset[str](),
+    "add": frozenset({"content", "status", "priority"}),
+    "update": frozenset({"id", "content", "status", "priority"}),
+    "delete": frozenset({"id"}),
+    "clear": frozenset[str](),
+}
+
 
 class TodoItem(Struct, frozen=True):
-    """One item as the model gives it. Texts, not enumerations: near misses such as `inprogress` are understood."""
+    """One item."""
 
+    # Texts, not enumerations: near misses such as `inprogress` are understood.
     content: Annotated[str, Meta(description="What to do")]
     status: Annotated[str, STATUS] = "pending"
     priority: Annotated[str, PRIORITY] = "medium"
@@ -65,27 +75,41 @@ class TodoWrite(Tool[Params]):
         """The list as it is now. Raises ToolError: INVALID_ARGUMENT, NOT_FOUND for an unknown id."""
         if (params.todos is None) == (params.action is None):
             raise ToolError("Give either todos (the whole list) or action.", "INVALID_ARGUMENT")
+        _refuse_others(params)
         path = ctx.session.files / "todos.json"
         lock: trio.Lock = ctx.session.state.setdefault(self.key, trio.Lock())
         async with lock:
-            if params.todos is not None or params.action == "clear":
-                before = await trio.to_thread.run_sync(load, path, Todos())
-            else:
-                before = await trio.to_thread.run_sync(load, path)
-            after, said = _changed(before, params)
+            before, told = await trio.to_thread.run_sync(load, path)
+            try:
+                after, said = _changed(before, params, ctx.session.redact)
+            except ToolError as error:
+                raise ToolError(f"{told} {error.text}".lstrip(), error.code) from None
             await trio.to_thread.run_sync(store, path, after)
         done = sum(todo.status == "done" for todo in after.todos)
         return ToolOutput(
-            "\n".join([said, *map(line, after.todos)]),
+            "\n".join([f"{told} {said}".lstrip(), *map(line, after.todos)]),
             summary=f"{done} of {len(after.todos)} done",
             meta={"count": len(after.todos), "todos": msgspec.to_builtins(after.todos)},
         )
 
 
-def _changed(before: Todos, params: Params) -> tuple[Todos, str]:
+def _refuse_others(params: Params) -> None:
+    """Nothing given is passed over: `clear` with an id was meant to be something else."""
+    given = {name for name in ("id", "content", "status", "priority") if getattr(params, name)}
+    what = params.action or "todos"
+    if others := sorted(given - TAKES[what]):
+        taken = ", ".join(sorted(TAKES[what])) or "nothing beside it"
+        text = f"{what} does not take {', '.join(others)}; it takes {taken}."
+        raise ToolError(text, "INVALID_ARGUMENT")
+
+
+def _changed(before: Todos, params: Params, redact: Callable[[str], str]) -> tuple[Todos, str]:
+    """The new list and what to say. The file and `meta` hold no secret either, so it is taken out here."""
     if params.todos is not None:
-        items = [Item(each.content, each.status, each.priority, each.id) for each in params.todos]
+        items = [
+            Item(redact(each.content), each.status, each.priority, each.id) for each in params.todos
+        ]
         return replace(before, items), f"{len(items)} todos:"
     assert params.action is not None
-    item = Item(params.content, params.status, params.priority, params.id)
+    item = Item(redact(params.content), params.status, params.priority, params.id)
     return change(before, params.action, item)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 from codetether.api import ToolError, write_atomic
@@ -21,6 +23,7 @@ SAME = {
     "completed": "done",
     "complete": "done",
 }
+NUMBERS = re.compile(rb'"t([0-9]{1,9})"')
 MOST = 100
 LONGEST = 1000
 
@@ -50,24 +53,58 @@ class Item(NamedTuple):
     id: str
 
 
-def load(path: Path, instead: Todos | None = None) -> Todos:
-    """The list at `path`; an empty one when there is none. Damage is `instead`, or raises ToolError."""
+def load(path: Path) -> tuple[Todos, str]:
+    """The list at `path`, an empty one when there is none, and what is to be told about it, mostly nothing.
+
+    A damaged file is kept beside it, and the list begins anew. Raises ToolError when the file cannot be read.
+    """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Todos)
+        data = path.read_bytes()
     except FileNotFoundError:
-        return Todos()
-    except (OSError, msgspec.DecodeError):
-        if instead is not None:
-            return instead
-        raise ToolError(
-            "The to-do list is damaged; action clear, or todos, starts a new one."
-        ) from None
+        return Todos(), ""
+    except OSError as error:
+        raise ToolError(f"The to-do list cannot be read: {error.strerror}.") from None
+    highest = max((int(number) for number in NUMBERS.findall(data)), default=0)
+    try:
+        found = parse(data)
+    except msgspec.DecodeError:
+        kept = _put_aside(path)
+        told = f"The list was damaged: it is kept as {kept.name}, and a new one begun."
+        return Todos(highest + 1), told
+    return Todos(max(found.next, highest + 1), found.todos), ""
+
+
+def parse(data: bytes) -> Todos:
+    """The list in a file of ours or of the original: an array, and `inprogress`. Raises msgspec.DecodeError."""
+    raw: Any = msgspec.json.decode(data)
+    if isinstance(raw, list):
+        raw = {"todos": raw}
+    for todo in raw.get("todos", ()) if isinstance(raw, dict) else ():
+        if isinstance(todo, dict) and todo.get("status") == "inprogress":
+            todo["status"] = "in_progress"
+    return msgspec.convert(raw, Todos)
+
+
+def _put_aside(path: Path) -> Path:
+    for number in itertools.count(1):
+        kept = path.with_name(f"{path.name}{'' if number == 1 else f'.{number}'}.bak")
+        if not kept.exists():
+            break
+    try:
+        path.rename(kept)
+    except OSError as error:
+        text = f"The to-do list is damaged and cannot be put aside: {error.strerror}."
+        raise ToolError(text) from None
+    return kept
 
 
 def store(path: Path, todos: Todos) -> None:
-    """Write the list, at once or not at all, for this user alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomic(path, msgspec.json.encode(todos), 0o600)
+    """Write the list, at once or not at all, for this user alone. Raises ToolError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(path, msgspec.json.encode(todos), 0o600)
+    except OSError as error:
+        raise ToolError(f"The to-do list cannot be kept: {error.strerror or error}.") from None
 
 
 def replace(before: Todos, items: Sequence[Item]) -> Todos:
