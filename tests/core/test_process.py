@@ -174,11 +174,17 @@ async def test_normal_exit_leaves_nothing(shape):
 
 
 @shapes
-async def test_timeout_leaves_nothing_and_keeps_the_output(shape):
+async def test_timeout_leaves_nothing(shape):
     nap, body = shell_of(shape)
     done = await shell(f"{{ {body}\n}} &\necho started; wait; {nap}", timeout=0.4)
     assert done.timed_out
-    assert "started" in done.output
+    assert nothing_stays(nap)
+
+
+async def test_timeout_keeps_the_output():
+    nap, command = shell_of("echo started; NAP")
+    done = await shell(command, timeout=3)
+    assert (done.timed_out, done.output) == (True, "started\n")
     assert nothing_stays(nap)
 
 
@@ -209,12 +215,15 @@ trio.run(main)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
-@pytest.mark.parametrize("shape", [SHAPES[n] for n in SHAPES if n != "cleared environment"])
+KILLED = [(name, signal.SIGKILL) for name in SHAPES if name != "cleared environment"]
+KILLED += [("background", signal.SIGHUP), ("own session ignoring TERM", signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("shape", "number"), KILLED)
 async def test_nothing_outlives_a_killed_agent(shape, number):
     await shell("true")
     guards = leftovers._children(os.getpid())
-    nap, body = shell_of(shape)
+    nap, body = shell_of(SHAPES[shape])
     command = f"{{ {body}\n}} &\nsleep 0.2; echo started; wait; {nap}"
     agent = subprocess.Popen([sys.executable, "-c", AGENT, command], stdout=subprocess.PIPE)
     with agent:
