@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from codetether.api import SecretMissing
 from codetether.redact import Redactor
+
+sys.path.insert(0, str(Path(__file__).parent))  # vendor_histories, shared by the dialects' tests
 
 KEY = "sk-canary-0123456789abcdefghij"
 
