@@ -179,6 +179,8 @@ class Config:
         wrong: list[str] = []
         if isinstance(plugins, dict):
             tree["plugins"] = {key: sub for key, sub in plugins.items() if ":" not in key}
+        else:
+            tree["plugins"] = plugins  # no table: the filling says so
         filled = fill(General, tree, self._env)
         wrong += filled.wrong
         unknown = filled.unknown

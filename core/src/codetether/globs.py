@@ -9,7 +9,28 @@ from __future__ import annotations
 
 def matches(pattern: str, text: str) -> bool:
     """Whether `pattern` covers all of `text`; `*` is any run of characters, `?` any one."""
+    if "?" not in pattern:
+        return _pieces(pattern.split("*"), text)
     return _run([(ch if ch in "*?" else "", ch) for ch in pattern], text, slash_stops=False)
+
+
+def _pieces(pieces: list[str], text: str) -> bool:
+    """Whether `text` holds the pieces in order, the first at its start and the last at its end; commands can be long,
+    and `str.find` is a hundred times quicker than a step for each character.
+    """
+    first, *middle = pieces
+    if not middle:
+        return text == first
+    last = middle.pop()
+    if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in middle:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 def path_matches(pattern: str, path: str) -> bool:
