@@ -12,8 +12,9 @@ import pytest
 from codetether import shell
 from codetether.config import Config
 from codetether.globs import matches, path_matches
-from codetether.permit import Permissions, covers_part
+from codetether.permit import Permissions
 from codetether.ports import Tool
+from codetether.rules import covers_part
 from codetether.urls import Address
 from codetether.words import Agent, Answer, Effect, Subject, ToolCall, Verdict
 from codetether.workspace import Workspace

@@ -15,44 +15,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 
 from codetether import layers
+from codetether.dirs import Dirs
 from codetether.errors import ConfigError
 from codetether.fill import Node, Value, fill, from_text, origin_of, overlay
 from codetether.settings import AgentSettings, General, RuleSettings
 
 if TYPE_CHECKING:
-    from codetether.permit import Rule
+    from codetether.rules import Rule
 
 S = TypeVar("S", bound=msgspec.Struct)
 COMMAND_LINE = "command line"
 SHORT_RULES = {"tools": "tool", "paths": "path", "commands": "command"}
-
-
-class Dirs(msgspec.Struct, frozen=True):
-    """The user's directories of this program, and `file`, the settings file. They need not exist."""
-
-    config: Path
-    data: Path
-    cache: Path
-    file: Path
-
-    @classmethod
-    def find(cls, env: Mapping[str, str] | None = None) -> Self:
-        """Where XDG says; CODETETHER_CONFIG names the file, CODETETHER_DATA_DIR the data directory.
-
-        Raises ConfigError when there is no home directory.
-        """
-        env = os.environ if env is None else env
-        data = env.get("CODETETHER_DATA_DIR", "")
-        return cls(
-            config=Path(layers.folder(env, "XDG_CONFIG_HOME", ".config")),
-            data=Path(
-                os.path.abspath(data)
-                if data
-                else layers.folder(env, "XDG_DATA_HOME", ".local/share")
-            ),
-            cache=Path(layers.folder(env, "XDG_CACHE_HOME", ".cache")),
-            file=Path(layers.user_file(env)),
-        )
 
 
 class Config:
@@ -220,7 +193,7 @@ class Config:
     def _settle_rules(self, wrong: list[str]) -> tuple[Rule, ...]:
         if not self._rules:
             return ()
-        from codetether.permit import Rule
+        from codetether.rules import Rule
 
         rules = []
         for value, origin in self._rules:
