@@ -237,8 +237,11 @@ class _Run:
                         self._read_all(nursery)
                     if self.process.returncode is None:
                         await self._end_leader()
-                    await self._drain()
-                    await self._sweep()
+                        await self._sweep()
+                        await self._drain()
+                    else:  # what it left may still be saying something
+                        await self._drain()
+                        await self._sweep()
                     nursery.cancel_scope.cancel()
             finally:
                 leftovers.note_leader(self.child.pid, running=False)
@@ -253,6 +256,7 @@ class _Run:
 
     async def _end_leader(self) -> None:
         self._signal_group(signal.SIGTERM)
+        self._signal_group(signal.SIGCONT)  # one that is stopped hears nothing else
         with trio.move_on_after(GRACE):
             await self.process.wait()
         if self.process.returncode is None:
@@ -279,7 +283,9 @@ class _Run:
             while left := self._left():
                 if trio.current_time() >= kill_at:
                     leftovers.kill(left)
-                leftovers.kill((pid for pid in left if pid not in asked), signal.SIGTERM)
+                new = [pid for pid in left if pid not in asked]
+                leftovers.kill(new, signal.SIGTERM)
+                leftovers.kill(new, signal.SIGCONT)
                 asked.update(left)
                 await trio.sleep(0.01)
 
