@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 
 from codetether import layers
-from codetether.dirs import Dirs
+from codetether.dirs import Dirs as Dirs  # noqa: PLC0414 - part of this module for those who import settings
 from codetether.errors import ConfigError
 from codetether.fill import Node, Value, fill, from_text, origin_of, overlay
 from codetether.settings import AgentSettings, General, RuleSettings
