@@ -19,6 +19,7 @@ from codetether.errors import PluginError
 from codetether.events import Notice
 from codetether.git import head
 from codetether.host import Fault, Host
+from codetether.leftovers import kill_leftovers
 from codetether.ports import SandboxPolicy
 from codetether.redact import Redactor
 from codetether.trust import is_trusted
@@ -49,6 +50,7 @@ class Kernel:
         self.notices: list[Notice] = [Notice("warning", text, hint) for text, hint in config.notices]
         self.sessions: list[Session] = []
         self._sandbox: Sandbox | None = None
+        self._swept = False
 
     @classmethod
     def load(
@@ -153,6 +155,12 @@ class Kernel:
     def sandbox_level(self) -> str:
         """S0 to S3, or nothing when no sandbox was chosen."""
         return self._sandbox.level if self._sandbox is not None else ""
+
+    async def sweep(self) -> None:
+        """Before the first command: kill what an agent that was itself killed has left running."""
+        if not self._swept:
+            self._swept = True
+            await trio.to_thread.run_sync(kill_leftovers)
 
     def sandbox_policy(self, session: Session, *, network: bool) -> SandboxPolicy:
         """What a child of this session may do: write in the workspace, except where that would change what runs."""

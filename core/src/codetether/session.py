@@ -28,6 +28,7 @@ from codetether.events import (
 )
 from codetether.feed import Feed
 from codetether.process import Completed, run_process
+from codetether.spill import redact_file
 from codetether.words import Agent, Answer, Image, Message, ModelInfo, Question, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -244,4 +245,8 @@ class Session:
         policy = self.kernel.sandbox_policy(self, network=how.pop("network", False))
         launch = self.kernel.sandbox().wrap(Launch(tuple(argv), cwd, env), policy)
         how.setdefault("timeout", TOOL_SECONDS)
-        return await run_process(launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, **how)
+        await self.kernel.sweep()
+        done = await run_process(launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, **how)
+        if done.spilled is not None:
+            await trio.to_thread.run_sync(redact_file, done.spilled, self.redact)
+        return done

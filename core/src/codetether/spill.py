@@ -5,6 +5,8 @@ Head and tail are kept, the middle goes to a side file of the session that the m
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 BUDGET = 64 * 1024
 HEAD = 40 * 1024
 TAIL = 20 * 1024
+PIECE = 4 * 1024 * 1024
 
 
 async def bound(output: ToolOutput, session: Session, call_id: str) -> ToolOutput:
@@ -42,3 +45,19 @@ async def bound(output: ToolOutput, session: Session, call_id: str) -> ToolOutpu
 def _store(path: Path, data: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomic(path, data, 0o600)
+
+
+def redact_file(path: Path, redact: Callable[[str], str]) -> None:
+    """Rewrite a spilled file without secrets, some megabytes of whole lines at a time; untouched when it has none."""
+    clean = path.with_name(f"{path.name}.redacted")
+    changed = False
+    with path.open("rb") as source, os.fdopen(os.open(clean, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as to:
+        while lines := source.readlines(PIECE):
+            before = b"".join(lines).decode("utf-8", "surrogateescape")
+            after = redact(before)
+            changed = changed or after != before
+            to.write(after.encode("utf-8", "surrogateescape"))
+    if changed:
+        clean.replace(path)
+    else:
+        clean.unlink()
