@@ -390,3 +390,16 @@ async def test_a_change_that_was_asked_about_is_not_shown_again(monkeypatch):
 def test_an_approval_never_has_a_default():
     prompt = Prompt(Question("q", "approval", "t", default="once"), Style(False))
     assert prompt.answer("") is None
+
+
+async def test_the_origin_of_instructions_is_shown(capsys):
+    started = e.SessionStarted(
+        "s",
+        "/repo/src",
+        "m/x",
+        "build",
+        "ask",
+        instructions=("/repo/AGENTS.md", "/repo/src/AGENTS.md"),
+    )
+    await show(plain(), [started])
+    assert "instructions from /repo/AGENTS.md, AGENTS.md" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import trio
 from codetether.api import (
     Asked,
@@ -137,6 +139,8 @@ class View:
                 sandbox = named.get(event.sandbox, f" · sandbox {event.sandbox}")
                 text = f"{event.model} · {event.agent} · access {event.access}{sandbox}"
                 await line(style.dim(one_line(text)))
+                if event.instructions:
+                    await line(style.dim(one_line(f"instructions from {_shown(event)}")))
             case Retrying(attempt, wait, why):
                 void = ", what it said so far is void" if self._said else ""
                 self._said, self._cleaner = False, Cleaner()
@@ -234,3 +238,11 @@ class View:
         await screen.line(paint(f"{end} · {figures.total(event)}"))
         if event.hint:
             await screen.line(f"  {clean(event.hint)}")
+
+
+def _shown(event: SessionStarted) -> str:
+    """The files whose text became part of the system text, relative to the working directory where they are in it."""
+    return ", ".join(
+        os.path.relpath(path, event.directory) if path.startswith(f"{event.directory}/") else path
+        for path in event.instructions
+    )
