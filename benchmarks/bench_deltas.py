@@ -29,7 +29,10 @@ async def _turn(work: Path) -> tuple[float, str, int]:
     from codetether.kernel import Kernel
 
     heard: list[str] = []
-    async with Kernel.load(work) as kernel, kernel.open_session(directory=work, model="local/scripted") as session:
+    async with (
+        Kernel.load(work) as kernel,
+        kernel.open_session(directory=work, model="local/scripted") as session,
+    ):
 
         async def listen(task_status: trio.TaskStatus[None]) -> None:
             with session.feed.listen() as feed:
@@ -47,11 +50,18 @@ async def _turn(work: Path) -> tuple[float, str, int]:
 
 
 def measure() -> list[tuple[str, str, str, bool]]:
-    server = subprocess.Popen([PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
         with empty_home() as (home, env):
-            os.environ.update({"HOME": env["HOME"], "CODETETHER_LOCAL_BASE_URL": server.stdout.readline().strip() + "/v1"})
+            os.environ.update(
+                {
+                    "HOME": env["HOME"],
+                    "CODETETHER_LOCAL_BASE_URL": server.stdout.readline().strip() + "/v1",
+                }
+            )
             (home / "work").mkdir()
             cpu, text, events = trio.run(_turn, home / "work")
     finally:
@@ -60,7 +70,12 @@ def measure() -> list[tuple[str, str, str, bool]]:
     whole = text == "".join(f"w{i} " for i in range(COUNT))
     each = cpu / COUNT * 1e6
     return [
-        ("one streamed delta, socket to UI event, CPU", "<= 60 µs", f"{each:.1f} µs ({events} events heard)", each <= 60),
+        (
+            "one streamed delta, socket to UI event, CPU",
+            "<= 60 µs",
+            f"{each:.1f} µs ({events} events heard)",
+            each <= 60,
+        ),
         ("50,000 deltas", "nothing lost", "every byte arrived" if whole else "BYTES LOST", whole),
     ]
 

@@ -21,7 +21,9 @@ trio.run(main)
 
 
 def measure() -> list[tuple[str, str, str, bool]]:
-    server = subprocess.Popen([PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
         url = server.stdout.readline().strip() + "/v1"
@@ -29,8 +31,17 @@ def measure() -> list[tuple[str, str, str, bool]]:
             work = home / "work"
             work.mkdir()
             (work / "hello.txt").write_text("hello\n")
-            env = env | {"CODETETHER_LOCAL_BASE_URL": url}
-            argv = [PYTHON, CODETETHER, "exec", "--model", "local/scripted", "-C", str(work), "read hello.txt"]
+            env["CODETETHER_LOCAL_BASE_URL"] = url
+            argv = [
+                PYTHON,
+                CODETETHER,
+                "exec",
+                "--model",
+                "local/scripted",
+                "-C",
+                str(work),
+                "read hello.txt",
+            ]
             said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
             assert "It says hello." in said, said
             seen = interleaved({"bare": [PYTHON, "-c", "pass"], "exec": argv}, 21, env)
@@ -41,11 +52,20 @@ def measure() -> list[tuple[str, str, str, bool]]:
     beyond = (seen["exec"][1] - seen["bare"][1]) * 1000
     megabytes = peak / 1e6
     return [
-        ("`exec`, one tool call, loopback model: wall beyond bare python", "<= 300 ms", f"{beyond:.0f} ms", beyond <= 300),
-        ("the same: peak memory of the process tree (PSS)", "<= 60 MB", f"{megabytes:.1f} MB", megabytes <= 60),
+        (
+            "`exec`, one tool call, loopback model: wall beyond bare python",
+            "<= 300 ms",
+            f"{beyond:.0f} ms",
+            beyond <= 300,
+        ),
+        (
+            "the same: peak memory of the process tree (PSS)",
+            "<= 60 MB",
+            f"{megabytes:.1f} MB",
+            megabytes <= 60,
+        ),
     ]
 
 
 if __name__ == "__main__":
     sys.exit(print(measure()))
-

@@ -20,7 +20,11 @@ def measure() -> list[tuple[str, str, str, bool]]:
     with empty_home() as (_, env):
         seen = interleaved(candidates, 11, env)
         memory = {
-            name: int(subprocess.run([PYTHON, "-c", code + MEMORY], env=env, capture_output=True, check=True).stdout)
+            name: int(
+                subprocess.run(
+                    [PYTHON, "-c", code + MEMORY], env=env, capture_output=True, check=True
+                ).stdout
+            )
             for name, code in CODES.items()
         }
     return [

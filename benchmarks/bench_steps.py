@@ -33,25 +33,36 @@ async def _run() -> tuple[float, int]:
     step = Reply(calls=(Call("noop"),) * 3)
     asked = 0
 
-    def script(request: object) -> Reply:
+    def script(_: object) -> Reply:
         nonlocal asked
         asked += 1
         return step if asked <= STEPS else Reply(text="done")
 
     async with make_kernel(
-        replies=script, plugins=["sandboxes"], extra={"tools:noop": Noop}, settings={"session.max_steps": STEPS + 1}
-    ) as kernel:
-        async with kernel.open_session(directory=kernel.dirs.data.parent.parent, access="full") as session:
-            start = time.perf_counter()
-            finished = await session.prompt("go")
-            return time.perf_counter() - start, finished.steps
+        replies=script,
+        plugins=["sandboxes"],
+        extra={"tools:noop": Noop},
+        settings={"session.max_steps": STEPS + 1},
+    ) as kernel, kernel.open_session(
+        directory=kernel.dirs.data.parent.parent, access="full"
+    ) as session:
+        start = time.perf_counter()
+        finished = await session.prompt("go")
+        return time.perf_counter() - start, finished.steps
 
 
 def measure() -> list[tuple[str, str, str, bool]]:
     seconds, steps = min(trio.run(_run) for _ in range(3))
     assert steps == STEPS + 1, steps
     each = seconds / steps * 1000
-    return [("loop overhead per step with 3 parallel calls, wall", "<= 5 ms", f"{each:.2f} ms", each <= 5)]
+    return [
+        (
+            "loop overhead per step with 3 parallel calls, wall",
+            "<= 5 ms",
+            f"{each:.2f} ms",
+            each <= 5,
+        )
+    ]
 
 
 if __name__ == "__main__":

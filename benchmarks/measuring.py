@@ -20,7 +20,13 @@ CODETETHER = str(Path(PYTHON).with_name("codetether"))
 def cpu_of(argv: Sequence[str], env: Mapping[str, str]) -> tuple[float, float]:
     """(CPU seconds, wall seconds) of one run."""
     start = time.perf_counter()
-    process = subprocess.Popen(argv, env=dict(env), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        argv,
+        env=dict(env),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -48,7 +54,11 @@ def empty_home():
     """A home with nothing in it, and an environment that points there."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("CODETETHER_", "VAULT_", "XDG_"))}
+        env = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("CODETETHER_", "VAULT_", "XDG_"))
+        }
         yield home, env | {"HOME": folder, "PYTHONDONTWRITEBYTECODE": "", "LC_ALL": "C.UTF-8"}
 
 
@@ -63,13 +73,23 @@ def tree_memory(pid: int) -> int:
             todo += [int(c) for c in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
         except (OSError, ValueError):
             continue
-        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+        total += (
+            sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+            * 1024
+        )
     return total
 
 
 def peak_memory(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> int:
     """The highest `tree_memory` seen while `argv` ran, sampled every 4 ms."""
-    process = subprocess.Popen(argv, env=dict(env), cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        argv,
+        env=dict(env),
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
     peak = 0
     while process.poll() is None:
         peak = max(peak, tree_memory(process.pid))

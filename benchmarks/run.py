@@ -24,7 +24,10 @@ def main(names: list[str]) -> int:
         rows += importlib.import_module(f"bench_{name}").measure()
     table = "\n".join(
         ["| What | Target | Measured | |", "| --- | --- | --- | --- |"]
-        + [f"| {what} | {target} | {measured} | {'✓' if ok else '✗'} |" for what, target, measured, ok in rows]
+        + [
+            f"| {what} | {target} | {measured} | {'✓' if ok else '✗'} |"
+            for what, target, measured, ok in rows
+        ]
     )
     print(table)
     if not names:

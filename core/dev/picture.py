@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import io
 import os
 import pty
 import re
@@ -28,12 +29,16 @@ def main(words: list[str]) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--columns", type=int, default=100)
     parser.add_argument("--title", default="")
-    parser.add_argument("--until", default="", help="leave out the lines from the first with this text on")
+    parser.add_argument(
+        "--until", default="", help="leave out the lines from the first with this text on"
+    )
     at = words.index("--")
     args, command = parser.parse_args(words[:at]), words[at + 1 :]
     lines = screen(command, args.columns)
     if args.until:
-        lines = lines[: next((i for i, line in enumerate(lines) if args.until in line.plain), len(lines))]
+        lines = lines[
+            : next((i for i, line in enumerate(lines) if args.until in line.plain), len(lines))
+        ]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(svg(lines, args.columns, args.title or " ".join(command)), "utf-8")
     return 0
@@ -67,7 +72,12 @@ def _line(row: dict[int, pyte.screens.Char], columns: int) -> Text:
     text = Text()
     for column in range(columns):
         char = row[column]
-        text.append(char.data, Style(color=_colour(char.fg), bold=char.bold, italic=char.italics, reverse=char.reverse))
+        text.append(
+            char.data,
+            Style(
+                color=_colour(char.fg), bold=char.bold, italic=char.italics, reverse=char.reverse
+            ),
+        )
     text.rstrip()
     return text
 
@@ -82,7 +92,7 @@ def _colour(name: str) -> str | None:
 
 def svg(lines: list[Text], columns: int, title: str) -> str:
     """The picture, with no address of anything outside it."""
-    console = Console(record=True, width=columns, file=open(os.devnull, "w", encoding="utf-8"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True)
     for line in lines:
         console.print(line, soft_wrap=True)
     text = console.export_svg(title=title, unique_id="t")

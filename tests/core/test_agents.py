@@ -1,7 +1,6 @@
 """Agents from files and settings, and the instructions a repository carries."""
 
 import pytest
-
 from codetether import instructions
 from codetether.agents import all_agents, built_in, choose, read_agent
 from codetether.errors import ConfigError, UsageError
@@ -17,10 +16,16 @@ def test_plan_and_explore_cannot_change_anything():
 
 def test_a_file_makes_an_agent(tmp_path):
     path = tmp_path / "reviewer.md"
-    path.write_text("---\ndescription: Reviews\ntools: read_file, gre*\neffects: [read]\nmax_steps: 7\n---\nReview it.\n")
+    path.write_text(
+        "---\ndescription: Reviews\ntools: read_file, gre*\neffects: [read]\nmax_steps: 7\n---\nReview it.\n"
+    )
     agent = read_agent(path)
     assert (agent.name, agent.description, agent.prompt) == ("reviewer", "Reviews", "Review it.")
-    assert (agent.tools, agent.effects, agent.max_steps) == (("read_file", "gre*"), frozenset({Effect.READ}), 7)
+    assert (agent.tools, agent.effects, agent.max_steps) == (
+        ("read_file", "gre*"),
+        frozenset({Effect.READ}),
+        7,
+    )
     assert agent.origin == str(path)
 
 
@@ -74,7 +79,11 @@ def test_instructions_nearest_last_and_claude_where_there_is_no_other(tmp_path):
     (root / "a" / "CLAUDE.md").write_text("a rules")
     (deep / "AGENTS.md").write_text("b rules")
     found = instructions.find(deep, root)
-    assert [p.relative_to(root).as_posix() for p in found] == ["AGENTS.md", "a/CLAUDE.md", "a/b/AGENTS.md"]
+    assert [p.relative_to(root).as_posix() for p in found] == [
+        "AGENTS.md",
+        "a/CLAUDE.md",
+        "a/b/AGENTS.md",
+    ]
     text = instructions.text(found, root)
     assert text.index("root rules") < text.index("a rules") < text.index("b rules")
     assert "# Instructions from a/b/AGENTS.md" in text

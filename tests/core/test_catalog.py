@@ -7,7 +7,15 @@ from importlib import metadata
 from codetether.catalog import Row, scan, switched
 
 
-def dist_info(root, name, entry_points, summary="Says hello", version="1.2", suffix="dist-info", meta="METADATA"):
+def dist_info(
+    root,
+    name,
+    entry_points,
+    summary="Says hello",
+    version="1.2",
+    suffix="dist-info",
+    meta="METADATA",
+):
     folder = root / f"{name.replace('-', '_')}-{version}.{suffix}"
     folder.mkdir()
     (folder / "entry_points.txt").write_text(entry_points)
@@ -38,7 +46,13 @@ def test_reads_what_tools_write(tmp_path):
         "acme-hello",
         "[console_scripts]\nx = y:z\n\n[codetether.tools]\n# a comment\nhello=acme_hello:Hello [extra]\n",
     )
-    dist_info(tmp_path, "old-style", "[codetether.modes]\nold = old:Old\n", suffix="egg-info", meta="PKG-INFO")
+    dist_info(
+        tmp_path,
+        "old-style",
+        "[codetether.modes]\nold = old:Old\n",
+        suffix="egg-info",
+        meta="PKG-INFO",
+    )
     (tmp_path / "junk.dist-info").mkdir()
     found = scan([str(tmp_path), str(tmp_path / "absent")])
     assert [(r.key, r.value, r.dist, r.version, r.summary) for r in found] == [

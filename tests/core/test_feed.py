@@ -3,11 +3,10 @@
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from codetether.events import Notice, TextDelta, ThoughtDelta, ToolProgress
 from codetether.feed import PATIENCE, Feed
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 def joined(events):

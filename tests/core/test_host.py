@@ -5,7 +5,6 @@ import types
 
 import pytest
 import trio
-
 from codetether.catalog import Row
 from codetether.errors import PluginError
 from codetether.hookspecs import hookimpl
@@ -30,7 +29,9 @@ def host_of(monkeypatch):
                 module.Plugin = member
             monkeypatch.setitem(sys.modules, module.__name__, module)
             rows.append(Row("extensions", name, f"bad_{name}:Plugin", f"acme-{name}", "1", "", ""))
-        rows += [Row("extensions", n, f"bad_{n}:Plugin", "other-dist", "1", "", "") for n in duplicates]
+        rows += [
+            Row("extensions", n, f"bad_{n}:Plugin", "other-dist", "1", "", "") for n in duplicates
+        ]
         return Host(rows, "the kernel", choose=choose)
 
     return make
@@ -138,9 +139,16 @@ def test_a_bad_plugin_is_reported_once_and_the_others_go_on(host_of, cls, stage,
 
 def test_syntax_error_missing_dependency_and_exit_at_import(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    for name, text in {"syn": "def (", "dep": "import not_there_at_all", "ext": "raise SystemExit(2)", "ass": "assert 0"}.items():
+    for name, text in {
+        "syn": "def (",
+        "dep": "import not_there_at_all",
+        "ext": "raise SystemExit(2)",
+        "ass": "assert 0",
+    }.items():
         (tmp_path / f"mod_{name}.py").write_text(text)
-    rows = [Row("tools", n, f"mod_{n}:C", "acme", "1", "", "") for n in ("syn", "dep", "ext", "ass")]
+    rows = [
+        Row("tools", n, f"mod_{n}:C", "acme", "1", "", "") for n in ("syn", "dep", "ext", "ass")
+    ]
     host = Host(rows, None)
     assert host.load_all("tools") == []
     assert [(f.plugin, f.stage) for f in host.faults] == [
@@ -175,7 +183,9 @@ def plugins(host_of, **members):
 
 def impl(**hooks):
     """A plugin class with the given hook implementations."""
-    return type("P", (Base,), {"api": 1} | {name: hookimpl(function) for name, function in hooks.items()})
+    return type(
+        "P", (Base,), {"api": 1} | {name: hookimpl(function) for name, function in hooks.items()}
+    )
 
 
 async def test_strictest_takes_the_highest_and_a_failure_denies(host_of):
@@ -190,11 +200,20 @@ async def test_strictest_takes_the_highest_and_a_failure_denies(host_of):
 
     given = {"call": "bash", "tool": None, "session": None}
     host = plugins(host_of, a=impl(codetether_permit=allow), good=Good)
-    assert await host.calls.strictest("codetether_permit", **given) == (Verdict.ASK, "extensions:good")
-    assert await host.calls.strictest("codetether_permit", **given | {"call": "x"}) == (Verdict.ALLOW, "")
+    assert await host.calls.strictest("codetether_permit", **given) == (
+        Verdict.ASK,
+        "extensions:good",
+    )
+    assert await host.calls.strictest("codetether_permit", **given | {"call": "x"}) == (
+        Verdict.ALLOW,
+        "",
+    )
     for bad in (fails, nonsense):
         host = plugins(host_of, a=impl(codetether_permit=allow), b=impl(codetether_permit=bad))
-        assert await host.calls.strictest("codetether_permit", **given) == (Verdict.DENY, "extensions:b")
+        assert await host.calls.strictest("codetether_permit", **given) == (
+            Verdict.DENY,
+            "extensions:b",
+        )
 
 
 async def test_notify_survives_raising_exiting_and_hanging(host_of, autojump_clock):
@@ -224,7 +243,12 @@ async def test_notify_survives_raising_exiting_and_hanging(host_of, autojump_clo
         await host.calls.notify("codetether_observe", event=event, session=None)
     assert seen == ["one", "two"]
     assert trio.current_time() - started == pytest.approx(5.0)  # the one that hangs is asked once
-    assert sorted(f.plugin for f in host.faults) == ["extensions:p0", "extensions:p1", "extensions:p2", "extensions:p3"]
+    assert sorted(f.plugin for f in host.faults) == [
+        "extensions:p0",
+        "extensions:p1",
+        "extensions:p2",
+        "extensions:p3",
+    ]
 
 
 async def test_cancellation_is_not_a_fault(host_of):
@@ -251,7 +275,10 @@ async def test_fold_first_collect(host_of):
     host = plugins(
         host_of, a=impl(codetether_result=double), b=impl(codetether_result=leave), c=impl(codetether_result=broken),
     )  # fmt: skip
-    assert await host.calls.fold("codetether_result", "result", result="x", call=None, session=None) == "xx"
+    assert (
+        await host.calls.fold("codetether_result", "result", result="x", call=None, session=None)
+        == "xx"
+    )
 
     async def answers(self, question):
         return "an answer"
@@ -265,7 +292,9 @@ async def test_fold_first_collect(host_of):
     async def later(self):
         return ["async"]
 
-    host = plugins(host_of, a=impl(codetether_doctor=later), b=impl(codetether_doctor=lambda self: ["sync"]))
+    host = plugins(
+        host_of, a=impl(codetether_doctor=later), b=impl(codetether_doctor=lambda self: ["sync"])
+    )
     assert sorted(await host.calls.collect("codetether_doctor")) == [["async"], ["sync"]]
 
 

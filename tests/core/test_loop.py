@@ -10,8 +10,6 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from msgspec import Meta
-
 from codetether.api import (
     Answer,
     CodetetherError,
@@ -27,9 +25,17 @@ from codetether.api import (
     Verdict,
     hookimpl,
 )
-from codetether.events import Compacted, TextDelta, ToolFinished, ToolProgress, ToolStarted, TurnFinished
+from codetether.events import (
+    Compacted,
+    TextDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    TurnFinished,
+)
 from codetether.testing import Call, Reply, make_kernel
 from codetether.transcript import Transcript
+from msgspec import Meta
 
 
 class Params(msgspec.Struct):
@@ -94,11 +100,28 @@ def fresh_log():
 
 
 @asynccontextmanager
-async def session_of(tmp_path, replies, *, extra=(), access="full", context=None, plugins=("sandboxes", "extensions:compact"), settings=None, **wishes):
+async def session_of(
+    tmp_path,
+    replies,
+    *,
+    extra=(),
+    access="full",
+    context=None,
+    plugins=("sandboxes", "extensions:compact"),
+    settings=None,
+    **wishes,
+):
     async with make_kernel(
-        tmp_path, replies=replies, plugins=list(plugins), extra=TOOLS | dict(extra), context=context, settings=settings
+        tmp_path,
+        replies=replies,
+        plugins=list(plugins),
+        extra=TOOLS | dict(extra),
+        context=context,
+        settings=settings,
     ) as kernel:
-        async with kernel.open_session(directory=tmp_path / "work", access=access, **wishes) as session:
+        async with kernel.open_session(
+            directory=tmp_path / "work", access=access, **wishes
+        ) as session:
             with session.feed.listen(10_000) as feed:
                 session.heard = feed
                 yield session
@@ -130,7 +153,10 @@ async def test_a_plain_answer(tmp_path):
         "SessionStarted", "TurnStarted", "StepStarted", "TextDelta", "MessageDone", "StepFinished", "TurnFinished",
     ]  # fmt: skip
     _, loaded = Transcript.open(session.kernel.sessions_folder, session.id)
-    assert [(m.role, m.text) for m in loaded.messages] == [("user", "hi"), ("assistant", "Hello there.")]
+    assert [(m.role, m.text) for m in loaded.messages] == [
+        ("user", "hi"),
+        ("assistant", "Hello there."),
+    ]
 
 
 async def test_looking_runs_side_by_side_and_answers_in_order(tmp_path):
@@ -143,7 +169,10 @@ async def test_looking_runs_side_by_side_and_answers_in_order(tmp_path):
     (tool_message,) = [m for m in asked(session)[1].messages if m.role == "tool"]
     assert [r.text for r in tool_message.results] == ["first", "second"]
     assert [r.call_id for r in tool_message.results] == [c.id for c in session.messages[1].calls]
-    assert {e.text for e in heard(session, ToolProgress)} == {"looking at first\n", "looking at second\n"}
+    assert {e.text for e in heard(session, ToolProgress)} == {
+        "looking at first\n",
+        "looking at second\n",
+    }
 
 
 async def test_what_changes_runs_alone_and_in_its_turn(tmp_path):
@@ -213,7 +242,11 @@ async def test_large_output_is_bounded_and_kept_in_a_file(tmp_path):
 # --- what goes wrong ---
 @pytest.mark.parametrize("fault", [None, ProviderFault("incomplete", "the stream broke off")])
 async def test_a_broken_answer_runs_nothing(tmp_path, fault):
-    broken = Reply(text="I will", calls=(Call("change", {"word": "w"}),), fault=ProviderFault("network", "reset") if fault is None else fault)
+    broken = Reply(
+        text="I will",
+        calls=(Call("change", {"word": "w"}),),
+        fault=ProviderFault("network", "reset") if fault is None else fault,
+    )
     async with session_of(tmp_path, [broken, "Again."]) as session:
         finished = await session.prompt("go")
         assert finished.reason == "error"
@@ -228,7 +261,9 @@ async def test_a_broken_answer_runs_nothing(tmp_path, fault):
 
 
 async def test_a_cut_answer_runs_nothing_and_twice_ends_the_turn(tmp_path):
-    cut = Reply(calls=(Call("change", '{"word": "w", "ti'),), finish="length", usage=Usage(10, 4096))
+    cut = Reply(
+        calls=(Call("change", '{"word": "w", "ti'),), finish="length", usage=Usage(10, 4096)
+    )
     async with session_of(tmp_path, [cut, "Smaller then."]) as session:
         finished = await session.prompt("go")
     assert finished.reason == "done"
@@ -272,7 +307,10 @@ async def test_budget(tmp_path):
 
 async def test_cancel_keeps_what_was_said_and_answers_every_call(tmp_path):
     script = [
-        Reply(text="Let me see.", calls=(Call("look", {"word": "a"}), Call("look", {"word": "hang"}), Call("change", {}))),
+        Reply(
+            text="Let me see.",
+            calls=(Call("look", {"word": "a"}), Call("look", {"word": "hang"}), Call("change", {})),
+        ),
         "I see.",
     ]
     async with session_of(tmp_path, script) as session:
@@ -288,7 +326,11 @@ async def test_cancel_keeps_what_was_said_and_answers_every_call(tmp_path):
             session.cancel()
         assert done[0].reason == "cancelled"
         texts = [r.text for r in results(session)]
-        assert texts == ["a", "Cancelled by the person before it finished.", "Cancelled by the person before it finished."]
+        assert texts == [
+            "a",
+            "Cancelled by the person before it finished.",
+            "Cancelled by the person before it finished.",
+        ]
         assert (await session.prompt("and now?")).text == "I see."
         _, loaded = Transcript.open(session.kernel.sessions_folder, session.id, write=False)
     assert [m.role for m in loaded.messages] == ["user", "assistant", "tool", "user", "assistant"]
@@ -310,7 +352,9 @@ async def test_cancel_while_the_model_speaks(tmp_path):
 
 # --- agents, permissions, hooks ---
 async def test_plan_cannot_change_anything(tmp_path):
-    async with session_of(tmp_path, [calls(("change", {})), "I only plan."], agent="plan") as session:
+    async with session_of(
+        tmp_path, [calls(("change", {})), "I only plan."], agent="plan"
+    ) as session:
         await session.prompt("change it")
     assert [schema.name for schema in asked(session)[0].tools] == ["look"]
     (result,) = results(session)
@@ -345,7 +389,9 @@ async def test_a_person_is_asked_and_a_session_grant_is_remembered(tmp_path):
     Person.questions.clear()
     Person.answers[:] = [Answer("session")]
     script = [calls(("change", {}), ("change", {})), "Done."]
-    async with session_of(tmp_path, script, access="ask", extra={"extensions:person": Person}) as session:
+    async with session_of(
+        tmp_path, script, access="ask", extra={"extensions:person": Person}
+    ) as session:
         finished = await session.prompt("go")
     assert finished.reason == "done"
     assert [r.ok for r in results(session)] == [True, True]
@@ -356,7 +402,11 @@ async def test_a_person_is_asked_and_a_session_grant_is_remembered(tmp_path):
 async def test_a_persons_reason_reaches_the_model(tmp_path):
     Person.answers[:] = [Answer("deny", "use the other file")]
     async with session_of(
-        tmp_path, [calls(("change", {})), "I see."], access="ask", extra={"extensions:person": Person}, interactive=True
+        tmp_path,
+        [calls(("change", {})), "I see."],
+        access="ask",
+        extra={"extensions:person": Person},
+        interactive=True,
     ) as session:
         finished = await session.prompt("go")
     assert finished.reason == "done"
@@ -403,14 +453,23 @@ class Policy(Extension):
 async def test_hooks_watch_veto_and_rewrite(tmp_path):
     Policy.seen.clear()
     async with session_of(
-        tmp_path, [calls(("look", {"times": 2}), ("change", {})), "ok"], extra={"extensions:policy": Policy}, interactive=True
+        tmp_path,
+        [calls(("look", {"times": 2}), ("change", {})), "ok"],
+        extra={"extensions:policy": Policy},
+        interactive=True,
     ) as session:
         await session.prompt("go")
     look, change = results(session)
     assert look.text == "y y"
-    assert change.text == "Denied: plugin extensions:policy said deny. Do not try another way around it."
-    assert "before look" in Policy.seen and "after look" in Policy.seen and "before change" not in Policy.seen
-    assert "ToolFinished" in Policy.seen and "TextDelta" not in Policy.seen
+    assert (
+        change.text
+        == "Denied: plugin extensions:policy said deny. Do not try another way around it."
+    )
+    assert "before look" in Policy.seen
+    assert "after look" in Policy.seen
+    assert "before change" not in Policy.seen
+    assert "ToolFinished" in Policy.seen
+    assert "TextDelta" not in Policy.seen
     request = asked(session)[-1]
     assert request.system.endswith("House rule: be kind.")
     assert request.messages[-1].text == "remember the tests"
@@ -425,7 +484,9 @@ async def test_secrets_never_reach_the_model_or_the_disk(tmp_path):
         sent = asked(session)[-1].messages
         assert all("hunter2-canary-key" not in r.text for m in sent for r in m.results)
         folder = session.kernel.sessions_folder
-    assert all(b"hunter2-canary-key" not in p.read_bytes() for p in folder.rglob("*") if p.is_file())
+    assert all(
+        b"hunter2-canary-key" not in p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    )
 
 
 # --- context ---
@@ -517,5 +578,3 @@ async def test_requests_are_the_same_to_the_byte_but_for_what_was_added(tmp_path
     assert two.messages[: len(one.messages)] == one.messages
     assert three.messages[: len(two.messages)] == two.messages
     assert [schema.name for schema in one.tools] == sorted(schema.name for schema in one.tools)
-
-

@@ -31,7 +31,12 @@ def main(argv: "list[str] | None" = None) -> int:
         return _bare(words, off)
     if words[0] in ("-h", "--help", "help") or words in (["plugins"], ["tools"]):
         return _listing("help" if words[0] not in COMMANDS else words[0], off)
-    if words in (["plugins", "list"], ["tools", "list"], ["plugins", "list", "--json"], ["tools", "list", "--json"]):
+    if words in (
+        ["plugins", "list"],
+        ["tools", "list"],
+        ["plugins", "list", "--json"],
+        ["tools", "list", "--json"],
+    ):
         return _listing(words[0], off, as_json="--json" in words)
     if words[0].startswith("-"):
         return _bare(words, off)
@@ -55,7 +60,9 @@ def _bare(words: "list[str]", off: "list[str]") -> int:
     """No command: a worker when a server is given, the TUI on a terminal, else help and exit 2 (decision 3)."""
     names = {"-s", "--server", "-t", "--token", "-n", "--name"}
     given = [word for word in words if word.partition("=")[0] in names]
-    if "CODETETHER_SERVER" in os.environ or any(word.startswith(("-s", "--server")) for word in given):
+    if "CODETETHER_SERVER" in os.environ or any(
+        word.startswith(("-s", "--server")) for word in given
+    ):
         return _dispatch("worker", words, off)
     if not words and sys.stdin.isatty() and sys.stdout.isatty() and _has_mode("tui"):
         return _dispatch("tui", [], off)
@@ -150,7 +157,8 @@ def _target(
         known = sorted([*COMMANDS, *kernel.host.names("modes")])
         near = get_close_matches(name, known, 2)
         raise UsageError(
-            f"there is no command {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""),
+            f"there is no command {name!r}"
+            + (f"; did you mean {' or '.join(near)}?" if near else ""),
             f"there are: {', '.join(known)}",
         )
     mode = kernel.mode(name)

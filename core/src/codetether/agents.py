@@ -28,9 +28,19 @@ def built_in() -> dict[str, Agent]:
     """The three agents there always are."""
     return {
         "build": Agent("build", "Does the work with every tool", _text("build")),
-        "plan": Agent("plan", "Reads and plans, never changes anything", _text("plan"), READ_ONLY, max_steps=50),
+        "plan": Agent(
+            "plan",
+            "Reads and plans, never changes anything",
+            _text("plan"),
+            READ_ONLY,
+            max_steps=50,
+        ),
         "explore": Agent(
-            "explore", "Searches the code and reports", _text("explore"), frozenset({Effect.READ}), max_steps=20
+            "explore",
+            "Searches the code and reports",
+            _text("explore"),
+            frozenset({Effect.READ}),
+            max_steps=20,
         ),
     }
 

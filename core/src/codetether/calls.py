@@ -110,7 +110,9 @@ class Calls:
             for impl in self._impls(hook, "around"):
                 manager, ok = await self._answer(impl, hook, given, 5.0)
                 if ok and manager is not None:
-                    await stack.enter_async_context(_Guarded(self._host, impl.plugin_name, hook, manager))
+                    await stack.enter_async_context(
+                        _Guarded(self._host, impl.plugin_name, hook, manager)
+                    )
             yield
 
 

@@ -20,7 +20,7 @@ class Row:
 
     __slots__ = ("dist", "kind", "name", "path", "summary", "value", "version")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one line of a table
         self, kind: str, name: str, value: str, dist: str, version: str, summary: str, path: str
     ) -> None:
         self.kind = kind
@@ -49,7 +49,9 @@ def scan(path: "list[str] | None" = None) -> "list[Row]":
         for name in names:
             if not name.endswith((".dist-info", ".egg-info")):
                 continue
-            dist = name.rsplit(".", 1)[0].partition("-")[0].lower().replace("_", "-").replace(".", "-")
+            dist = (
+                name.rsplit(".", 1)[0].partition("-")[0].lower().replace("_", "-").replace(".", "-")
+            )
             if dist in seen:
                 continue
             seen.add(dist)
@@ -75,7 +77,15 @@ def _rows(folder: str) -> "list[Row]":
             value = value.partition("[")[0].strip()
             kind = group[len(PREFIX) :]
             rows.append(
-                Row(kind, name.strip(), value, meta["name"], meta["version"], meta["summary"], folder)
+                Row(
+                    kind,
+                    name.strip(),
+                    value,
+                    meta["name"],
+                    meta["version"],
+                    meta["summary"],
+                    folder,
+                )
             )
     return rows
 
@@ -108,11 +118,7 @@ def switched(
 
     `only` names what may be on (None: everything); `off` then takes away.
     """
-    return [
-        row
-        for row in rows
-        if (only is None or _named(row, only)) and not _named(row, off)
-    ]
+    return [row for row in rows if (only is None or _named(row, only)) and not _named(row, off)]
 
 
 def _named(row: Row, switches: "tuple[str, ...] | frozenset[str]") -> bool:

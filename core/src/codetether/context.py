@@ -41,7 +41,9 @@ def _tokens(part: object) -> int:
         case ToolCall():
             return (len(part.arguments) + len(part.name)) // 4 + 8
         case ToolResult():
-            return len(part.text.encode("utf-8", "replace")) // 4 + 8 + IMAGE_TOKENS * len(part.images)
+            return (
+                len(part.text.encode("utf-8", "replace")) // 4 + 8 + IMAGE_TOKENS * len(part.images)
+            )
         case Image():
             return IMAGE_TOKENS
     return 0

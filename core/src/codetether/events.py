@@ -17,7 +17,16 @@ EVENTS_VERSION = 1
 
 # --- from a provider ---------------------------------------------------------------------------------------------
 ErrorKind = Literal[
-    "auth", "rate_limit", "overloaded", "invalid", "context", "network", "timeout", "incomplete", "content", "other"
+    "auth",
+    "rate_limit",
+    "overloaded",
+    "invalid",
+    "context",
+    "network",
+    "timeout",
+    "incomplete",
+    "content",
+    "other",
 ]
 
 

@@ -80,7 +80,9 @@ class Specs:
         """Text to add to the system prompt. Must be the same for the whole session, or prompt caches miss."""
 
     @way("fold")
-    async def codetether_context(self, messages: list[Message], session: Session) -> list[Message] | None:
+    async def codetether_context(
+        self, messages: list[Message], session: Session
+    ) -> list[Message] | None:
         """Change what is sent in this step. The transcript is not changed. User messages must survive."""
 
     @way("first")
@@ -91,7 +93,9 @@ class Specs:
 
     # --- what the model does ---
     @way("strictest")
-    async def codetether_permit(self, call: ToolCall, tool: Tool[Any], session: Session) -> Verdict | None:
+    async def codetether_permit(
+        self, call: ToolCall, tool: Tool[Any], session: Session
+    ) -> Verdict | None:
         """May this call run? An answer can only tighten what rules and access mode say."""
 
     @way("first")
@@ -99,7 +103,9 @@ class Specs:
         """Ask a person. Interfaces implement this; None when nobody is there."""
 
     @way("fold")
-    async def codetether_result(self, call: ToolCall, result: ToolResult, session: Session) -> ToolResult | None:
+    async def codetether_result(
+        self, call: ToolCall, result: ToolResult, session: Session
+    ) -> ToolResult | None:
         """Replace a tool's result before the model and the transcript get it."""
 
     @way("around")
@@ -107,8 +113,12 @@ class Specs:
         """Hold something open for a whole turn."""
 
     @way("around")
-    def codetether_around_tool(self, call: ToolCall, session: Session) -> AbstractAsyncContextManager[None] | None:
+    def codetether_around_tool(
+        self, call: ToolCall, session: Session
+    ) -> AbstractAsyncContextManager[None] | None:
         """Hold something open while one tool runs."""
 
 
-WAYS: dict[str, str] = {name: function.way for name, function in vars(Specs).items() if hasattr(function, "way")}
+WAYS: dict[str, str] = {
+    name: function.way for name, function in vars(Specs).items() if hasattr(function, "way")
+}

@@ -71,7 +71,11 @@ class Host:
         by_key: dict[str, list[Row]] = {}
         for row in self.rows:
             by_key.setdefault(row.key, []).append(row)
-        return {k: v for k, v in by_key.items() if len(v) > 1 and self._choose.get(k) not in {r.dist for r in v}}
+        return {
+            k: v
+            for k, v in by_key.items()
+            if len(v) > 1 and self._choose.get(k) not in {r.dist for r in v}
+        }
 
     def find(self, kind: str, name: str) -> Row:
         """The one row for a key. Raises PluginError when it is absent or in conflict, with the line to write."""
@@ -108,7 +112,9 @@ class Host:
         if plugin is None:
             fault = next((f for f in reversed(self.faults) if f.plugin == f"{kind}:{name}"), None)
             told = f"{fault.stage}: {fault.error}" if fault else "it is switched off"
-            raise PluginError(f"plugin {kind}:{name} cannot be used ({told})", "see `codetether plugins doctor`")
+            raise PluginError(
+                f"plugin {kind}:{name} cannot be used ({told})", "see `codetether plugins doctor`"
+            )
         return plugin
 
     def load_all(self, kind: str) -> list[Any]:
@@ -135,7 +141,9 @@ class Host:
             self._register(plugin, key)
         except (Exception, SystemExit) as error:
             self.fault(key, stage, error, dist)
-            self.pm.set_blocked(key)  # also unregisters; asked again, it stays None without a second report
+            self.pm.set_blocked(
+                key
+            )  # also unregisters; asked again, it stays None without a second report
             return None
         return plugin
 

@@ -47,14 +47,20 @@ class Kernel:
         on = switched(rows, config.off, config.only)
         self.host = Host(on, self, choose=config.choose, on_fault=self._on_fault)
         self._settings: dict[str, msgspec.Struct] = {}
-        self.notices: list[Notice] = [Notice("warning", text, hint) for text, hint in config.notices]
+        self.notices: list[Notice] = [
+            Notice("warning", text, hint) for text, hint in config.notices
+        ]
         self.sessions: list[Session] = []
         self._sandbox: Sandbox | None = None
         self._swept = False
 
     @classmethod
     def load(
-        cls, directory: str | Path, *, off: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+        cls,
+        directory: str | Path,
+        *,
+        off: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> Self:
         """The kernel for a working directory. `off` are switches of the command line, `settings` dotted keys that
         win over every file. Raises ConfigError.
@@ -65,7 +71,10 @@ class Kernel:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         with trio.move_on_after(2, shield=True):
             for plugin in self.host.loaded():
@@ -132,15 +141,23 @@ class Kernel:
             sandbox: Sandbox = self.plugin("sandboxes", named)
             finding = await sandbox.probe()
             if finding.level == "error":
-                raise PluginError(f"sandbox {named} does not work here: {finding.text}", finding.hint)
+                raise PluginError(
+                    f"sandbox {named} does not work here: {finding.text}", finding.hint
+                )
             self._sandbox = sandbox
             return
-        for sandbox in sorted(self.host.load_all("sandboxes"), key=lambda each: each.level, reverse=True):
+        for sandbox in sorted(
+            self.host.load_all("sandboxes"), key=lambda each: each.level, reverse=True
+        ):
             finding = await sandbox.probe()
             if finding.level != "error":
                 self._sandbox = sandbox
                 return
-            self.notices.append(Notice("warning", f"sandbox {sandbox.name} does not work: {finding.text}", finding.hint))
+            self.notices.append(
+                Notice(
+                    "warning", f"sandbox {sandbox.name} does not work: {finding.text}", finding.hint
+                )
+            )
 
     def sandbox(self) -> Sandbox:
         """The sandbox chosen by `settle_sandbox`, which opening a session does. Raises PluginError without one."""
@@ -167,7 +184,11 @@ class Kernel:
         home = Path.home()
         return SandboxPolicy(
             writable=(str(session.directory),),
-            hidden=(*(str(home / name) for name in HIDDEN), str(self.dirs.data), f"/run/user/{os.getuid()}"),
+            hidden=(
+                *(str(home / name) for name in HIDDEN),
+                str(self.dirs.data),
+                f"/run/user/{os.getuid()}",
+            ),
             read_only=tuple(str(session.directory / name) for name in READ_ONLY),
             network=network,
         )
@@ -197,7 +218,9 @@ class Kernel:
         """Every agent that can be chosen in `directory`, by name."""
         project = (self.root_of(directory) or directory) / ".codetether" / "agents"
         trusted = project.is_dir() and is_trusted(directory, self.dirs)
-        changes = {name: msgspec.to_builtins(change) for name, change in self.config.kernel.agents.items()}
+        changes = {
+            name: msgspec.to_builtins(change) for name, change in self.config.kernel.agents.items()
+        }
         return agents.all_agents(self.dirs.config / "agents", project if trusted else None, changes)
 
     def root_of(self, directory: Path) -> Path | None:
@@ -241,7 +264,17 @@ class Kernel:
         from codetether.opening import Wishes, open_session
 
         wishes = Wishes(
-            directory, model, agent, access, resume, fork, max_steps, budget_usd, tools, interactive, started_by
+            directory,
+            model,
+            agent,
+            access,
+            resume,
+            fork,
+            max_steps,
+            budget_usd,
+            tools,
+            interactive,
+            started_by,
         )
         async with open_session(self, wishes) as session:
             yield session

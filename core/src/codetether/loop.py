@@ -100,7 +100,11 @@ class Turn:
             last = self.steps > limit
             message = await self._step(last_word=last)
             if last:
-                raise Stop("step_limit", f"the limit of {limit} steps was reached", "raise it with --max-steps")
+                raise Stop(
+                    "step_limit",
+                    f"the limit of {limit} steps was reached",
+                    "raise it with --max-steps",
+                )
             if not message.calls:
                 return
             await self._tools(message)
@@ -193,7 +197,9 @@ class Turn:
         try:
             await session.toolbox.run(message.calls, results)
         finally:
-            given = tuple(results.get(call.id) or _result(session, call, CANCELLED) for call in message.calls)
+            given = tuple(
+                results.get(call.id) or _result(session, call, CANCELLED) for call in message.calls
+            )
             with trio.CancelScope(shield=True):
                 await session.add(Message("tool", given, id=session.new_id("msg")))
         self._count_invalid(given)
@@ -240,21 +246,28 @@ class Turn:
                 "leave --budget-usd out, or give the price in your settings",
             )
         if spent >= session.budget_usd:
-            raise Stop("budget", f"the budget of ${session.budget_usd:g} is used up (${spent:.4f})", "raise --budget-usd")
+            raise Stop(
+                "budget",
+                f"the budget of ${session.budget_usd:g} is used up (${spent:.4f})",
+                "raise --budget-usd",
+            )
 
 
 def _result(session: Session, call: ToolCall, text: str) -> ToolResult:
-    return ToolResult(call.id, session.toolbox.canonical(call.name), text, ok=False, meta={"not_run": True})
+    return ToolResult(
+        call.id, session.toolbox.canonical(call.name), text, ok=False, meta={"not_run": True}
+    )
 
 
 def _broken(message: str) -> Any:
     from codetether.events import Finish
 
-    return Finish("error", error=ProviderFault("other", message[:500], hint="this is a bug in the provider plugin"))
+    return Finish(
+        "error",
+        error=ProviderFault("other", message[:500], hint="this is a bug in the provider plugin"),
+    )
 
 
 def _told(fault: ProviderFault, model: str) -> str:
     status = f" (HTTP {fault.status})" if fault.status else ""
     return f"{model}: {fault.message}{status}"
-
-

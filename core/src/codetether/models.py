@@ -54,7 +54,10 @@ async def _named(kernel: Kernel, spec: str) -> tuple[Provider, str]:
         return provider, model_id
     status = await provider.status()
     if not status.model:
-        raise CodetetherError(f"{name} has no default model: {status.why or 'name one'}", status.hint or f"write {name}/MODEL")
+        raise CodetetherError(
+            f"{name} has no default model: {status.why or 'name one'}",
+            status.hint or f"write {name}/MODEL",
+        )
     return provider, status.model
 
 

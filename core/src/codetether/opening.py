@@ -74,15 +74,24 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
     try:
         settings = loaded.settings if loaded else {}
         agent = agents.choose(
-            kernel.agents(directory), wishes.agent or settings.get("agent") or kernel.config.kernel.default_agent
+            kernel.agents(directory),
+            wishes.agent or settings.get("agent") or kernel.config.kernel.default_agent,
         )
-        provider, model = await kernel.resolve_model(wishes.model or agent.model or settings.get("model") or None)
+        provider, model = await kernel.resolve_model(
+            wishes.model or agent.model or settings.get("model") or None
+        )
         access = _access(wishes.access or kernel.config.kernel.access)
         if transcript is None:
-            header = _header(directory, agent, f"{provider.name}/{model.id}", access, wishes.started_by)
-            transcript = Transcript.create(kernel.sessions_folder, header, **kernel.transcript_options)
+            header = _header(
+                directory, agent, f"{provider.name}/{model.id}", access, wishes.started_by
+            )
+            transcript = Transcript.create(
+                kernel.sessions_folder, header, **kernel.transcript_options
+            )
         else:
-            transcript.append_setting(model=f"{provider.name}/{model.id}", agent=agent.name, access=access)
+            transcript.append_setting(
+                model=f"{provider.name}/{model.id}", agent=agent.name, access=access
+            )
         limits = kernel.config.kernel.session
         session = Session(
             kernel,

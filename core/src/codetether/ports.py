@@ -81,7 +81,7 @@ class Plugin:
 
     @property
     def settings(self) -> Any:
-        """This plugin's settings, an instance of `Settings`. Raises ConfigError when a value is wrong."""
+        """The settings of this plugin, an instance of `Settings`. Raises ConfigError when a value is wrong."""
         return self.kernel.settings(self.key, self.Settings)
 
 
@@ -116,7 +116,9 @@ class Provider(Plugin):
         """Facts about one model without a listing call if possible; unknown fields None. Never raises."""
         raise NotImplementedError
 
-    def stream(self, request: Request) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StreamEvent]]:
+    def stream(
+        self, request: Request
+    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StreamEvent]]:
         """The answer as it comes. Ends with exactly one Finish; failures of network and vendor are `Finish.error`.
 
         Leaving the context closes the connection at once.
@@ -343,7 +345,9 @@ class AgentResult(msgspec.Struct, frozen=True, omit_defaults=True):
 class Executor(Plugin):
     """Where sub-agents run: `local` (trio tasks of this process), or a queue that other machines serve."""
 
-    async def run(self, task: AgentTask, observe: Callable[[SessionEvent], Awaitable[None]] | None = None) -> AgentResult:
+    async def run(
+        self, task: AgentTask, observe: Callable[[SessionEvent], Awaitable[None]] | None = None
+    ) -> AgentResult:
         """Run one task to its end. Failure is a result, not an exception; cancelling cancels the sub-agent."""
         raise NotImplementedError
 
@@ -354,5 +358,3 @@ class Command(msgspec.Struct, frozen=True):
     name: str
     summary: str
     run: Callable[[Session, str], Awaitable[str | None]]
-
-

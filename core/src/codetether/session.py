@@ -212,7 +212,9 @@ class Session:
         """Ask a person, one question at a time; None when nobody can be asked."""
         async with self._asking:
             await self.emit(Asked(question))
-            answer: Answer | None = await self.calls.first("codetether_ask", question=question, session=self)
+            answer: Answer | None = await self.calls.first(
+                "codetether_ask", question=question, session=self
+            )
             await self.emit(Answered(question.id, answer or Answer("", "nobody was there to ask")))
             return answer
 
@@ -223,8 +225,12 @@ class Session:
         async with self._asking:
             again = self.permissions.decide(call, tool, params, self)
             if again.verdict < decision.verdict and again.verdict == 0:
-                return Answer("once")  # granted for the session while this call waited its turn to ask
-        question = self.permissions.question_for(self.new_id("ask"), call, tool, params, decision, diff, self)
+                return Answer(
+                    "once"
+                )  # granted for the session while this call waited its turn to ask
+        question = self.permissions.question_for(
+            self.new_id("ask"), call, tool, params, decision, diff, self
+        )
         answer = await self.ask(question)
         if answer is not None:
             try:
@@ -246,7 +252,9 @@ class Session:
         launch = self.kernel.sandbox().wrap(Launch(tuple(argv), cwd, env), policy)
         how.setdefault("timeout", TOOL_SECONDS)
         await self.kernel.sweep()
-        done = await run_process(launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, **how)
+        done = await run_process(
+            launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, **how
+        )
         if done.spilled is not None:
             await trio.to_thread.run_sync(redact_file, done.spilled, self.redact)
         return done

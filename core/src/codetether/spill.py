@@ -51,7 +51,10 @@ def redact_file(path: Path, redact: Callable[[str], str]) -> None:
     """Rewrite a spilled file without secrets, some megabytes of whole lines at a time; untouched when it has none."""
     clean = path.with_name(f"{path.name}.redacted")
     changed = False
-    with path.open("rb") as source, os.fdopen(os.open(clean, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as to:
+    with (
+        path.open("rb") as source,
+        os.fdopen(os.open(clean, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as to,
+    ):
         while lines := source.readlines(PIECE):
             before = b"".join(lines).decode("utf-8", "surrogateescape")
             after = redact(before)

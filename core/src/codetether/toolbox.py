@@ -84,7 +84,9 @@ class Toolbox:
             started = trio.current_time()  # a person's thinking is not the tool's time
             arguments = msgspec.to_builtins(params)
             await self._session.emit(ToolStarted(call.id, tool.name, arguments, title))
-            async with self._session.calls.around("codetether_around_tool", call=call, session=self._session):
+            async with self._session.calls.around(
+                "codetether_around_tool", call=call, session=self._session
+            ):
                 output = await self._run(tool, params, ctx)
         except Refused as refused:
             await self._session.emit(ToolStarted(call.id, call.name, {}, title))
@@ -120,7 +122,7 @@ class Toolbox:
             raise Refused(self._unknown(call.name), invalid=True)
         try:
             return tool, decode(call.arguments, tool.params)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
             raise Refused(f"{tool.name}: invalid arguments: {error}", invalid=True) from None
 
     def _unknown(self, name: str) -> str:
@@ -137,7 +139,9 @@ class Toolbox:
         async def nested(name: str, arguments: dict[str, Any]) -> ToolOutput:
             if depth >= NESTING:
                 raise ToolError(f"tool calls may nest {NESTING} deep", "INVALID_ARGUMENT")
-            inner = ToolCall(self._session.new_id("call"), name, msgspec.json.encode(arguments).decode())
+            inner = ToolCall(
+                self._session.new_id("call"), name, msgspec.json.encode(arguments).decode()
+            )
             result = await self.one(inner, depth + 1)
             return ToolOutput(result.text, result.ok, "", result.images, result.meta)
 
@@ -164,7 +168,9 @@ class Toolbox:
             return ToolOutput(f"{tool.name} failed: {told(group)}", ok=False)
 
     # --- permission ---
-    async def _permit(self, call: ToolCall, tool: Tool[Any], params: Any, ctx: ToolContext, title: str) -> None:
+    async def _permit(
+        self, call: ToolCall, tool: Tool[Any], params: Any, ctx: ToolContext, title: str
+    ) -> None:
         decision = self._session.permissions.decide(call, tool, params, self._session)
         verdict, why = decision.verdict, decision.why
         said, whose = await self._session.calls.strictest(
@@ -176,10 +182,16 @@ class Toolbox:
             return
         reason = why
         if verdict is Verdict.ASK:
-            answer = await self._session.ask_permission(call, tool, params, decision, await self._preview(tool, params, ctx))
+            answer = await self._session.ask_permission(
+                call, tool, params, decision, await self._preview(tool, params, ctx)
+            )
             if answer is not None and answer.key != "deny":
                 return
-            reason = (answer.text or "the person said no") if answer else f"{why}, and nobody is there to ask"
+            reason = (
+                (answer.text or "the person said no")
+                if answer
+                else f"{why}, and nobody is there to ask"
+            )
         self.denials.append(f"{title}: {reason}")
         raise Refused(f"Denied: {reason}. Do not try another way around it.", denied=True)
 
@@ -192,7 +204,7 @@ class Toolbox:
 
 def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
     """The arguments as `params`. Tolerates what models do (empty text, null, JSON in a JSON string, numbers as
-    text); refuses unknown names. Raises msgspec.DecodeError or ValueError with a message for the model.
+    text); refuses unknown names. Raises msgspec.DecodeError, ValueError or TypeError with a message for the model.
     """
     raw = msgspec.json.decode(arguments) if arguments.strip() else {}
     if isinstance(raw, str):
@@ -200,14 +212,18 @@ def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
-        raise ValueError(f"expected an object, got {type(raw).__name__}")
+        raise TypeError(f"expected an object, got {type(raw).__name__}")
     names = [field.encode_name for field in msgspec.structs.fields(params)]
     if unknown := sorted(set(raw) - set(names)):
-        raise ValueError(f"unknown parameter {', '.join(unknown)}; there are: {', '.join(names) or 'none'}")
+        raise ValueError(
+            f"unknown parameter {', '.join(unknown)}; there are: {', '.join(names) or 'none'}"
+        )
     return msgspec.convert(raw, params, strict=False)
 
 
-def offered(tools: Sequence[Tool[Any]], patterns: Sequence[str], effects: frozenset[Effect]) -> list[Tool[Any]]:
+def offered(
+    tools: Sequence[Tool[Any]], patterns: Sequence[str], effects: frozenset[Effect]
+) -> list[Tool[Any]]:
     """The tools an agent is offered: named by its patterns, with no effect it may not have."""
     return [
         tool
@@ -219,5 +235,3 @@ def offered(tools: Sequence[Tool[Any]], patterns: Sequence[str], effects: frozen
 def _first_line(text: str) -> str:
     line = text.strip().partition("\n")[0]
     return line if len(line) <= 120 else line[:119] + "…"
-
-

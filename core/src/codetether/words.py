@@ -76,7 +76,11 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: float | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        cost = None if self.cost is None and other.cost is None else (self.cost or 0.0) + (other.cost or 0.0)
+        cost = (
+            None
+            if self.cost is None and other.cost is None
+            else (self.cost or 0.0) + (other.cost or 0.0)
+        )
         return Usage(
             self.input + other.input,
             self.output + other.output,
@@ -164,7 +168,11 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
             return None
         cached_price = self.input_price if self.cached_price is None else self.cached_price
         fresh = max(usage.input - usage.cached, 0)
-        return (fresh * self.input_price + usage.cached * cached_price + usage.output * self.output_price) / 1e6
+        return (
+            fresh * self.input_price
+            + usage.cached * cached_price
+            + usage.output * self.output_price
+        ) / 1e6
 
 
 class Request(msgspec.Struct, frozen=True):

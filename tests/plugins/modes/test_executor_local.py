@@ -2,7 +2,6 @@
 
 import msgspec
 import trio
-
 from codetether.api import AgentResult, AgentTask, TurnFinished, list_sessions
 from codetether.testing import Reply, make_kernel
 from codetether.words import Usage
@@ -23,12 +22,19 @@ async def test_a_task_is_done_in_a_session_of_its_own(tmp_path):
     replies = [Reply(text="Done it.", usage=Usage(10, 3))]
     async with make_kernel(tmp_path / "home", replies=replies, plugins=PLUGINS) as kernel:
         result = await kernel.executor().run(task(tmp_path, started_by="s-parent"), observe)
-        assert (result.ok, result.text, result.reason, result.steps) == (True, "Done it.", "done", 1)
+        assert (result.ok, result.text, result.reason, result.steps) == (
+            True,
+            "Done it.",
+            "done",
+            1,
+        )
         assert (result.input_tokens, result.output_tokens) == (10, 3)
         assert isinstance(seen[-1], TurnFinished)
         assert kernel.sessions == []
         assert (kernel.sessions_folder / f"{result.session}.jsonl").exists()
-        assert list_sessions(kernel.sessions_folder) == []  # a sub-agent's session is not the person's
+        assert (
+            list_sessions(kernel.sessions_folder) == []
+        )  # a sub-agent's session is not the person's
     assert msgspec.json.decode(msgspec.json.encode(result), type=AgentResult) == result
 
 
@@ -40,7 +46,9 @@ async def test_failure_is_a_result(tmp_path):
 
 
 async def test_the_time_limit_and_cancelling_end_it(tmp_path):
-    async with make_kernel(tmp_path / "home", replies=lambda r: Reply(stall=True), plugins=PLUGINS) as kernel:
+    async with make_kernel(
+        tmp_path / "home", replies=lambda r: Reply(stall=True), plugins=PLUGINS
+    ) as kernel:
         result = await kernel.executor().run(task(tmp_path, timeout=0.3))
         assert "longer than 0.3 s" in result.error
         with trio.move_on_after(0.3) as scope:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-
 from codetether.api import (
     Extension,
     Finish,
@@ -34,7 +33,10 @@ class CompactSettings(msgspec.Struct, frozen=True):
     """How the conversation is shortened."""
 
     keep: Annotated[
-        float, msgspec.Meta(gt=0, lt=1, description="Share of the room that the newest messages keep untouched")
+        float,
+        msgspec.Meta(
+            gt=0, lt=1, description="Share of the room that the newest messages keep untouched"
+        ),
     ] = 0.5
 
 
@@ -59,7 +61,11 @@ class Compact(Extension):
         if not rest:
             return lighter if estimate(lighter) < estimate(messages) else None
         summary = await self._summary(rest, session) or _listing(rest)
-        note = Message("user", (Text(f"[What happened before, summarised]\n{summary}"),), id=session.new_id(SUMMARY))
+        note = Message(
+            "user",
+            (Text(f"[What happened before, summarised]\n{summary}"),),
+            id=session.new_id(SUMMARY),
+        )
         return [*said, note, *lighter[cut:]]
 
     async def _summary(self, messages: Sequence[Message], session: Session) -> str:
@@ -93,7 +99,9 @@ def without_old_output(messages: Sequence[Message], keep: int) -> list[Message]:
 
 
 def _lighter(message: Message) -> Message:
-    parts = tuple(_dropped(part) if isinstance(part, ToolResult) else part for part in message.parts)
+    parts = tuple(
+        _dropped(part) if isinstance(part, ToolResult) else part for part in message.parts
+    )
     return msgspec.structs.replace(message, parts=parts)
 
 
@@ -135,6 +143,10 @@ def _record(message: Message) -> str:
 
 def _listing(messages: Sequence[Message]) -> str:
     """What can be said without a model: the calls made and the last words."""
-    calls = [f"- {call.name} {call.arguments[:200]}" for message in messages for call in message.calls]
+    calls = [
+        f"- {call.name} {call.arguments[:200]}" for message in messages for call in message.calls
+    ]
     words = [message.text for message in messages if message.text]
-    return "\n".join(["Tool calls made:", *calls[-50:], *([f"Last words: {words[-1][:2000]}"] if words else [])])
+    return "\n".join(
+        ["Tool calls made:", *calls[-50:], *([f"Last words: {words[-1][:2000]}"] if words else [])]
+    )

@@ -6,8 +6,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
-
-from codetether.api import AgentResult, AgentTask, CodetetherError, Executor, Session, SessionEvent, TurnFinished
+from codetether.api import (
+    AgentResult,
+    AgentTask,
+    CodetetherError,
+    Executor,
+    Session,
+    SessionEvent,
+    TurnFinished,
+)
 
 
 class Local(Executor):
@@ -29,7 +36,10 @@ class Local(Executor):
         return _failed(task, f"took longer than {task.timeout:g} s", started)
 
     async def _in_session(
-        self, task: AgentTask, observe: Callable[[SessionEvent], Awaitable[None]] | None, started: float
+        self,
+        task: AgentTask,
+        observe: Callable[[SessionEvent], Awaitable[None]] | None,
+        started: float,
     ) -> AgentResult:
         async with self.kernel.open_session(
             directory=Path(task.directory),
@@ -58,7 +68,9 @@ async def _relay(
         await observe(event)
 
 
-def _result(task: AgentTask, session: Session, finished: TurnFinished, seconds: float) -> AgentResult:
+def _result(
+    task: AgentTask, session: Session, finished: TurnFinished, seconds: float
+) -> AgentResult:
     usage = finished.usage
     return AgentResult(
         task.id, finished.reason == "done", finished.text, finished.reason, session.id, finished.steps, seconds,
@@ -67,4 +79,6 @@ def _result(task: AgentTask, session: Session, finished: TurnFinished, seconds: 
 
 
 def _failed(task: AgentTask, error: str, started: float) -> AgentResult:
-    return AgentResult(task.id, False, "", "error", "", 0, trio.current_time() - started, error=error)
+    return AgentResult(
+        task.id, False, "", "error", "", 0, trio.current_time() - started, error=error
+    )
