@@ -125,7 +125,7 @@ def work(tmp_path):
         ("full", "S0", ALLOW, ALLOW, ALLOW),
     ],
 )
-def test_what_each_access_mode_asks(work, access, level, write, execute, network):  # noqa: PLR0917
+def test_what_each_access_mode_asks(work, access, level, write, execute, network):
     case = Case(work, access, level=level)
     assert case.verdict(READ, path="a.py") is ALLOW
     assert case.verdict(TASK) is ALLOW
