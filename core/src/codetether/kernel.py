@@ -50,6 +50,7 @@ class Kernel:
         self.notices: list[Notice] = [
             Notice("warning", text, hint) for text, hint in config.notices
         ]
+        config.tell = lambda text, hint: self._notice(Notice("warning", text, hint))
         self.sessions: list[Session] = []
         self._sandbox: Sandbox | None = None
         self._swept = False

@@ -5,8 +5,7 @@ Head and tail are kept, the middle goes to a side file of the session that the m
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,19 +47,14 @@ def _store(path: Path, data: bytes) -> None:
 
 
 def redact_file(path: Path, redact: Callable[[str], str]) -> None:
-    """Rewrite a spilled file without secrets, some megabytes of whole lines at a time; untouched when it has none."""
-    clean = path.with_name(f"{path.name}.redacted")
-    changed = False
-    with (
-        path.open("rb") as source,
-        os.fdopen(os.open(clean, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as to,
-    ):
+    """Rewrite a spilled file without secrets. Read some megabytes of whole lines at a time; left alone if clean."""
+    if any(changed for _, changed in _redacted(path, redact)):
+        write_atomic(path, b"".join(piece for piece, _ in _redacted(path, redact)), 0o600)
+
+
+def _redacted(path: Path, redact: Callable[[str], str]) -> Iterator[tuple[bytes, bool]]:
+    with path.open("rb") as source:
         while lines := source.readlines(PIECE):
             before = b"".join(lines).decode("utf-8", "surrogateescape")
             after = redact(before)
-            changed = changed or after != before
-            to.write(after.encode("utf-8", "surrogateescape"))
-    if changed:
-        clean.replace(path)
-    else:
-        clean.unlink()
+            yield after.encode("utf-8", "surrogateescape"), after != before
