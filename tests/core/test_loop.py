@@ -33,6 +33,7 @@ from codetether.events import (
     ToolStarted,
     TurnFinished,
 )
+from codetether.loop import NOT_BEGUN
 from codetether.testing import Call, Reply, make_kernel
 from codetether.transcript import Transcript
 from msgspec import Meta
@@ -296,6 +297,14 @@ async def test_step_limit_asks_for_a_last_word(tmp_path):
     assert asked(session)[-1].tools == asked(session)[0].tools  # the prompt cache stays valid
 
 
+async def test_calls_in_the_last_word_are_answered_and_not_run(tmp_path):
+    async with session_of(tmp_path, lambda request: calls(("look", {})), max_steps=1) as session:
+        finished = await session.prompt("go")
+        assert finished.reason == "step_limit"
+        last = session.messages[-1]
+    assert [(result.ok, result.text) for result in last.results] == [(False, NOT_BEGUN)]
+
+
 async def test_budget(tmp_path):
     script = [Reply(calls=(Call("look", {}),), usage=Usage(100, 10, cost=0.4)) for _ in range(5)]
     async with session_of(tmp_path, script, budget_usd=1.0) as session:
@@ -508,7 +517,7 @@ async def test_old_output_goes_first_then_a_summary_and_the_person_is_kept_word_
         assert heard(session, Compacted)
         sent = asked(session)[-1].messages
         assert sent[0].text.startswith("Look at everything, and call me Ishmael.\n")
-        assert len([m for m in session.messages if m.role == "tool"]) == 12  # nothing is forgotten
+        assert len([m for m in session.messages if m.role == "tool"]) >= 12  # nothing is forgotten
         kept, identity = session.context, session.id
         folder = session.kernel.sessions_folder
     _, loaded = Transcript.open(folder, identity)
@@ -578,3 +587,23 @@ async def test_requests_are_the_same_to_the_byte_but_for_what_was_added(tmp_path
     assert two.messages[: len(one.messages)] == one.messages
     assert three.messages[: len(two.messages)] == two.messages
     assert [schema.name for schema in one.tools] == sorted(schema.name for schema in one.tools)
+
+
+async def test_a_denied_path_cannot_be_read_by_searching(tmp_path):
+    (tmp_path / "work" / "secrets").mkdir(parents=True)
+    (tmp_path / "work" / "secrets" / "key.txt").write_text("the canary sings\n")
+    (tmp_path / "work" / "open.txt").write_text("no canary here\n")
+    script = [
+        calls(("grep", {"pattern": "canary"}), ("read_file", {"path": "secrets/key.txt"})),
+        "ok",
+    ]
+    async with session_of(
+        tmp_path,
+        script,
+        plugins=("sandboxes", "tools:grep", "tools:read_file"),
+        settings={"permissions.paths": {"secrets/**": "deny"}},
+        interactive=True,
+    ) as session:
+        await session.prompt("go")
+    assert "no canary here" in results(session)[0].text
+    assert all("sings" not in result.text for result in results(session))

@@ -37,9 +37,21 @@ def root(tmp_path):
     return root
 
 
-async def grep(root, pattern, **how):
+async def grep(root, pattern, hidden=(), **how):
     params = msgspec.convert({"pattern": pattern, **how}, Params)
-    return await Grep(None, "tools:grep").run(params, SimpleNamespace(workspace=Workspace(root)))
+    permissions = SimpleNamespace(hides=lambda path, tool: path in hidden)
+    ctx = SimpleNamespace(
+        workspace=Workspace(root), session=SimpleNamespace(permissions=permissions)
+    )
+    return await Grep(None, "tools:grep").run(params, ctx)
+
+
+@pytest.mark.parametrize("mode", ["lines", "files", "count"])
+async def test_files_a_rule_denies_are_left_out_and_that_is_said(root, mode):
+    output = await grep(root, "needle", hidden={"src/b.py"}, mode=mode)
+    assert ".hidden" in output.text
+    assert "b.py" not in output.text
+    assert output.text.endswith("[1 file left out: denied by a rule]")
 
 
 async def test_matches_in_path_order(root):

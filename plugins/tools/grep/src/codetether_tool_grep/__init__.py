@@ -52,6 +52,9 @@ class Grep(Tool[Params]):
         read = read_lines if params.mode == "lines" else read_counts
         found = read(_whole_lines(done))
         _check(done, found)
+        found.leave_out(
+            path for path in found.paths if ctx.session.permissions.hides(path, self.name)
+        )
         return _told(found, params, partial=done.killed_for_output or done.timed_out)
 
 
@@ -121,6 +124,8 @@ def _told(found: Found, params: Params, *, partial: bool) -> ToolOutput:
     total = f"{'at least ' * partial}{_many(found.matches, 'match', 'matches')} in {_many(files, 'file', 'files')}"
     every = found.matches if params.mode == "lines" else files
     cut = partial or shown < every
+    if found.left_out:
+        text += f"\n[{_many(found.left_out, 'file', 'files')} left out: denied by a rule]"
     if cut:
         text += f"\n[{shown} shown of {total}; narrow with path or include, or raise limit]"
     return ToolOutput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # Between path, line number and text. A file name may hold them; its lines are then misread, and nothing worse.
@@ -23,6 +24,14 @@ class Found:
     def __init__(self) -> None:
         self.lines: dict[str, list[Line]] = {}
         self.counts: dict[str, int] = {}
+        self.left_out = 0
+
+    def leave_out(self, paths: Iterable[str]) -> None:
+        """Forget what was found in these files."""
+        for path in tuple(paths):
+            self.lines.pop(path, None)
+            del self.counts[path]
+            self.left_out += 1
 
     @property
     def matches(self) -> int:
