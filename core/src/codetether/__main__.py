@@ -104,14 +104,24 @@ def _dispatch(name: str, words: "list[str]", off: "list[str]") -> int:
     from codetether.errors import CodetetherError
 
     try:
-        return _run(name, words, off)
+        code = _run(name, words, off)
     except CodetetherError as error:
-        return _tell(error)
+        code = _tell(error)
     except KeyboardInterrupt:
-        return 130
+        code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        code = 1
+    if code == 130:
+        _stay_told()
+    return code
+
+
+def _stay_told() -> None:
+    """One more Ctrl-C while Python tidies up would end this by a signal instead of the code that was decided."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(name: str, words: "list[str]", off: "list[str]") -> int:

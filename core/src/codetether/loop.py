@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LAST_WORD = "You have used all the steps of this turn. Answer now, without tools: what is done, what is left."
 CANCELLED = "Cancelled by the person before it finished."
+NOT_BEGUN = "Not run: the turn ended before this call began."
 INVALID_IN_A_ROW = 5
 TRUNCATED_IN_A_ROW = 2
 SHIELD_SECONDS = 1.0
@@ -78,7 +79,10 @@ class Turn:
                 reason, error, hint = stop.reason, stop.error, stop.hint
             except CodetetherError as failure:
                 reason, error, hint = "error", failure.message, failure.hint
-        session.turn_scope = None
+            finally:
+                session.turn_scope = None
+                with trio.CancelScope(shield=True):
+                    await self._answer_the_rest()
         if scope.cancelled_caught:
             reason = "cancelled"
             session.transcript.append_interrupted("cancelled")
@@ -203,6 +207,14 @@ class Turn:
             with trio.CancelScope(shield=True):
                 await session.add(Message("tool", given, id=session.new_id("msg")))
         self._count_invalid(given)
+
+    async def _answer_the_rest(self) -> None:
+        """Give results to the calls of a step that ended between the answer and its tools."""
+        session = self._session
+        last = session.messages[-1]
+        if last.role == "assistant" and last.calls and not last.interrupted:
+            results = tuple(_result(session, call, NOT_BEGUN) for call in last.calls)
+            await session.add(Message("tool", results, id=session.new_id("msg")))
 
     def _acts(self, call: ToolCall) -> bool:
         tool = self._session.toolbox.tools.get(self._session.toolbox.canonical(call.name))
