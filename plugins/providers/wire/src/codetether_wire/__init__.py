@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from codetether_wire.anthropic_messages import AnthropicDialect
+    from codetether_wire.anthropic_provider import AnthropicProvider
     from codetether_wire.body import Inflater, read_bounded
     from codetether_wire.catalogue import Catalogue, Entry, Traits
     from codetether_wire.chat import ChatDialect
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from codetether_wire.waits import retry_after
 
 _WHERE = {
+    "anthropic_messages": "AnthropicDialect",
+    "anthropic_provider": "AnthropicProvider",
     "body": "Inflater read_bounded",
     "catalogue": "Catalogue Entry Traits",
     "chat": "ChatDialect",
@@ -40,6 +44,8 @@ _WHERE = {
 _MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
+    "AnthropicDialect",
+    "AnthropicProvider",
     "Catalogue",
     "ChatDialect",
     "Decoder",

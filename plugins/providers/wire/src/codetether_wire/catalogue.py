@@ -35,8 +35,14 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     `limit_field`: the name of the output limit ("" sends none). `temperature` false: never sent; `fixed_temperature`
     wins over the request's. `usage` asks for token counts in the stream. `schema`: how a response schema is asked for.
-    `replay`: the field that takes earlier reasoning back. `images`: whether pictures are sent. `extra` is merged into
-    the body last.
+    `replay`: the field that takes earlier reasoning back. `images`: whether pictures are sent; `result_images`: whether
+    a tool's result may hold them. `signatures`: a call without the vendor's signature is refused. `cache_points`: where
+    marks for the vendor's prompt cache go (system, tools, messages). `stream` false: the answer comes as one document.
+    `extra` is merged into the body last.
+
+    For the Messages dialect: schema `tool` asks for the answer as the arguments of a tool made for it; `most_output` is
+    the largest limit the model takes; `thinking` the body's field of that name; `betas` the values of `anthropic-beta`;
+    `marks` whether the prompt cache is steered by markers; `eager` whether arguments are streamed as they are written.
     """
 
     limit_field: str = "max_tokens"
@@ -44,12 +50,21 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     temperature: bool = True
     fixed_temperature: float | None = None
     usage: bool = True
-    schema: Literal["json_schema", "json_object", ""] = "json_schema"
+    schema: Literal["json_schema", "json_object", "tool", ""] = "json_schema"
     cache_key: bool = False
     tool_choice: bool = True
     system_role: Literal["system", "developer", "user"] = "system"
-    replay: Literal["", "reasoning_content", "reasoning", "reasoning_details"] = ""
+    replay: Literal["", "reasoning_content", "reasoning", "reasoning_details", "thinking"] = ""
     images: bool = True
+    most_output: int | None = None
+    thinking: dict[str, Any] = {}
+    betas: tuple[str, ...] = ()
+    marks: bool = True
+    eager: bool = False
+    result_images: bool = True
+    signatures: bool = False
+    cache_points: tuple[Literal["system", "tools", "messages"], ...] = ()
+    stream: bool = True
     extra: dict[str, Any] = {}
 
 

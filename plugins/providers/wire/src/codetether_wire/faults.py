@@ -24,6 +24,8 @@ _CONTEXT = (
     "reduce the length",
     "exceeds the available context",
     "exceed_context",
+    "exceed context limit",
+    "request_too_large",
 )
 _SPENT = ("insufficient_quota", "billing", "credit balance", "out of credits", "payment required")
 _OVERLOAD_TYPES = ("overloaded", "server_error", "api_error", "internal", "unavailable", "timeout")
