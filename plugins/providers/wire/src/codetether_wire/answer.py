@@ -120,6 +120,7 @@ class Answer:
         outgoing = dialect.outgoing(request, traits, provider.name)
         if extra := provider.headers(request):
             outgoing = msgspec.structs.replace(outgoing, headers={**outgoing.headers, **extra})
+        outgoing = await provider.signed(endpoint, outgoing)
         deadlines = Deadlines(self._settings.idle_timeout, self._end)
         pool = pool_of(provider.kernel)
         async with (
@@ -128,7 +129,7 @@ class Answer:
                 client, endpoint, outgoing, deadlines, connect=self._settings.connect_timeout
             ) as response,
         ):
-            await check_status(response, deadlines)
+            await check_status(response, deadlines, dialect)
             ticket.passed()
             return await exchange(
                 response, dialect.decoder(), dialect.content_type, deadlines, self._outlet

@@ -5,7 +5,7 @@ sockets, retries or keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 from codetether.api import CallDelta, Finish, Request, StreamEvent, TextDelta, ThoughtDelta
@@ -63,6 +63,14 @@ class Dialect(Protocol):
 
     def adapt(self, traits: Traits, message: str) -> Traits | None:
         """Other traits to try once after a 400 that says `message`; None when the request cannot be helped."""
+
+
+@runtime_checkable
+class Refuses(Protocol):
+    """A dialect whose vendor words its refusals in a form of its own."""
+
+    def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> WireFault | None:
+        """The fault for an HTTP error; None when the common reading will do. `headers` have lower-case names."""
 
 
 class SseDecoder:

@@ -11,7 +11,7 @@ import trio
 from codetether.api import Finish
 
 from codetether_wire.body import BODY_LIMIT, Inflater, raw_chunks, read_bounded
-from codetether_wire.dialect import Decoder, Outgoing
+from codetether_wire.dialect import Decoder, Outgoing, Refuses
 from codetether_wire.endpoint import Endpoint, is_loopback
 from codetether_wire.faults import WireFault, classify, error_text, excerpt, page_title
 from codetether_wire.outlet import Outlet
@@ -193,8 +193,10 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
                 return
 
 
-async def check_status(response: httpx.Response, deadlines: Deadlines) -> None:
-    """Nothing for 200; else WireFault with the vendor's own words."""
+async def check_status(
+    response: httpx.Response, deadlines: Deadlines, dialect: object = None
+) -> None:
+    """Nothing for 200; else WireFault with the vendor's own words, as `dialect` reads them if it can."""
     if response.status_code == 200:
         return
     if 300 <= response.status_code < 400:
@@ -208,6 +210,10 @@ async def check_status(response: httpx.Response, deadlines: Deadlines) -> None:
     body = b""
     with deadlines.scope():
         body = await read_bounded(response, ERROR_LIMIT, cut=True)
+    if isinstance(dialect, Refuses):
+        fault = dialect.refused(response.status_code, body, response.headers)
+        if fault is not None:
+            raise fault
     message, code = error_words(body, response.headers.get("content-type", ""))
     raise classify(
         response.status_code, message or f"HTTP {response.status_code}", code, response.headers

@@ -32,6 +32,7 @@ async def fetch_json(
             )
             # The clock starts here: loading httpx must not eat the 150 ms that a loopback probe has.
             deadlines = Deadlines(seconds, trio.current_time() + seconds)
+            outgoing = await provider.signed(endpoint, outgoing, method)
             response = await stack.enter_async_context(
                 opened(client, endpoint, outgoing, deadlines, connect=seconds, method=method)
             )

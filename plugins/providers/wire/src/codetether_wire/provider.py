@@ -35,7 +35,7 @@ LISTING_SECONDS = 10.0
 
 class WireProvider(Provider):
     """A vendor reached by HTTP. A plugin sets `base_url` and puts `models.json` beside its module; it overrides
-    `dialect_for`, `headers`, `endpoint` or `listed` where its vendor differs.
+    `dialect_for`, `headers`, `endpoint`, `signed`, `listing` or `listed` where its vendor differs.
 
     `auth` is the header line the key goes in; `organization` the header of the secret's `organization`;
     `models_path` what is asked for the list of models ("" when the vendor has none).
@@ -75,6 +75,16 @@ class WireProvider(Provider):
             organization=self.organization,
             redact=self.kernel.redact,
         )
+
+    async def signed(
+        self, endpoint: Endpoint, outgoing: Outgoing, method: str = "POST"
+    ) -> Outgoing:
+        """The request with what proves who sends it, for vendors that want each one signed. Raises CodetetherError."""
+        return outgoing
+
+    async def listing(self, endpoint: Endpoint) -> list[ModelInfo]:
+        """What the vendor lists now. Raises CodetetherError, or anything for an answer that cannot be read."""
+        return self.listed(await self.fetch(endpoint, self.models_path))
 
     def listed(self, document: Any) -> list[ModelInfo]:
         """The models in the vendor's answer to `models_path`. May raise anything for an answer it cannot read."""
@@ -164,9 +174,8 @@ class WireProvider(Provider):
         remembered = self.catalogue.remembered(endpoint.base_url)
         if remembered is not None:
             return remembered
-        document = await self.fetch(endpoint, self.models_path)
         try:
-            models = self.listed(document)
+            models = await self.listing(endpoint)
         except (TypeError, ValueError, KeyError, AttributeError) as exc:
             raise CodetetherError(
                 f"{self.name}: its list of models cannot be read ({exc})"
