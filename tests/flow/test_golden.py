@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from codetether import __version__
 from codetether.testing import Call, Reply
 from codetether.words import Usage
 
@@ -69,6 +70,7 @@ class Plain:
         text = re.sub(r"System: \S+ \S+(?=\n|\\n)", "System: HERE", text)
         text = re.sub(r'("(?:seconds|ts)":\s*)\d+(?:\.\d+)?(?:e-?\d+)?', r"\1SECONDS", text)
         text = re.sub(r'("commit":")[0-9a-f]{40}', r"\1COMMIT", text)
+        text = text.replace(f'"version":"{__version__}"', '"version":"VERSION"')
         return re.sub(r"\b\d+\.\d s\b", "0.0 s", text)
 
     def numbered(self, word=""):
