@@ -1,6 +1,7 @@
 """Whole turns against the scripted provider: what reaches the model, the transcript and the listeners."""
 
 import json
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from codetether.api import (
 )
 from codetether.events import (
     Compacted,
+    Notice,
     TextDelta,
     ToolFinished,
     ToolProgress,
@@ -34,6 +36,7 @@ from codetether.events import (
     TurnFinished,
 )
 from codetether.loop import NOT_BEGUN
+from codetether.session_files import latest_session
 from codetether.testing import Call, Reply, make_kernel
 from codetether.transcript import Transcript
 from msgspec import Meta
@@ -607,3 +610,27 @@ async def test_a_denied_path_cannot_be_read_by_searching(tmp_path):
         await session.prompt("go")
     assert "no canary here" in results(session)[0].text
     assert all("sings" not in result.text for result in results(session))
+
+
+def commit(folder, branch):
+    for words in (["init", "-q", "-b", branch], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+
+
+async def test_a_session_that_goes_on_elsewhere_says_so(tmp_path):
+    (tmp_path / "work").mkdir()
+    commit(tmp_path / "work", "main")
+    async with session_of(tmp_path, ["One."]) as session:
+        await session.prompt("first")
+        first, folder = session.id, session.kernel.sessions_folder
+    subprocess.run(["git", "checkout", "-q", "-b", "feature"], cwd=tmp_path / "work", check=True)
+    async with session_of(tmp_path, ["Two."], resume=first) as session:
+        await session.prompt("second")
+        assert "began on main; the repository is now on feature" in heard(session, Notice)[0].text
+    async with session_of(tmp_path, ["Three."]) as session:
+        await session.prompt("on feature")
+        second = session.id
+    work = tmp_path / "work"
+    assert latest_session(folder, work, "feature") == second
+    assert latest_session(folder, work, "main") == first
+    assert latest_session(folder, work, "other") == latest_session(folder, work) == second

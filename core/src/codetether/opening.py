@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from codetether import agents, instructions
 from codetether.context import estimate
 from codetether.errors import UsageError
 from codetether.events import Notice, SessionFinished, SessionStarted
+from codetether.git import head
 from codetether.loaded import Loaded
 from codetether.permit import Permissions
 from codetether.records import GitState, SessionHeader
@@ -53,7 +55,9 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
     """The session, not yet announced (`Session.begin`); closed at the end, whatever happened."""
     session, loaded = await _make(kernel, wishes)
     session.started = _announcement(session, loaded)
-    kernel.notices += [Notice("warning", repair) for repair in loaded.repairs] if loaded else []
+    if loaded is not None:
+        kernel.notices += [Notice("warning", repair) for repair in loaded.repairs]
+        kernel.notices += _moved(session, loaded.header)
     kernel.sessions.append(session)
     try:
         yield session
@@ -135,7 +139,6 @@ def _header(
     directory: Path, agent: Agent, model: str, access: str, started_by: str
 ) -> SessionHeader:
     from codetether import __version__
-    from codetether.git import head
 
     state = head(directory)
     git = GitState(str(state.root), state.branch, state.commit) if state is not None else None
@@ -176,6 +179,18 @@ async def _system(session: Session, *, with_tools: bool) -> str:
         blocks.append(instructions.text(session.instructions, root or session.directory))
     blocks += await session.calls.collect("codetether_system", session=session)
     return "\n\n".join(block for block in blocks if block)
+
+
+def _moved(session: Session, header: SessionHeader) -> list[Notice]:
+    """What a person should know when a session goes on elsewhere than where it began."""
+    if os.path.realpath(header.directory) != str(session.directory):
+        text = f"this session began in {header.directory}; it goes on in {session.directory}"
+        return [Notice("warning", text, "files it speaks of may not be here")]
+    now = head(session.directory)
+    if header.git is None or now is None or now.branch == header.git.branch:
+        return []
+    began, here = header.git.branch or "a detached commit", now.branch or "a detached commit"
+    return [Notice("info", f"this session began on {began}; the repository is now on {here}")]
 
 
 def _announcement(session: Session, loaded: Loaded | None) -> SessionStarted:

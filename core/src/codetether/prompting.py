@@ -16,6 +16,7 @@ import msgspec
 from codetether.console import open_terminal
 from codetether.errors import CodetetherError, UsageError
 from codetether.events import EVENTS_VERSION, Notice
+from codetether.git import head
 from codetether.headless import drive
 from codetether.job import Job, Outcome, farewell
 from codetether.material import read_material
@@ -136,7 +137,8 @@ async def _run(kernel: Kernel, args: argparse.Namespace, wanted: Wanted, form: s
     async with AsyncExitStack() as stack:
         if args.cwd is not None:  # the settings are those of the directory worked in
             off = sorted(kernel.config.off)
-            kernel = await stack.enter_async_context(type(kernel).load(directory, off=off))
+            here = type(kernel).load(directory, off=off, rows=kernel.catalog)
+            kernel = await stack.enter_async_context(here)
         job = Job(
             prompt=material.text,
             images=material.images,
@@ -164,7 +166,9 @@ def _place(cwd: Path | None) -> Path:
 
 def _resume(kernel: Kernel, args: argparse.Namespace, directory: Path) -> str | None:
     if args.latest:
-        latest = latest_session(kernel.sessions_folder, directory)
+        git = head(directory)
+        branch = git.branch if git is not None else None
+        latest = latest_session(kernel.sessions_folder, directory, branch)
         if latest is None:
             print(
                 "note: no session was used in this directory before; this is a new one",

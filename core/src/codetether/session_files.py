@@ -98,14 +98,21 @@ def find_session(root: Path, session: str) -> Path:
     )
 
 
-def latest_session(root: Path, directory: Path | None = None) -> str | None:
+def latest_session(
+    root: Path, directory: Path | None = None, branch: str | None = None
+) -> str | None:
     """The id of the session last written, in `directory` if given; None when there is none.
 
-    Sub-agents' sessions, sessions without a message and files that are none are passed over.
+    With `branch`, one that began on that git branch is preferred to those of other branches. Sub-agents' sessions,
+    sessions without a message and files that are none are passed over.
     """
+    latest: str | None = None
     for summary in summaries(root, directory):
-        return summary.id
-    return None
+        latest = latest or summary.id
+        git = summary.header.git
+        if branch is None or (git is not None and git.branch == branch):
+            return summary.id
+    return latest
 
 
 def list_sessions(
