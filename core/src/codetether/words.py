@@ -161,16 +161,21 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     tools: bool | None = None
     images: bool | None = None
     reasoning: bool | None = None
+    cache_write_price: float | None = None
 
     def price(self, usage: Usage) -> float | None:
         """What `usage` cost in USD, or None when the prices are unknown."""
         if self.input_price is None or self.output_price is None:
             return None
         cached_price = self.input_price if self.cached_price is None else self.cached_price
-        fresh = max(usage.input - usage.cached, 0)
+        write_price = (
+            self.input_price if self.cache_write_price is None else self.cache_write_price
+        )
+        fresh = max(usage.input - usage.cached - usage.cache_write, 0)
         return (
             fresh * self.input_price
             + usage.cached * cached_price
+            + usage.cache_write * write_price
             + usage.output * self.output_price
         ) / 1e6
 

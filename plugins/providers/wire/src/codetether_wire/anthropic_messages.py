@@ -1,7 +1,4 @@
-"""The Anthropic Messages dialect: a request as JSON, in the version 2023-06-01 of that interface.
-
-Later versions take no `temperature`, which the older models and the vendors that copied the interface still know.
-"""
+"""The Anthropic Messages dialect: a request as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +16,6 @@ from codetether_wire.catalogue import Traits
 from codetether_wire.dialect import Outgoing
 from codetether_wire.json_schema import clean_schema
 
-VERSION = "2023-06-01"
 UNKNOWN_LIMIT = 8192
 _MARK = {"type": "ephemeral"}
 _TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
@@ -53,9 +49,7 @@ class AnthropicDialect:
         if traits.marks:
             _mark(body)
         body.update(traits.extra)
-        headers = {"anthropic-version": VERSION}
-        if traits.betas:
-            headers["anthropic-beta"] = ",".join(traits.betas)
+        headers = {"anthropic-beta": ",".join(traits.betas)} if traits.betas else {}
         return Outgoing("/v1/messages", msgspec.json.encode(body), headers)
 
     def decoder(self) -> AnthropicDecoder:

@@ -8,12 +8,14 @@ import msgspec
 from codetether.api import ModelInfo
 
 from codetether_wire.catalogue import Traits
-from codetether_wire.endpoint import Endpoint
+from codetether_wire.endpoint import Endpoint, endpoint_from_secret
 from codetether_wire.provider import WireProvider
 
 if TYPE_CHECKING:
     from codetether_wire.dialect import Dialect
 
+VERSION = "2023-06-01"
+"""Of the interface. Later ones take no `temperature`, which older models and other vendors still know."""
 MOST_ASKED = 64_000
 """Tokens an answer may have when nobody said a limit: a step that needs more is better cut into several."""
 UNKNOWN_MODEL = 32_000
@@ -33,11 +35,26 @@ class AnthropicProvider(WireProvider):
 
         return AnthropicDialect()
 
+    def auth_for(self, key: str) -> str:
+        """The header line that `key` goes in."""
+        return self.auth
+
     async def endpoint(self, model: str, *, fresh: bool = False) -> Endpoint:
-        """Where requests go, without the part of the path that the dialect adds."""
-        endpoint = await super().endpoint(model, fresh=fresh)
+        """Where requests go, without the part of the path that the dialect adds. The secret's headers win."""
+        secret = await self.secret(fresh=fresh)
+        endpoint = endpoint_from_secret(
+            secret,
+            provider=self.name,
+            base_url=self.base_url,
+            auth=self.auth_for(str(secret.get("api_key") or "").strip()),
+            organization=self.organization,
+            redact=self.kernel.redact,
+        )
+        headers = dict(endpoint.headers)
+        if not any(name.lower() == "anthropic-version" for name in headers):
+            headers["anthropic-version"] = VERSION
         base = endpoint.base_url.removesuffix("/messages").removesuffix("/v1")
-        return msgspec.structs.replace(endpoint, base_url=base)
+        return Endpoint(base, headers)
 
     def traits(self, model_id: str) -> Traits:
         """How to ask a model; the limits, which this vendor wants said, come from the facts about it."""

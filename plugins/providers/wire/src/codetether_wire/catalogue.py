@@ -24,6 +24,7 @@ _FACTS = (
     "input_price",
     "output_price",
     "cached_price",
+    "cache_write_price",
     "tools",
     "images",
     "reasoning",
@@ -38,11 +39,14 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     `replay`: the field that takes earlier reasoning back. `images`: whether pictures are sent; `result_images`: whether
     a tool's result may hold them. `signatures`: a call without the vendor's signature is refused. `cache_points`: where
     marks for the vendor's prompt cache go (system, tools, messages). `stream` false: the answer comes as one document.
-    `extra` is merged into the body last.
+    `extra` is merged into the body last. `dialect`: which of OpenAI's two languages is spoken, where a provider leaves it
+    to the data.
 
     For the Messages dialect: schema `tool` asks for the answer as the arguments of a tool made for it; `most_output` is
     the largest limit the model takes; `thinking` the body's field of that name; `betas` the values of `anthropic-beta`;
     `marks` whether the prompt cache is steered by markers; `eager` whether arguments are streamed as they are written.
+
+    For the Responses dialect: `phase`, whether earlier answers are marked as commentary or final.
     """
 
     limit_field: str = "max_tokens"
@@ -54,7 +58,14 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     cache_key: bool = False
     tool_choice: bool = True
     system_role: Literal["system", "developer", "user"] = "system"
-    replay: Literal["", "reasoning_content", "reasoning", "reasoning_details", "thinking"] = ""
+    replay: Literal[
+        "",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "encrypted_content",
+        "thinking",
+    ] = ""
     images: bool = True
     most_output: int | None = None
     thinking: dict[str, Any] = {}
@@ -66,6 +77,8 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     cache_points: tuple[Literal["system", "tools", "messages"], ...] = ()
     stream: bool = True
     extra: dict[str, Any] = {}
+    dialect: Literal["chat", "responses"] = "chat"
+    phase: bool = False
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +92,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input_price: float | None = None
     output_price: float | None = None
     cached_price: float | None = None
+    cache_write_price: float | None = None
     tools: bool | None = None
     images: bool | None = None
     reasoning: bool | None = None
