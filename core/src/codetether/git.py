@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from codetether.process import Completed, clean_env, run_process
+if TYPE_CHECKING:
+    from codetether.process import Completed
 
 # A repository's own settings may name programs. These are the ones that our calls would run; not switched off are
 # the filters and merge drivers that `.gitattributes` asks for, since files would then be stored wrongly.
@@ -61,6 +62,8 @@ async def git(
     `args` begins with the subcommand, and words that are not ours belong behind `--` or `--end-of-options`.
     `env` is added to the clean environment. What git says is not translated. Raises CannotStart when there is no git.
     """
+    from codetether.process import clean_env, run_process
+
     added = {
         "LC_ALL": "C.UTF-8",
         "GIT_OPTIONAL_LOCKS": "0",

@@ -7,6 +7,7 @@ validates its hooks and keeps their order. A plugin that fails is blocked, and i
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from codetether.catalog import Row
+
+
+_FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
 
 
 class Fault(NamedTuple):
@@ -41,6 +45,28 @@ class _Driver(DriverManager[Any]):
         return [EntryPoint(self.row.name, self.row.value, self.namespace)]
 
 
+class _Hooks(pluggy.PluginManager):
+    """pluggy's register. Its own way to tell which attributes are hooks looks at every one through `inspect`, 1 ms a
+    plugin; only functions can be marked, and few are.
+    """
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        """The options of a marked function, else None; nothing of the plugin is run."""
+        own = getattr(plugin, "__dict__", {})
+        if name in own:
+            found = own[name]
+        else:
+            found = next(
+                (vars(cls)[name] for cls in type(plugin).__mro__ if name in vars(cls)), None
+            )
+        if not isinstance(found, _FUNCTIONS):
+            return None
+        marks = (found, getattr(found, "__func__", None))
+        if not any(hasattr(mark, f"{PROJECT}_impl") for mark in marks):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
 class Host:
     """The plugins of one kernel. `rows` are those switched on; `choose` settles which distribution owns a key."""
 
@@ -54,7 +80,7 @@ class Host:
     ) -> None:
         self.rows = list(rows)
         self.faults: list[Fault] = []
-        self.pm = pluggy.PluginManager(PROJECT)
+        self.pm = _Hooks(PROJECT)
         self.pm.add_hookspecs(Specs)
         self.calls = Calls(self)
         self._kernel = kernel

@@ -19,7 +19,6 @@ from codetether.errors import PluginError
 from codetether.events import Notice
 from codetether.git import head
 from codetether.host import Fault, Host
-from codetether.leftovers import kill_leftovers
 from codetether.ports import SandboxPolicy
 from codetether.redact import Redactor
 from codetether.trust import is_trusted
@@ -62,11 +61,13 @@ class Kernel:
         *,
         off: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
+        rows: Sequence[Row] | None = None,
     ) -> Self:
         """The kernel for a working directory. `off` are switches of the command line, `settings` dotted keys that
-        win over every file. Raises ConfigError.
+        win over every file; `rows` what is installed, when that is known. Raises ConfigError.
         """
-        return cls(Config.load(Path(directory), off=off, overrides=settings or {}), scan())
+        config = Config.load(Path(directory), off=off, overrides=settings or {})
+        return cls(config, scan() if rows is None else rows)
 
     async def __aenter__(self) -> Self:
         return self
@@ -177,6 +178,8 @@ class Kernel:
     async def sweep(self) -> None:
         """Before the first command: kill what an agent that was itself killed has left running."""
         if not self._swept:
+            from codetether.leftovers import kill_leftovers
+
             self._swept = True
             await trio.to_thread.run_sync(kill_leftovers)
 

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from codetether import shell
 from codetether.globs import matches, path_matches
 from codetether.grants import Grant
-from codetether.urls import Address
 from codetether.words import Subject, ToolCall, Verdict
 
 if TYPE_CHECKING:
     from codetether.ports import Tool
     from codetether.session import Session
     from codetether.settings import RuleSettings
+    from codetether.urls import Address
 
 NOT_PART_OF_A_GRANT = frozenset({"command", "timeout", "description", "title"})
 
@@ -79,17 +78,29 @@ class Facts:
     @cached_property
     def fragments(self) -> list[str]:
         """Everything the command might run."""
+        from codetether import shell
+
         return shell.fragments(self.subject.command)
 
     @cached_property
     def parts(self) -> list[list[str]] | None:
         """The simple commands the command surely is, or None."""
+        from codetether import shell
+
         return shell.parts(self.subject.command)
 
     @cached_property
     def address(self) -> Address | None:
         """The address, or None when there is none or it is not plainly one."""
+        from codetether.urls import Address
+
         return Address.read(self.subject.url) if self.subject.url else None
+
+    def touches_url(self, pattern: str) -> bool:
+        """Whether the address may be one that `pattern` means. In doubt it is."""
+        from codetether.urls import Address
+
+        return Address.touches(pattern, self.subject.url)
 
     def named_by(self, rule: Rule) -> bool:
         """Whether the rule is about this tool, by its name or an alias."""
@@ -134,10 +145,7 @@ def touches(rule: Rule, facts: Facts) -> bool:
         facts.named_by(rule)
         and (not rule.command or any(_loosely(rule.command, piece) for piece in facts.fragments))
         and (not rule.path or any(covers_tree(rule.path, path) for path in facts.paths))
-        and (
-            not rule.url
-            or (bool(facts.subject.url) and Address.touches(rule.url, facts.subject.url))
-        )
+        and (not rule.url or (bool(facts.subject.url) and facts.touches_url(rule.url)))
     )
 
 
@@ -170,6 +178,8 @@ def _aspects(rule: Rule, subject: Subject) -> Iterable[tuple[object, str]]:
 def covers_part(pattern: str, words: list[str]) -> bool:
     """Whether a command pattern allows one simple command, given as its words."""
     import shlex
+
+    from codetether import shell
 
     text = shlex.join(words)
     if not is_pattern(pattern):

@@ -12,7 +12,6 @@ import msgspec
 import trio
 
 from codetether import context
-from codetether.environment import clean_env
 from codetether.errors import CodetetherError
 from codetether.events import (
     Answered,
@@ -27,7 +26,6 @@ from codetether.events import (
     TurnFinished,
 )
 from codetether.feed import Feed
-from codetether.process import Completed, run_process
 from codetether.spill import redact_file
 from codetether.words import Agent, Answer, Image, Message, ModelInfo, Question, ToolCall, Usage
 
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from codetether.kernel import Kernel
     from codetether.permit import Decision, Permissions
     from codetether.ports import Provider, Tool
+    from codetether.process import Completed
     from codetether.toolbox import Toolbox
     from codetether.transcript import Transcript
     from codetether.workspace import Workspace
@@ -245,6 +244,7 @@ class Session:
         workspace's root and `timeout` 120 s unless given; `network` false asks the sandbox for none.
         """
         from codetether.ports import Launch
+        from codetether.process import clean_env, run_process
 
         cwd = str(how.pop("cwd", self.directory))
         env = how.pop("env", None) or clean_env({})

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from codetether.api import (
-    Completed,
-    Effect,
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolOutput,
-    clean_env,
-)
+from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct
 
-from codetether_tool_bash.interactive import refusal
-from codetether_tool_bash.screen import settled
+if TYPE_CHECKING:
+    from codetether.api import Completed
 
 HEAD = 16_000  # bytes; errors are at the end of most output, so the tail gets more
 TAIL = 32_000
@@ -62,6 +53,8 @@ class Bash(Tool[Params]):
         """The output. Raises ToolError: INVALID_ARGUMENT, NOT_FOUND or DENIED for `cwd`. A failed command is no
         exception: its output comes with `ok` False.
         """
+        from codetether.api import clean_env
+
         _check(params.command)
         settings = self.settings
         kept = {name: os.environ[name] for name in settings.pass_env if name in os.environ}
@@ -82,6 +75,8 @@ class Bash(Tool[Params]):
 
 
 def _check(command: str) -> None:
+    from codetether_tool_bash.interactive import refusal
+
     if not command.strip():
         raise ToolError("The command is empty.", "INVALID_ARGUMENT")
     if "\0" in command:
@@ -91,6 +86,8 @@ def _check(command: str) -> None:
 
 
 def _shell() -> str:
+    import shutil
+
     return "bash" if shutil.which("bash") else "sh"
 
 
@@ -106,6 +103,8 @@ def _directory(cwd: str, ctx: ToolContext) -> str:
 
 
 def _told(done: Completed, timeout: int) -> ToolOutput:
+    from codetether_tool_bash.screen import settled
+
     text = settled(done.output)
     lines = len(text.splitlines())
     end = _end(done, timeout)

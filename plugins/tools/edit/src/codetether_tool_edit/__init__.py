@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct
@@ -23,8 +22,7 @@ class Params(Struct):
     replace_all: Annotated[bool, Meta(description="Replace every occurrence")] = False
 
 
-@dataclass(frozen=True)
-class _Change:
+class _Change(NamedTuple):
     """The file before and what the engine made of it; `changed`: someone else changed it since the agent read it."""
 
     before: bytes

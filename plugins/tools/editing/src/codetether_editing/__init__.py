@@ -1,14 +1,27 @@
 """The text edit engine: byte-true documents, edit matching with fallbacks, bounded diffs.
 
-Pure functions on bytes, shared by every tool that changes text (edit, write_file, multiedit, apply_patch).
+Pure functions on bytes, shared by every tool that changes text (edit, write_file, multiedit, apply_patch). Names load
+on first use: reading a file needs no diffs.
 """
 
 from __future__ import annotations
 
-from codetether_editing.diff import Diff, unified_diff
-from codetether_editing.document import Document, NotText, decode, render
-from codetether_editing.edit import EditOutcome, apply_edit
-from codetether_editing.kinds import image_mime, kind_of
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codetether_editing.diff import Diff, unified_diff
+    from codetether_editing.document import Document, NotText, decode, render
+    from codetether_editing.edit import EditOutcome, apply_edit
+    from codetether_editing.kinds import image_mime, kind_of
+
+_WHERE = {
+    "diff": "Diff unified_diff",
+    "document": "Document NotText decode render",
+    "edit": "EditOutcome apply_edit",
+    "kinds": "image_mime kind_of",
+}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "Diff",
@@ -22,3 +35,12 @@ __all__ = [
     "render",
     "unified_diff",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE.get(name)
+    if module is None:
+        raise AttributeError(f"codetether_editing has no {name!r}")
+    value = getattr(import_module(f"codetether_editing.{module}"), name)
+    globals()[name] = value
+    return value

@@ -26,9 +26,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WIDE = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
-_INVALID = re.compile("[\udc80-\udcff]")
-_FOREIGN = re.compile("[\x80-\U0010ffff]")
-_CRLF = re.compile("\r\n")
+_INVALID = "[\udc80-\udcff]"  # compiled (and kept, by re) when first needed: most files hold none
 
 
 class NotText(Exception):
@@ -61,12 +59,12 @@ class Document:
         text = self.raw
         if "\r" in text:
             text = text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
-        return text if text.isascii() or not self.invalid else _INVALID.sub("\ufffd", text)
+        return text if text.isascii() or not self.invalid else re.sub(_INVALID, "\ufffd", text)
 
     @cached_property
     def invalid(self) -> bool:
         """Whether some bytes are not valid in the encoding."""
-        return not self.raw.isascii() and _INVALID.search(self.raw) is not None
+        return not self.raw.isascii() and re.search(_INVALID, self.raw) is not None
 
     @cached_property
     def newline(self) -> str:
@@ -85,7 +83,9 @@ class Document:
         """Where in `text` the newlines stand that are two characters in `raw`."""
         if "\r\n" not in self.raw:
             return []
-        return [match.start() - number for number, match in enumerate(_CRLF.finditer(self.raw))]
+        return [
+            match.start() - number for number, match in enumerate(re.finditer("\r\n", self.raw))
+        ]
 
     def encode(self, text: str) -> bytes:
         """`text`, whose line ends are the file's own, in the file's encoding. Raises ToolError for what it lacks."""
@@ -109,7 +109,7 @@ class Document:
             start, end, new = self._narrowed(span)
             first, last = self._place(start), self._place(end)
             old = self.raw[first:last]
-            if "\ufffd" in new and _INVALID.search(old):
+            if "\ufffd" in new and re.search(_INVALID, old):
                 raise ToolError(
                     "The text to replace holds bytes that are not valid text. Choose old_string without them.",
                     "INVALID_ARGUMENT",
@@ -177,8 +177,9 @@ def decode(data: bytes) -> Document:
 
 def _unmarked(data: bytes) -> Document:
     mostly = data.decode("utf-8", "surrogateescape")
-    invalid = len(_INVALID.findall(mostly))
-    if invalid * 2 <= len(_FOREIGN.findall(mostly)):
+    invalid = len(re.findall(_INVALID, mostly))
+    foreign = len(mostly) - len(mostly.encode("ascii", "ignore"))
+    if invalid * 2 <= foreign:
         return Document(mostly)
     try:
         return Document(data.decode("cp1252"), "cp1252")

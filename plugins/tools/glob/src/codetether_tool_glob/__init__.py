@@ -10,10 +10,8 @@ import os
 import stat
 from typing import Annotated
 
-from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput, ripgrep
+from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct
-
-from codetether_tool_glob.pattern import regex, split_literal
 
 SECONDS = 30
 COLLECTED = 32_000_000  # bytes of names listed at most
@@ -50,6 +48,8 @@ class Glob(Tool[Params]):
 
 def _where(params: Params, ctx: ToolContext) -> tuple[str, str]:
     """The directory to list, relative to the root ("" when there is none), and the pattern below it."""
+    from codetether_tool_glob.pattern import split_literal
+
     if not params.pattern or "\0" in params.pattern or "\n" in params.pattern:
         raise ToolError("The pattern must be one line of text.", "INVALID_ARGUMENT")
     if not stat.S_ISDIR(ctx.workspace.stat(params.path).st_mode):
@@ -68,6 +68,8 @@ def _where(params: Params, ctx: ToolContext) -> tuple[str, str]:
 
 
 async def _list(root: str, base: str) -> tuple[list[str], bool]:
+    from codetether.api import ripgrep
+
     done = await ripgrep(
         ["--files"],
         cwd=os.path.join(root, base),
@@ -100,6 +102,10 @@ async def _pick(names: list[str], wanted: str) -> list[str]:
     """Those of `names` that the pattern covers. The expression is linear in ripgrep, whatever the pattern."""
     if not names:
         return []
+    from codetether.api import ripgrep
+
+    from codetether_tool_glob.pattern import regex
+
     done = await ripgrep(
         ["--no-line-number", "--no-filename"],
         ["-"],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from codetether.api import Completed, Effect, Tool, ToolContext, ToolError, ToolOutput, ripgrep
+from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct
 
-from codetether_tool_grep.includes import include_options
-from codetether_tool_grep.lines import AFTER_MATCH, AFTER_NEAR, Found, read_counts, read_lines
+if TYPE_CHECKING:
+    from codetether.api import Completed
+
+    from codetether_tool_grep.lines import Found
 
 SECONDS = 30
 COLLECTED = 2_000_000  # bytes of ripgrep's output read; more is found again, in path order, and cut
@@ -45,6 +47,8 @@ class Grep(Tool[Params]):
 
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The matches. Raises ToolError: INVALID_ARGUMENT for a bad pattern, NOT_FOUND, DENIED, TIMEOUT."""
+        from codetether_tool_grep.lines import read_counts, read_lines
+
         where = _where(params, ctx)
         done = await _search(params, where, str(ctx.workspace.root), sort=False)
         if done.killed_for_output:
@@ -71,6 +75,10 @@ def _where(params: Params, ctx: ToolContext) -> str:
 
 
 async def _search(params: Params, where: str, root: str, *, sort: bool) -> Completed:
+    from codetether.api import ripgrep
+
+    from codetether_tool_grep.includes import include_options
+
     options = [
         *_mode(params),
         *("--sort=path",) * sort,
@@ -95,6 +103,8 @@ async def _search(params: Params, where: str, root: str, *, sort: bool) -> Compl
 def _mode(params: Params) -> list[str]:
     if params.mode != "lines":
         return ["--no-heading", "--with-filename", "--count-matches"]
+    from codetether_tool_grep.lines import AFTER_MATCH, AFTER_NEAR
+
     around = f"--context={params.context}" if params.context else "--trim"
     separators = f"--field-match-separator={AFTER_MATCH}", f"--field-context-separator={AFTER_NEAR}"
     width = f"--max-columns={COLUMNS}", "--max-columns-preview"

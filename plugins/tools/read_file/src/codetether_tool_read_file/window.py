@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from codetether.api import Workspace
 
@@ -14,8 +14,7 @@ END = 20  # lines shown for an offset past the end
 CHUNK = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """Lines `first` to `last` (from 1; `last` is smaller when there are none) of `total`, None when not counted."""
 
     text: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct
@@ -16,8 +15,7 @@ class Params(Struct):
     content: Annotated[str, Meta(description="All of the file's new text")]
 
 
-@dataclass(frozen=True)
-class _Change:
+class _Change(NamedTuple):
     """The bytes before (None: no file) and after; `expect` as Workspace.write; `links`: names of the old file."""
 
     before: bytes | None
