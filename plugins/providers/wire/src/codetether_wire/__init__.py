@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from codetether_wire.endpoint import Endpoint, endpoint_from_secret
     from codetether_wire.faults import WireFault, classify, excerpt
     from codetether_wire.gate import Gate
+    from codetether_wire.google import GoogleDialect
     from codetether_wire.pool import Pool, pool_of
     from codetether_wire.provider import WireProvider
+    from codetether_wire.responses import ResponsesDialect
     from codetether_wire.settings import WireSettings
     from codetether_wire.sse import Event, SseParser
     from codetether_wire.waits import retry_after
@@ -35,8 +37,10 @@ _WHERE = {
     "endpoint": "Endpoint endpoint_from_secret",
     "faults": "WireFault classify excerpt",
     "gate": "Gate",
+    "google": "GoogleDialect",
     "pool": "Pool pool_of",
     "provider": "WireProvider",
+    "responses": "ResponsesDialect",
     "waits": "retry_after",
     "settings": "WireSettings",
     "sse": "Event SseParser",
@@ -54,9 +58,11 @@ __all__ = [
     "Entry",
     "Event",
     "Gate",
+    "GoogleDialect",
     "Inflater",
     "Outgoing",
     "Pool",
+    "ResponsesDialect",
     "SseDecoder",
     "SseParser",
     "Traits",

@@ -169,7 +169,7 @@ class Answer:
             return
         if not exc.retry or self._tries >= self._patience.tries:
             raise exc
-        if self._outlet.spoke:
+        if self._outlet.spoke or fault.kind == "incomplete":  # the vendor counts what was cut, too
             self._restarts += 1
             if self._restarts > self._patience.restarts:
                 raise exc
