@@ -12,9 +12,9 @@ from codetether.api import Image, Message, Request, Text, Thought, ToolCall, Too
 from codetether_wire.catalogue import Traits
 from codetether_wire.chat_stream import ChatDecoder
 from codetether_wire.dialect import Outgoing
-from codetether_wire.json_schema import clean_schema, is_strict
+from codetether_wire.json_schema import clean_schema, is_object, is_strict
 
-_NO_IMAGE = "[image left out: this model takes text only]"
+NO_IMAGE = "[image left out: this model takes text only]"
 
 
 class ChatDialect:
@@ -56,6 +56,8 @@ class ChatDialect:
     def adapt(self, traits: Traits, message: str) -> Traits | None:
         """Drop or rename what a 400 names, so that servers we have no data about can be used."""
         words = message.lower()
+        if _wants_responses(words):
+            return msgspec.structs.replace(traits, dialect="responses", replay="encrypted_content")
         if "max_completion_tokens" in words and traits.limit_field == "max_tokens":
             return msgspec.structs.replace(traits, limit_field="max_completion_tokens")
         if "max_completion_tokens" in words and traits.limit_field == "max_completion_tokens":
@@ -74,6 +76,13 @@ class ChatDialect:
                 traits, schema="json_object" if traits.schema == "json_schema" else ""
             )
         return None
+
+
+def _wants_responses(words: str) -> bool:
+    """OpenAI and Copilot name the other address when a model is only to be had there."""
+    return "/responses" in words or (
+        "not accessible" in words and "/chat/completions endpoint" in words
+    )
 
 
 def _messages(request: Request, traits: Traits, origin: str) -> Iterator[dict[str, Any]]:
@@ -102,28 +111,21 @@ def _assistant(message: Message, traits: Traits, origin: str) -> dict[str, Any]:
             said["reasoning_details"] = [
                 row for text in opaque for row in msgspec.json.decode(text)
             ]
-    elif traits.replay and (thoughts or message.calls):
+    elif traits.replay in ("reasoning_content", "reasoning") and (thoughts or message.calls):
         # Vendors that want reasoning back refuse calls without the field, so it is sent empty when there was none.
         said[traits.replay] = "".join(t.text for t in thoughts)
     return said
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    arguments = call.arguments if _is_object(call.arguments) else "{}"
+    # The model is told about its bad arguments by the tool result; sent back as they are they make servers fail that
+    # feed them to a chat template.
+    arguments = call.arguments if is_object(call.arguments) else "{}"
     return {
         "id": call.id,
         "type": "function",
         "function": {"name": call.name, "arguments": arguments},
     }
-
-
-def _is_object(text: str) -> bool:
-    # The model is told about its bad arguments by the tool result; sent back as they are they make servers fail that
-    # feed them to a chat template.
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except msgspec.DecodeError:
-        return False
 
 
 def _results(results: Sequence[ToolResult], traits: Traits) -> Iterator[dict[str, Any]]:
@@ -140,7 +142,7 @@ def _results(results: Sequence[ToolResult], traits: Traits) -> Iterator[dict[str
             )
             pictures.extend(_picture(image) for image in result.images)
         elif result.images:
-            text += "\n" + _NO_IMAGE
+            text += "\n" + NO_IMAGE
         yield {"role": "tool", "tool_call_id": result.call_id, "content": text}
     if pictures:
         yield {"role": "user", "content": pictures}
@@ -154,7 +156,7 @@ def _content(parts: Sequence[Any], traits: Traits) -> str | list[dict[str, Any]]
         if isinstance(part, Text):
             content.append({"type": "text", "text": part.text})
         elif isinstance(part, Image):
-            content.append(_picture(part) if traits.images else {"type": "text", "text": _NO_IMAGE})
+            content.append(_picture(part) if traits.images else {"type": "text", "text": NO_IMAGE})
     return content
 
 

@@ -97,7 +97,7 @@ async def opened(
             timeout=timeout,
         )
         with deadlines.scope() as scope:
-            response = await client.send(request, stream=True)
+            response = await _sent(client, request)
         if response is None:
             assert scope.cancelled_caught
             raise deadlines.fault()
@@ -111,6 +111,27 @@ async def opened(
     finally:
         if response is not None:
             await response.aclose()
+
+
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """The response's head. A kept connection that turns out to be dead before it answered says nothing about the server:
+    many close theirs after each answer (llama.cpp), so the request goes out once more at once, and nobody is told.
+    """
+    import httpx
+
+    connected = False
+
+    async def trace(event: str, _info: dict[str, Any]) -> None:
+        nonlocal connected
+        connected = connected or event.startswith("connection.connect_")
+
+    request.extensions = {**request.extensions, "trace": trace}
+    try:
+        return await client.send(request, stream=True)
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+        if connected:
+            raise
+    return await client.send(request, stream=True)
 
 
 async def exchange(

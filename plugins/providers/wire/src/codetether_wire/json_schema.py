@@ -4,7 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 _DEPTH = 24
+# What strict modes take; any other keyword makes the whole request fail there.
+_STRICT = frozenset(
+    {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "enum",
+        "const",
+        "anyOf",
+        "description",
+        "pattern",
+        "format",
+        "multipleOf",
+        "maximum",
+        "minimum",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "maxItems",
+        "minItems",
+    }
+)
 
 
 def clean_schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -55,11 +80,13 @@ def _value(value: Any, definitions: dict[str, Any], depth: int) -> Any:
 
 
 def is_strict(schema: Any) -> bool:
-    """Whether the schema keeps to strict mode: every object closed and every property of it required."""
+    """Whether the schema keeps to strict mode: every object closed, every property of it required, known keywords only."""
     if isinstance(schema, list):
         return all(is_strict(inner) for inner in schema)
     if not isinstance(schema, dict):
         return True
+    if not _STRICT.issuperset(schema):
+        return False
     if schema.get("type") == "object" or "properties" in schema:
         properties = schema.get("properties", {})
         if schema.get("additionalProperties") is not False or set(
@@ -70,3 +97,11 @@ def is_strict(schema: Any) -> bool:
     return all(
         is_strict(inner) for key, inner in schema.items() if key not in ("enum", "const", "default")
     )
+
+
+def is_object(text: str) -> bool:
+    """Whether the text is one JSON object."""
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except msgspec.DecodeError:
+        return False

@@ -54,8 +54,8 @@ class WireProvider(Provider):
 
     # --- what a plugin may override ---
     def dialect_for(self, model: str) -> Dialect:
-        """The language `model` is spoken to in."""
-        return _chat()
+        """The language `model` is spoken to in; by its Traits when not overridden."""
+        return _responses() if self.traits(model).dialect == "responses" else _chat()
 
     def headers(self, request: Request) -> Mapping[str, str]:
         """Headers this request needs beside the endpoint's."""
@@ -227,3 +227,9 @@ def _chat() -> Dialect:
     from codetether_wire.chat import ChatDialect
 
     return ChatDialect()
+
+
+def _responses() -> Dialect:
+    from codetether_wire.responses import ResponsesDialect
+
+    return ResponsesDialect()

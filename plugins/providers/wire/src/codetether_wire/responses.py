@@ -10,11 +10,11 @@ import msgspec
 from codetether.api import Image, Message, Request, Text, Thought, ToolCall, ToolResult, ToolSchema
 
 from codetether_wire.catalogue import Traits
+from codetether_wire.chat import NO_IMAGE
 from codetether_wire.dialect import Outgoing
 from codetether_wire.json_schema import clean_schema, is_object, is_strict
 from codetether_wire.responses_stream import ResponsesDecoder
 
-_NO_IMAGE = "[image left out: this model takes text only]"
 _LEAST_OUTPUT = 16  # the vendor refuses a smaller limit
 _KEEP = "reasoning.encrypted_content"
 
@@ -28,7 +28,9 @@ class ResponsesDialect:
         """The request as this dialect's JSON."""
         body: dict[str, Any] = {
             "model": request.model,
-            "input": [item for message in request.messages for item in _items(message, traits, origin)],
+            "input": [
+                item for message in request.messages for item in _items(message, traits, origin)
+            ],
             "stream": True,
             "store": False,
         }
@@ -86,7 +88,7 @@ def _no_such_address(words: str) -> bool:
     if "/chat/completions" in words and "/responses" not in words:
         return True
     if "model" in words:
-        return "/responses endpoint" in words and "not" in words
+        return "not" in words and ("/responses endpoint" in words or "responses api" in words)
     return words in ("http 404", "not found") or ("/responses" in words and "no" in words)
 
 
@@ -137,7 +139,7 @@ def _result(result: ToolResult, traits: Traits) -> dict[str, Any]:
         output = [{"type": "input_text", "text": result.text}] if result.text else []
         output.extend(_picture(image) for image in result.images)
     elif result.images:
-        output = f"{result.text}\n{_NO_IMAGE}".lstrip()
+        output = f"{result.text}\n{NO_IMAGE}".lstrip()
     return {"type": "function_call_output", "call_id": result.call_id, "output": output}
 
 
@@ -146,7 +148,7 @@ def _content(parts: Sequence[Any], traits: Traits) -> Iterator[dict[str, Any]]:
         if isinstance(part, Text):
             yield {"type": "input_text", "text": part.text}
         elif isinstance(part, Image):
-            yield _picture(part) if traits.images else {"type": "input_text", "text": _NO_IMAGE}
+            yield _picture(part) if traits.images else {"type": "input_text", "text": NO_IMAGE}
 
 
 def _picture(image: Image) -> dict[str, Any]:

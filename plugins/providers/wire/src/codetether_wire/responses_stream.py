@@ -32,8 +32,6 @@ class _Event(msgspec.Struct):
     summary_index: Any = None
     content_index: Any = None
     delta: Any = None
-    text: Any = None
-    refusal: Any = None
     arguments: Any = None
     item: Any = None
     response: msgspec.Raw = msgspec.Raw(b"")
@@ -55,7 +53,9 @@ _CUT = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
 class _Item:
-    """An output item as it arrives. `said`: how much of its text or arguments was passed on, and where it stands."""
+    """An output item as it arrives. `said`: how many characters of its text or arguments were passed on; `part`: which
+    part of its text the latest were of; `index`: the number of a call.
+    """
 
     __slots__ = ("index", "kind", "part", "said")
 
@@ -63,7 +63,7 @@ class _Item:
         self.kind = kind
         self.index = 0
         self.part: tuple[str, Any] | None = None
-        self.said = ""
+        self.said = 0
 
 
 class ResponsesDecoder(SseDecoder):
@@ -95,12 +95,16 @@ class ResponsesDecoder(SseDecoder):
             raise WireFault.of(
                 "incomplete", f"an event of the stream is not valid: {exc}", retry=True
             ) from exc
+        if not isinstance(one.output_index, int):
+            one.output_index = None
         kind = one.type or event.name
         handle = _HANDLERS.get(kind)
         if handle is not None:
             handle(self, one, said)
         elif kind in _ENDS:
-            self._end(_whole_response(one.response), said)
+            response = _whole_response(one.response)
+            response.status = response.status or kind.partition(".")[2]
+            self._end(response, said)
         elif kind == "error" or one.error:
             raise _fault(msgspec.json.decode(event.data))
 
@@ -175,7 +179,7 @@ class ResponsesDecoder(SseDecoder):
         if self._last not in (None, place):  # two messages, or two parts of one, in a row
             text = "\n\n" + text
         self._last = place
-        item.said = "text"
+        item.said += len(text)
         said.append(TextDelta(text))
 
     def _thought_delta(self, event: _Event, said: list[StreamEvent]) -> None:
@@ -191,7 +195,7 @@ class ResponsesDecoder(SseDecoder):
         if item.part not in (None, part):
             text = "\n\n" + text
         item.part = part
-        item.said = "text"
+        item.said += len(text)
         self._last = None
         self._thinking = item
         said.append(ThoughtDelta(text))
@@ -221,7 +225,7 @@ class ResponsesDecoder(SseDecoder):
     def _arguments_delta(self, event: _Event, said: list[StreamEvent]) -> None:
         item = self._items.get(event.output_index)
         if item is not None and isinstance(event.delta, str) and event.delta:
-            item.said += event.delta
+            item.said += len(event.delta)
             said.append(CallDelta(item.index, event.delta))
 
     def _arguments_done(self, event: _Event, said: list[StreamEvent]) -> None:
@@ -230,9 +234,9 @@ class ResponsesDecoder(SseDecoder):
             self._arguments(item, event.arguments, said)
 
     def _arguments(self, item: _Item, whole: Any, said: list[StreamEvent]) -> None:
-        if isinstance(whole, str) and len(whole) > len(item.said) and whole.startswith(item.said):
-            said.append(CallDelta(item.index, whole[len(item.said) :]))
-            item.said = whole
+        if isinstance(whole, str) and len(whole) > item.said:
+            said.append(CallDelta(item.index, whole[item.said :]))
+            item.said = len(whole)
 
     # --- the end ---
     def _end(self, response: _Response, said: list[StreamEvent]) -> None:

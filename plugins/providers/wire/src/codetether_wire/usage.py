@@ -9,8 +9,8 @@ from codetether.api import Usage
 
 def read_usage(usage: dict[str, Any]) -> Usage:
     """Token counts, with the parts vendors name differently; a vendor's own `cost` in USD is kept."""
-    prompt = usage.get("prompt_tokens_details")
-    completion = usage.get("completion_tokens_details")
+    prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    completion = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
     cached = _first(prompt, "cached_tokens") or _first(
         usage, "prompt_cache_hit_tokens", "cached_tokens"
     )
