@@ -128,7 +128,9 @@ async def test_at_its_first_line(repository):
 
 async def test_while_a_command_runs(repository):
     """Children end though nobody is there to end them."""
-    calls = (Call("bash", {"command": "sleep 300 & (setsid sleep 300 &) ; echo be''gun; sleep 300"}),)
+    calls = (
+        Call("bash", {"command": "sleep 300 & (setsid sleep 300 &) ; echo be''gun; sleep 300"}),
+    )
     async with repository.model(Reply("", calls=calls)):
         async with repository.running(*WORDS) as run:
             await run.until("begun")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -74,7 +75,7 @@ class Capture:
         except (
             OSError
         ):  # no room: the command goes on, its middle is lost, and nobody is sent to the file
-            self._spill = self.spilled = None
+            await trio.to_thread.run_sync(self._discard)
 
     def _write(self, batch: bytes) -> None:
         assert self._spill is not None
@@ -85,6 +86,14 @@ class Capture:
             self.spilled = self._spill
         self._file.write(batch)
         self._written += len(batch)
+
+    def _discard(self) -> None:
+        """Give the room back: the session itself may need it."""
+        if self._file is not None and self._spill is not None:
+            self._file.close()
+            with contextlib.suppress(OSError):
+                self._spill.unlink()
+        self._file = self._spill = self.spilled = None
 
     async def close(self) -> None:
         """Finish the side file."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
@@ -252,6 +253,8 @@ class _Drive:
         code = 130 if self.interrupted else CODES[self.finished.reason]
         if self.unread and not self.interrupted:
             code = 1
+        if self._tell_of_unsaved(self.session) and code == 0:
+            code = 1
         return Outcome(
             finished=self.finished,
             session=self.session.id,
@@ -259,6 +262,18 @@ class _Drive:
             code=code,
             denied=tuple(self.denied),
         )
+
+    def _tell_of_unsaved(self, session: Session) -> int:
+        """How many records ended with this process, said to the person: no listener is left to say it."""
+        lost = session.transcript.unsaved
+        if lost:
+            what = "1 record" if lost == 1 else f"{lost} records"
+            print(
+                f"codetether: {what} of session {session.id} could not be saved; the files it changed are as shown\n"
+                f"  make room for {session.transcript.path}",
+                file=sys.stderr,
+            )
+        return lost
 
     def _how_to_continue(self) -> str:
         return f"continue with --session {self.session.id}" if self.session is not None else ""

@@ -57,6 +57,7 @@ class Transcript:
         self._count = 0
         self._usage = Usage()
         self._since_state = 0
+        self._lost = 0
 
     @classmethod
     def create(
@@ -177,6 +178,7 @@ class Transcript:
             if self._since_state:
                 self._append_state()
             self._journal.close()
+            self._lost = self._journal.unsaved
             self._journal = None
             self._why_not = "It is closed."
         if self._lease is not None:
@@ -202,8 +204,8 @@ class Transcript:
 
     @property
     def unsaved(self) -> int:
-        """How many records are in memory only, because the disk refused them."""
-        return 0 if self._journal is None else self._journal.unsaved
+        """How many records are in memory only, because the disk refused them; once closed, how many are lost."""
+        return self._lost if self._journal is None else self._journal.unsaved
 
     @property
     def title(self) -> str:
