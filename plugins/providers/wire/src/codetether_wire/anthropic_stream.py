@@ -57,7 +57,7 @@ class _Chunk(msgspec.Struct):
     """Only what is read; unknown fields and unknown events cost nothing."""
 
     type: Any = None
-    index: Any = None
+    index: int | None = None
     message: _Whole | None = None
     content_block: _Part | None = None
     delta: _Part | None = None
@@ -86,7 +86,7 @@ class AnthropicDecoder(SseDecoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int | None, _Block] = {}
         self._calls = 0
         self._reason = ""
         self._usage: dict[str, Any] = {}
@@ -127,6 +127,7 @@ class AnthropicDecoder(SseDecoder):
             raise in_stream_fault(body)
         for index, part in enumerate(message.content):
             self._start(index, part, said)
+            self._stop(index, said)
         self._count(message.usage)
         self._reason = _plain(message.stop_reason)
         self._close(said)
@@ -140,9 +141,10 @@ class AnthropicDecoder(SseDecoder):
         return Finish(reason=reason, usage=_usage(self._usage) if self._usage else None)
 
     # --- events ---
-    def _start(self, index: Any, part: _Part, said: list[StreamEvent]) -> None:
-        if index in self._blocks:  # the vendor forgot to close it
-            self._stop(index, said)
+    def _start(self, index: int | None, part: _Part, said: list[StreamEvent]) -> None:
+        for open_index, block in list(self._blocks.items()):
+            if block.kind == "thinking" or open_index == index:  # the vendor forgot to close it
+                self._stop(open_index, said)
         call = None
         if part.type == "tool_use" and part.name != STRUCTURED:
             call = self._calls
@@ -154,7 +156,7 @@ class AnthropicDecoder(SseDecoder):
         elif part.type in ("text", "thinking"):
             self._delta(index, part, said)
 
-    def _delta(self, index: Any, part: _Part, said: list[StreamEvent]) -> None:
+    def _delta(self, index: int | None, part: _Part, said: list[StreamEvent]) -> None:
         block = self._blocks.get(index)
         if text := _plain(part.text):
             said.append(TextDelta(text))
@@ -167,7 +169,7 @@ class AnthropicDecoder(SseDecoder):
             block.arguments = True
             said.append(_argument(block, text))
 
-    def _stop(self, index: Any, said: list[StreamEvent]) -> None:
+    def _stop(self, index: int | None, said: list[StreamEvent]) -> None:
         block = self._blocks.pop(index, None)
         if block is None:
             return
