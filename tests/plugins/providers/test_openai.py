@@ -4,13 +4,27 @@ import json
 import time
 
 import pytest
-from codetether.api import CodetetherError, Message, Request, Text, TextDelta, Usage
-from codetether.testing import ByteServer
+from codetether.answer import Answer
+from codetether.api import (
+    CodetetherError,
+    Message,
+    Request,
+    Text,
+    TextDelta,
+    ToolResult,
+    Usage,
+)
+from codetether.testing import ByteServer, Fin, Pause, Reset
 from codetether.testing.contract import check_plugin
 from codetether.testing.http import head, response
 from codetether_provider_openai import OpenAI
+from msgspec import structs
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+from pydantic import TypeAdapter
+from responses_events import call, message, reasoning, sse, stream
 
 KEY = "sk-canary-0123456789abcdefghij"
+RESPONSES = TypeAdapter(ResponseCreateParamsStreaming)
 LIST = {
     "object": "list",
     "data": [
@@ -193,3 +207,135 @@ def test_the_data_file_is_dated_and_names_its_source(kernel):
     for entry in (*catalogue.data.models, *catalogue.data.families):
         catalogue.traits(entry.id)
         assert not any(catalogue._excluded(entry.id) for entry in catalogue.data.models)
+
+
+@pytest.mark.parametrize(
+    ("model", "dialect"),
+    [
+        ("gpt-4o", "chat"),
+        ("gpt-5-mini", "chat"),
+        ("gpt-5", "chat"),
+        ("gpt-5-2025-08-07", "chat"),
+        ("gpt-5.2", "chat"),
+        ("gpt-5.2-2025-12-11", "chat"),
+        ("o3", "chat"),
+        ("o3-pro", "responses"),
+        ("o1-pro-2025-03-19", "responses"),
+        ("gpt-5-codex", "responses"),
+        ("gpt-5.1-codex-max", "responses"),
+        ("codex-mini-latest", "responses"),
+        ("gpt-5.2-pro", "responses"),
+        ("gpt-5.4", "responses"),
+        ("gpt-5.4-mini", "responses"),
+        ("gpt-5.6-terra", "responses"),
+        ("gpt-6-astra", "responses"),
+        ("somebody-elses-model", "chat"),
+    ],
+)
+def test_each_model_is_asked_in_its_language(kernel, model, dialect):
+    assert make(kernel).traits(model).dialect == dialect
+
+
+async def test_a_whole_turn_by_responses(kernel):
+    """Reasoning comes sealed, and goes back with the call's result."""
+    first = stream(reasoning("hm"), call("read_file", '{"path": "a"}', index=1))
+    second = stream(message("It says x"))
+    ask = Request("gpt-5.4", (Message("user", (Text("read a"),)),), system="Be brief")
+    async with ByteServer([[head() + first], [head() + second]]) as server:
+        provider = make(kernel, server)
+        answer = Answer("openai", "gpt-5.4", lambda kind: f"{kind}_1")
+        async with provider.stream(ask) as events:
+            async for event in events:
+                answer.add(event)
+        said = answer.message()
+        result = Message("tool", (ToolResult("call_1", "read_file", "x"),))
+        again = structs.replace(ask, messages=(*ask.messages, said, result))
+        async with provider.stream(again) as events:
+            assert TextDelta("It says x") in [event async for event in events]
+        await provider.aclose()
+    assert {sent.path for sent in server.requests} == {"/v1/responses"}
+    sent = server.requests[1].json
+    RESPONSES.validate_python(sent)
+    assert [item["type"] for item in sent["input"]] == [
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+    ]
+    assert sent["input"][1]["encrypted_content"] == "SEALED"
+    assert sent["store"] is False
+    assert said.usage.cost is not None
+
+
+@pytest.mark.parametrize(
+    ("refusal", "model", "paths"),
+    [
+        (
+            "This model is only supported in v1/responses",
+            "gpt-5.2",
+            ["/v1/chat/completions", "/v1/responses"],
+        ),
+        ("Not Found", "gpt-5.4", ["/v1/responses", "/v1/chat/completions"]),
+    ],
+)
+async def test_a_model_that_wants_the_other_language_gets_it(kernel, answer, refusal, model, paths):
+    spoken = {"/v1/responses": stream(message("ok")), "/v1/chat/completions": answer("ok")}
+    refused = response(json.dumps({"error": {"message": refusal}}), status=404)
+
+    def script(request):
+        return [refused] if request.path == paths[0] else [head() + spoken[request.path]]
+
+    async with ByteServer(script) as server:
+        provider = make(kernel, server)
+        for _ in range(2):
+            ask = Request(model, (Message("user", (Text("hi"),)),))
+            async with provider.stream(ask) as events:
+                seen = [event async for event in events]
+            assert seen[-2] == TextDelta("ok")
+        await provider.aclose()
+    assert [sent.path for sent in server.requests] == [*paths, paths[1]]
+
+
+async def test_every_cut_of_a_response_is_tried_again(kernel, autojump_clock):
+    whole = stream(reasoning("hm"), message("yes indeed", index=1))
+    borders = [i + 2 for i in range(len(whole)) if whole[i : i + 2] == b"\n\n"][:-1]
+    ask = Request("gpt-5.4", (Message("user", (Text("hi"),)),))
+    for number, border in enumerate([0, *borders]):
+        end = Reset() if number % 2 else Fin()
+        script = [[head(), whole[:border], Pause(0.01), end], [head(), whole]]
+        async with ByteServer(script) as server:
+            provider = make(kernel, server)
+            seen = Answer("openai", "gpt-5.4", lambda kind: kind)
+            async with provider.stream(ask) as events:
+                async for event in events:
+                    seen.add(event)
+            await provider.aclose()
+        assert seen.message().text == "yes indeed"
+        assert not seen.message().interrupted
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (response(json.dumps({"error": {"message": f"bad key {KEY}"}}), status=401), "auth"),
+        (
+            response(json.dumps({"error": {"code": "context_length_exceeded"}}), status=400),
+            "context",
+        ),
+        (response("<html><title>Sign in</title>", content_type="text/html"), "other"),
+        (
+            head() + sse({"type": "error", "code": "insufficient_quota", "message": "spent"}),
+            "rate_limit",
+        ),
+        (head() + sse({"type": "error", "code": "invalid_prompt", "message": KEY}), "invalid"),
+    ],
+)
+async def test_faults_of_responses(kernel, reply, kind):
+    async with ByteServer(lambda request: [reply]) as server:
+        provider = make(kernel, server)
+        ask = Request("gpt-5.4", (Message("user", (Text("hi"),)),))
+        async with provider.stream(ask) as events:
+            seen = [event async for event in events]
+        await provider.aclose()
+    assert seen[-1].error.kind == kind
+    assert KEY not in repr(seen)

@@ -343,3 +343,22 @@ def test_whatever_comes_is_events_or_one_fault(deltas, finish, usage):
     else:
         kind = "incomplete"
     assert kind in ("incomplete", "overloaded")
+
+
+def test_fragments_of_reasoning_details_are_joined():
+    def text(words, **more):
+        return {"type": "reasoning.text", "index": 0, "format": "f", "text": words, **more}
+
+    sealed = {"type": "reasoning.encrypted", "index": 1, "data": "abc", "id": "r1"}
+    events = read(
+        chunk({"reasoning": "Let ", "reasoning_details": [text("Let ")]}),
+        chunk({"reasoning": "me", "reasoning_details": [text("me", id=None)]}),
+        chunk({"reasoning_details": [text(None, signature="SIGNED"), sealed, sealed]}),
+        chunk({"content": "yes"}, "stop"),
+    )
+    [end] = [event for event in events if isinstance(event, ThoughtEnd)]
+    assert json.loads(end.opaque) == [
+        text("Let me", signature="SIGNED"),
+        sealed,
+        sealed,
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -221,8 +222,7 @@ def test_a_refusal_that_names_nothing_is_final(message):
 @pytest.mark.parametrize(
     "message",
     [
-        "Function tools with reasoning_effort are not supported for gpt-5.4 in "
-        "/v1/chat/completions. Please use /v1/responses instead.",
+        "Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions. Please use /v1/responses instead.",
         "This model is only supported in v1/responses and not in v1/chat/completions.",
         'model "gpt-5.3-codex" is not accessible via the /chat/completions endpoint',
     ],
@@ -255,7 +255,7 @@ def test_whatever_happened_the_request_keeps_to_the_types_and_rules(request, tra
     assert len(set(calls)) == len(calls)
     kinds = [(item["type"], item.get("role")) for item in sent["input"]]
     follows = [("message", "assistant"), ("function_call", None), ("reasoning", None)]
-    for one, other in zip(kinds, kinds[1:], strict=False):
+    for one, other in pairwise(kinds):
         if one == ("reasoning", None):
             assert other in follows
     assert kinds[-1] in [("message", "user"), ("function_call_output", None)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from codetether.answer import Answer
@@ -79,7 +80,7 @@ def test_pieces_at_random(cuts):
     decoder = ResponsesDialect().decoder()
     borders = [0, *sorted(cuts), len(WHOLE)]
     events = []
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         events += decoder.feed(WHOLE[start:end])
     assert said([*events, decoder.finish()]) == said(read(WHOLE))
 

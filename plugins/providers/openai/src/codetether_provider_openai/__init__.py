@@ -1,4 +1,4 @@
-"""OpenAI, by chat completions. Everything particular is in models.json."""
+"""OpenAI, by chat completions or Responses as the model wants it. Everything particular is in models.json."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from codetether.api import (
 
 from codetether_wire.dialect import SseDecoder
 from codetether_wire.faults import WireFault, classify, error_text
+from codetether_wire.reasoning_details import joined
 from codetether_wire.sse import Event
 from codetether_wire.usage import read_usage
 
@@ -204,7 +205,7 @@ class ChatDecoder(SseDecoder):
     def _end_thought(self, said: list[StreamEvent]) -> None:
         if self._thinking:
             self._thinking = False
-            opaque = msgspec.json.encode(self._details).decode() if self._details else ""
+            opaque = msgspec.json.encode(joined(self._details)).decode() if self._details else ""
             self._details = []
             said.append(ThoughtEnd(opaque))
 
