@@ -148,6 +148,9 @@ def _run(name: str, words: "list[str]", off: "list[str]") -> int:
 
     _harden()
     gc.freeze()  # what is loaded by now stays: it need not be looked through again and again
+    gc.set_threshold(
+        10_000, 10, 10
+    )  # what a turn makes is mostly kept, or freed without a collection
     gc.enable()
     try:
         return trio.run(work, strict_exception_groups=True)

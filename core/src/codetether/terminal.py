@@ -24,8 +24,9 @@ _INVISIBLE = (
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_ANY = re.compile(f"\r\n|{_COLOUR}|{_CONTROL}|{_INVISIBLE}")
-_EACH = re.compile(f"{_CONTROL}|{_INVISIBLE}")
+# Compiled (and kept, by re) when first needed: plain text needs neither.
+_ANY = f"\r\n|{_COLOUR}|{_CONTROL}|{_INVISIBLE}"
+_EACH = f"{_CONTROL}|{_INVISIBLE}"
 _JOINERS = "\u200c\u200d"  # needed by Persian, Indic scripts and emoji; suspicious after ASCII
 _VARIANTS = "\ufe0e\ufe0f"  # text or picture form of the character before
 
@@ -61,8 +62,8 @@ class Cleaner:
             return ""
         shown = (
             text
-            if text.isascii() and text.isprintable()
-            else self._pattern.sub(self._replace, text)
+            if text.isascii() and text.replace("\n", "").isprintable()
+            else re.sub(self._pattern, self._replace, text)
         )
         self._before = text[-1]
         return shown
@@ -82,7 +83,7 @@ class Cleaner:
             found in _JOINERS + _VARIANTS
             and before
             and not before.isascii()
-            and not _EACH.match(before)
+            and not re.match(_EACH, before)
         ):
             return found
         return placeholder(found)

@@ -7,6 +7,7 @@ One httpx client is quadratic in its open connections (64 calls at once: 35-84 c
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,7 +72,19 @@ class Pool:
         return shards[-1]
 
 
+def load_httpx() -> None:
+    """Load httpx without its command line, which loads click and rich where they are installed: 50 ms and 6 MB."""
+    cli = "httpx._main"
+    if "httpx" not in sys.modules:
+        sys.modules[cli] = None  # type: ignore[assignment]  # so Python is told that a module cannot be had
+        try:
+            import httpx  # noqa: F401
+        finally:
+            sys.modules.pop(cli, None)
+
+
 def _client(tls: ssl.SSLContext | None, trust_env: bool) -> httpx.AsyncClient:
+    load_httpx()
     import httpx
 
     for name in ("httpx", "httpcore"):  # at INFO they write whole addresses
@@ -96,6 +109,7 @@ def _no_trust() -> ssl.SSLContext:
 
 
 def _trust_store(trust_env: bool) -> ssl.SSLContext:
+    load_httpx()
     import httpx
 
     return httpx.create_ssl_context(trust_env=trust_env)
