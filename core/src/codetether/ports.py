@@ -256,6 +256,9 @@ class SecretMissing(CodetetherError):
     """No secret for this provider where secrets are kept; the hint says which command puts it there."""
 
 
+READ_ONLY_HINT = "change the secret where it is kept"
+
+
 class Secrets(Plugin):
     """Where keys come from. There is no other source: no environment keys, none in settings."""
 
@@ -272,6 +275,24 @@ class Secrets(Plugin):
     async def providers(self) -> Sequence[str]:
         """The provider names that have a document. Raises CodetetherError with a diagnosis."""
         raise NotImplementedError
+
+    async def configured(self) -> bool:
+        """Whether it is said where keys are kept; whether they can be read there is another question.
+
+        Raises CodetetherError with a diagnosis.
+        """
+        return True
+
+    async def put(self, provider: str, fields: Mapping[str, Any]) -> None:
+        """Store `fields` in the provider's document: None takes a field out, fields not named stay as they are.
+
+        Raises CodetetherError with a diagnosis; then nothing is changed.
+        """
+        raise CodetetherError("this source of secrets is read-only", READ_ONLY_HINT)
+
+    async def remove(self, provider: str) -> None:
+        """Delete the provider's document. Raises SecretMissing when there is none, CodetetherError with a diagnosis."""
+        raise CodetetherError("this source of secrets is read-only", READ_ONLY_HINT)
 
     async def check(self) -> Sequence[Finding]:
         """What works and what does not, for `plugins doctor`. Never raises."""

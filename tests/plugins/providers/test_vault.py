@@ -17,7 +17,7 @@ from codetether.api import SecretMissing
 from codetether.config import Config
 from codetether.redact import Redactor
 from codetether_secrets_vault import Vault
-from codetether_secrets_vault.connection import address
+from codetether_secrets_vault.place import address
 from codetether_secrets_vault.trouble import Trouble
 
 _spec = importlib.util.spec_from_file_location(
@@ -51,7 +51,7 @@ def make(directory, **settings):
     """The plugin with settings as they would be read from the environment now."""
     overrides = {f"secrets:vault.{name}": value for name, value in settings.items()}
     config = Config.load(directory, overrides, dict(os.environ))
-    kernel = SimpleNamespace(settings=config.settings, redact=Redactor())
+    kernel = SimpleNamespace(settings=config.settings, redact=Redactor(), dirs=config.dirs)
     return Vault(kernel, "secrets:vault")
 
 

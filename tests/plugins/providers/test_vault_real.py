@@ -39,7 +39,8 @@ def ask(bao, monkeypatch, tmp_path):
         monkeypatch.setenv("VAULT_MOUNT", mount)
         monkeypatch.setenv("VAULT_NAMESPACE", namespace)
         config = Config.load(tmp_path, None, dict(os.environ))
-        return Vault(SimpleNamespace(settings=config.settings, redact=Redactor()), "secrets:vault")
+        kernel = SimpleNamespace(settings=config.settings, redact=Redactor(), dirs=config.dirs)
+        return Vault(kernel, "secrets:vault")
 
     return make
 

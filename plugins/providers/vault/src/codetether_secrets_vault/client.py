@@ -14,8 +14,10 @@ import hvac  # type: ignore[import-untyped]
 import requests
 from urllib3.exceptions import HTTPError, NameResolutionError
 
+from codetether_secrets_vault.place import UNIX
 from codetether_secrets_vault.trouble import Trouble
 
+AT_SOCKET = "http://localhost"
 LARGEST = 1_048_576
 
 
@@ -51,8 +53,7 @@ class _Session(requests.Session):
         kwargs.update(stream=True, allow_redirects=False)
         response = super().request(*args, **kwargs)
         try:
-            response._content = _read(response, end)
-            response._content_consumed = True
+            vars(response).update(_content=_read(response, end), _content_consumed=True)
         finally:
             response.close()
         return response
@@ -73,24 +74,41 @@ class Client:
     """One address with one token. `verify`: True, or a file of authorities. `seconds`: for one whole answer."""
 
     def __init__(
-        self, address: str, token: str, namespace: str, verify: str | bool, seconds: float
+        self,
+        address: str,
+        token: str,
+        namespace: str,
+        verify: str | bool,
+        seconds: float,
+        *,
+        session: requests.Session | None = None,
     ) -> None:
         self.address = address
+        self.token = token
         self.seconds = seconds
+        self._rest = (namespace, verify, seconds)
+        self._session = session or _session(address, verify, seconds)
         self._hvac = hvac.Client(
-            url=address,
+            url=AT_SOCKET if address.startswith(UNIX) else address,
             token=token,  # "" is no token; None would make hvac look for one by itself
             namespace=namespace or None,
             verify=verify,
             timeout=seconds,
             allow_redirects=False,
-            session=_Session(verify, seconds),
+            session=self._session,
         )
 
-    def ask(self, method: str, path: str) -> Answer:
+    def with_token(self, token: str) -> Client:
+        """The same connections, another token."""
+        if token == self.token:
+            return self
+        return Client(self.address, token, *self._rest, session=self._session)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
         """One request. Raises Trouble for everything that is not an answer of a Vault."""
+        sent = {} if body is None else {"json": body}
         try:
-            got = self._hvac.adapter.request(method, f"/v1/{path}", raise_exception=False)
+            got = self._hvac.adapter.request(method, f"/v1/{path}", raise_exception=False, **sent)
         except Exception as error:
             # nothing of the error is kept: it may quote the token, and its traceback holds it
             raise Trouble(_kind(error), self.address, more=f"{self.seconds:g}") from None
@@ -109,14 +127,23 @@ class Client:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            if status in (204, 404, 405) and not response.content:
+            if not response.content and (status == 204 or 400 <= status < 500):
                 return Answer(status, {})
             raise Trouble("not_vault", self.address, more=f" (status {status}, no JSON)")
         return Answer(status, body)
 
     def close(self) -> None:
         """Give back the connections."""
-        self._hvac.adapter.close()
+        self._session.close()
+
+
+def _session(address: str, verify: str | bool, seconds: float) -> requests.Session:
+    session = _Session(verify, seconds)
+    if address.startswith(UNIX):
+        from codetether_secrets_vault.sockets import SocketAdapter
+
+        session.mount(AT_SOCKET, SocketAdapter(address.removeprefix(UNIX)))
+    return session
 
 
 def _kind(error: Exception) -> str:
