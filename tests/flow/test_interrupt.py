@@ -158,7 +158,7 @@ async def test_while_a_person_is_asked(repository, number):
     reply = Reply("I write.", calls=(Call("write_file", {"path": "b.txt", "content": "b"}),))
     async with repository.model(reply):
         async with terminal(repository, "exec", "-m", "local/scripted", "go") as screen:
-            await screen.until("> ")
+            await screen.until("n Deny")
             if number == signal.SIGINT:
                 await screen.type("\x03")  # through the terminal, to the whole foreground group
             else:

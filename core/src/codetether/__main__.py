@@ -216,9 +216,11 @@ def _tell(error: "Any") -> int:
         import traceback
 
         traceback.print_exception(error)
-    print(f"codetether: {error.message}", file=sys.stderr)
+    from codetether.terminal import clean  # names of files and settings are a repository's words
+
+    print(f"codetether: {clean(error.message)}", file=sys.stderr)
     if error.hint:
-        print(f"  {error.hint}", file=sys.stderr)
+        print(f"  {clean(error.hint)}", file=sys.stderr)
     code: int = error.exit_code
     return code
 

@@ -6,6 +6,7 @@ words: they shape style and habits, and never raise what the agent may do. Sourc
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 NAMES = ("AGENTS.md", "CLAUDE.md")
@@ -37,12 +38,13 @@ def text(paths: list[Path], root: Path) -> str:
     blocks: list[str] = []
     room = TOTAL_LIMIT
     for path in reversed(paths):
-        data = path.read_bytes()
-        cut = data[: min(FILE_LIMIT, room)]
+        with path.open("rb") as file:  # of any size, and not ours
+            cut = file.read(min(FILE_LIMIT, room))
+            size = os.fstat(file.fileno()).st_size
         room -= len(cut)
         body = cut.decode("utf-8", "replace").strip()
-        if len(cut) < len(data):
-            body += f"\n[cut: {len(cut)} of {len(data)} bytes]"
+        if len(cut) < size:
+            body += f"\n[cut: {len(cut)} of {size} bytes]"
         try:
             shown = path.resolve().relative_to(root.resolve())
         except ValueError:

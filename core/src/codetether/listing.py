@@ -156,7 +156,9 @@ def _layer(path: str) -> "Layer | None":
     except ConfigError as error:
         import sys
 
-        print(f"codetether: {error.message}", file=sys.stderr)
+        from codetether.terminal import clean
+
+        print(f"codetether: {clean(error.message)}", file=sys.stderr)
         return None
 
 

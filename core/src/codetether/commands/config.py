@@ -14,6 +14,7 @@ import trio
 from codetether import layers, trust
 from codetether.commands import config_edit, config_view
 from codetether.errors import CodetetherError, UsageError
+from codetether.terminal import clean, is_terminal
 
 if TYPE_CHECKING:
     from codetether.kernel import Kernel
@@ -45,7 +46,7 @@ async def run(args: Namespace, kernel: Kernel) -> int:
     if action == "set":
         key, value = _pair(args.words, args.set)
         told = await trio.to_thread.run_sync(config_edit.put, kernel, key, value, args.project)
-        print(told)
+        _print(told)
         return 0
     if args.words:
         raise UsageError(
@@ -54,9 +55,10 @@ async def run(args: Namespace, kernel: Kernel) -> int:
     if action == "show":
         _print(config_view.show(kernel, as_json=args.json, origin=args.origin))
         for text, hint in kernel.config.notices:
-            print(f"warning: {text}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+            more = f"\n  {clean(hint)}" if hint else ""
+            print(f"warning: {clean(text)}{more}", file=sys.stderr)
     elif action == "init":
-        print(f"wrote {await trio.to_thread.run_sync(config_edit.init, kernel)}")
+        _print(f"wrote {await trio.to_thread.run_sync(config_edit.init, kernel)}")
     elif action == "path":
         _print("\n".join(_paths(kernel)))
     elif action == "schema":
@@ -90,7 +92,7 @@ def _pair(words: list[str], flag: str | None) -> tuple[str, str]:
 
 
 def _print(text: str) -> None:
-    print(text, flush=True)
+    print(clean(text) if is_terminal(sys.stdout) else text, flush=True)
 
 
 def _paths(kernel: Kernel) -> list[str]:

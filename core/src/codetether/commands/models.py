@@ -10,6 +10,7 @@ import trio
 
 from codetether.errors import CodetetherError
 from codetether.models import NOTHING
+from codetether.terminal import clean, is_terminal
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -41,11 +42,13 @@ async def run(args: Namespace, kernel: Kernel) -> int:
     for name, answer in sorted(asked.items()):
         if isinstance(answer, CodetetherError):
             hint = f"\n  {answer.hint}" if answer.hint else ""
-            print(kernel.redact.text(f"{name}: {answer.message}{hint}"), file=sys.stderr)
+            told = kernel.redact.text(f"{name}: {answer.message}{hint}")
+            print(clean(told), file=sys.stderr)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(models), indent=1).decode())
     elif models:
-        print(table(models))
+        text = table(models)
+        print(clean(text) if is_terminal(sys.stdout) else text)
     elif not args.provider:
         raise CodetetherError("no model can be used", NOTHING)
     return 0 if models else 1
