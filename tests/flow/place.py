@@ -161,6 +161,10 @@ class Place:
     def session_files(self):
         return sorted(self.sessions.glob("*.jsonl"))
 
+    def newest(self):
+        """The session written last; names tell the second only."""
+        return max(self.sessions.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+
     def records(self, path=None):
         """The lines of a session (default: the only one), each of which must be whole."""
         if path is None:
@@ -198,7 +202,12 @@ def calls_of(messages):
 
 
 def results_of(messages):
-    return [part for m in messages for part in m["parts"] if part["type"] == "tool_result"]
+    return [
+        {"ok": True, **part}
+        for m in messages
+        for part in m["parts"]
+        if part["type"] == "tool_result"
+    ]
 
 
 def assert_answered(messages):

@@ -186,7 +186,7 @@ async def test_at_any_moment_of_a_turn(repository):
                 done = await run.end()
             assert done.code in (0, 130)
             assert "Traceback" not in done.err
-        path = repository.session_files()[-1]
+        path = repository.newest()
         assert_answered(repository.messages(path))
         async with repository.model("Going on.") as server:
             assert (await repository.exec("-s", path.stem, "and now?")).code == 0

@@ -149,7 +149,7 @@ async def test_at_any_moment(repository):
         done = await killed(repository, after=moments.uniform(0, 0.35))
         assert done.code in (0, -signal.SIGKILL)
         assert_files_whole(repository)
-        path = repository.session_files()[-1]
+        path = repository.newest()
         if len(repository.records(path)) > 1:
             await assert_goes_on(repository, path, done)
         for name in [*repository.work.rglob(".codetether-*"), *repository.session_files()]:
