@@ -105,6 +105,9 @@ def _turns(body):
             "a user's call": role == "user" and calls,
             "doubled id": len(set(ids)) < len(ids) or seen & set(ids),
             "bad id": not all(re.fullmatch("[a-zA-Z0-9_-]+", name) for name in ids),
+            "bad name": not all(
+                re.fullmatch("[a-zA-Z0-9_-]{1,128}", call["name"]) for call in calls
+            ),
             "no tools": calls and not declared,
             "ends with a thought": content and content[-1]["type"].endswith("thinking"),
         }

@@ -88,11 +88,12 @@ async def test_the_address_may_end_as_it_likes(kernel, path):
 async def test_the_secrets_headers_win(kernel):
     async with ByteServer([[head() + stream()]]) as server:
         headers = {"Anthropic-Version": "2099-01-01", "X-Gateway": "a"}
-        provider = make(kernel, server, headers=headers)
+        provider = make(kernel, server, headers=headers, organization="wrkspc_1")
         await asked(provider)
         await provider.aclose()
     assert server.requests[0].headers["anthropic-version"] == "2099-01-01"
     assert server.requests[0].headers["x-gateway"] == "a"
+    assert server.requests[0].headers["anthropic-workspace-id"] == "wrkspc_1"
 
 
 async def test_without_a_key(kernel):

@@ -179,6 +179,18 @@ def test_ids_are_the_vendors_own_or_made_to_fit():
     assert all(name.startswith("call_") for name in ids[2:])
 
 
+def test_names_and_pictures_the_vendor_would_refuse():
+    calls = [ToolCall("1", "functions.bash", "{}")]
+    bitmap = Image("image/bmp", b"BM")
+    answer, results = step(result("1", images=(bitmap,)), calls=calls)
+    for tools in (TOOLS, ()):
+        body = sent(ask(U, answer, results, tools=tools))
+        assert body["messages"][1]["content"][0]["name"] == "functions_bash"
+        shown = body["messages"][2]["content"][0]["content"][1]
+        assert shown["text"] == "[image left out: image/bmp cannot be shown to this model]"
+    assert body["tools"][0]["name"] == "functions_bash"
+
+
 def test_four_markers_at_most_and_where_they_are():
     first, one = step(result("1"))
     second, two = step(result("2"))

@@ -16,6 +16,8 @@ from codetether_wire.catalogue import Traits
 
 REDACTED = "redacted:"  # before the data of a thought the vendor hid; a signature holds no colon
 _NO_IMAGE = {"type": "text", "text": "[image left out: this model takes text only]"}
+_PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _FIT = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -69,13 +71,18 @@ def blocks_of(
             yield {
                 "type": "tool_use",
                 "id": ids.of(part.id),
-                "name": part.name,
+                "name": fit_name(part.name),
                 "input": _input(part.arguments),
             }
         elif isinstance(part, ToolResult):
             yield _result(part, ids, traits)
         elif part.opaque and part.origin == origin and traits.replay:
             yield _thought(part)
+
+
+def fit_name(name: str) -> str:
+    """The name of a tool that a model called, though there may be none of that name, as the vendor takes it back."""
+    return _UNFIT.sub("_", name)[:128]
 
 
 def _thought(thought: Thought) -> dict[str, Any]:
@@ -109,5 +116,10 @@ def _result(result: ToolResult, ids: WireIds, traits: Traits) -> dict[str, Any]:
 def _image(image: Image, traits: Traits) -> dict[str, Any]:
     if not traits.images:
         return dict(_NO_IMAGE)
+    if image.mime not in _PICTURES:
+        return {
+            "type": "text",
+            "text": f"[image left out: {image.mime} cannot be shown to this model]",
+        }
     data = b64encode(image.data).decode("ascii")
     return {"type": "image", "source": {"type": "base64", "media_type": image.mime, "data": data}}

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from codetether.api import Message, Request, ToolSchema
 
-from codetether_wire.anthropic_content import WireIds, blocks_of, turns
+from codetether_wire.anthropic_content import WireIds, blocks_of, fit_name, turns
 from codetether_wire.anthropic_schema import STRUCTURED, answer_format, answer_tool
 from codetether_wire.anthropic_stream import AnthropicDecoder
 from codetether_wire.catalogue import Traits
@@ -102,7 +102,9 @@ def _limit(request: Request, traits: Traits) -> int:
 def _tools(request: Request, traits: Traits) -> list[dict[str, Any]]:
     tools = [_tool(tool, traits) for tool in request.tools]
     if not tools:  # a history with calls is refused when no tool is declared
-        names = {call.name: None for message in request.messages for call in message.calls}
+        names = {
+            fit_name(call.name): None for message in request.messages for call in message.calls
+        }
         tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
     if request.schema is not None and traits.schema == "tool":
         tools.append(answer_tool(request.schema))

@@ -23,10 +23,12 @@ UNKNOWN_MODEL = 32_000
 
 
 class AnthropicProvider(WireProvider):
-    """A vendor that speaks the Messages dialect. The secret's `base_url` may end in `/v1` or `/v1/messages` or not."""
+    """A vendor that speaks the Messages dialect. The secret's `base_url` may end in `/v1` or `/v1/messages` or not; its
+    `organization` names the workspace of a key that may act in several.
+    """
 
     auth = "x-api-key: {key}"
-    organization = "anthropic-organization"
+    organization = "anthropic-workspace-id"
     models_path = ""
 
     def dialect_for(self, model: str) -> Dialect:
