@@ -258,3 +258,21 @@ def test_strictness():
     assert is_strict({"type": "array", "items": inner})
     assert not is_strict({**inner, "required": []})
     assert not is_strict({"type": "array", "items": {**inner, "additionalProperties": True}})
+
+
+def test_sealed_reasoning_goes_back_in_copilots_form():
+    thoughts = (Thought("hm", "SEALED", "openai"), Thought("theirs", "X", "other"), Text("so"))
+    said = Message("assistant", thoughts)
+    sent = body(ask(USER, said), replay="reasoning_opaque")["messages"][1]
+    assert (sent["reasoning_text"], sent["reasoning_opaque"]) == ("hm", "SEALED")
+    plain = Message("assistant", (Thought("hm", "", "openai"), Text("so")))
+    sent = body(ask(USER, plain), replay="reasoning_opaque")["messages"][1]
+    assert "reasoning" not in json.dumps(sent)
+
+
+def test_no_tools_where_calls_cannot_be_forbidden_otherwise():
+    tool = ToolSchema("read", "Read it", {"type": "object", "properties": {}})
+    asked = ask(tools=(tool,), tool_choice="none")
+    assert body(asked)["tool_choice"] == "none"
+    assert "tools" not in body(asked, tool_choice=False)
+    assert "tools" in body(ask(tools=(tool,)), tool_choice=False)

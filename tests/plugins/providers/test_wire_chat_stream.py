@@ -362,3 +362,12 @@ def test_fragments_of_reasoning_details_are_joined():
         sealed,
         sealed,
     ]
+
+
+def test_copilots_sealed_reasoning():
+    events = read(
+        chunk({"reasoning_text": "hm"}),
+        chunk({"reasoning_opaque": "SEALED", "tool_calls": [call(0, "c", "f", "{}")]}, "tool_calls"),
+    )
+    assert events[:2] == [ThoughtDelta("hm"), ThoughtEnd("SEALED")]
+    assert calls_of(events) == [(0, "c", "f", "{}")]

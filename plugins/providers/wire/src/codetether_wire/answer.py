@@ -18,6 +18,7 @@ from codetether_wire.pool import pool_of
 from codetether_wire.settings import patience
 
 if TYPE_CHECKING:
+    from codetether_wire.endpoint import Endpoint
     from codetether_wire.provider import WireProvider
 
 CHANNEL = 64
@@ -114,7 +115,7 @@ class Answer:
     # --- one exchange ---
     async def _once(self, ticket: Ticket) -> Finish:
         provider, request = self._provider, self._request
-        endpoint = await provider.endpoint(request.model, fresh=self._fresh)
+        endpoint = await self._endpoint()
         dialect = provider.dialect_for(request.model)
         traits = provider.traits(request.model)
         outgoing = dialect.outgoing(request, traits, provider.name)
@@ -134,6 +135,15 @@ class Answer:
             return await exchange(
                 response, dialect.decoder(), dialect.content_type, deadlines, self._outlet
             )
+
+    async def _endpoint(self) -> Endpoint:
+        """Where to send it. Some vendors are asked for that first: what their network does is waited out as usual."""
+        try:
+            return await self._provider.endpoint(self._request.model, fresh=self._fresh)
+        except CodetetherError as exc:
+            if isinstance(exc.__cause__, WireFault) and exc.__cause__.retry:
+                raise exc.__cause__ from exc
+            raise
 
     # --- between exchanges ---
     async def _enter(self) -> Ticket:

@@ -63,6 +63,7 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         "reasoning_content",
         "reasoning",
         "reasoning_details",
+        "reasoning_opaque",
         "encrypted_content",
         "thinking",
     ] = ""

@@ -31,7 +31,7 @@ class ChatDialect:
         }
         if traits.usage:
             body["stream_options"] = {"include_usage": True}
-        if request.tools:
+        if request.tools and (traits.tool_choice or request.tool_choice != "none"):
             body["tools"] = [_tool(tool) for tool in request.tools]
             if traits.tool_choice and request.tool_choice != "auto":
                 body["tool_choice"] = request.tool_choice
@@ -111,10 +111,21 @@ def _assistant(message: Message, traits: Traits, origin: str) -> dict[str, Any]:
             said["reasoning_details"] = [
                 row for text in opaque for row in msgspec.json.decode(text)
             ]
+    elif traits.replay == "reasoning_opaque":
+        said.update(_sealed(thoughts))
     elif traits.replay in ("reasoning_content", "reasoning") and (thoughts or message.calls):
         # Vendors that want reasoning back refuse calls without the field, so it is sent empty when there was none.
         said[traits.replay] = "".join(t.text for t in thoughts)
     return said
+
+
+def _sealed(thoughts: Sequence[Thought]) -> dict[str, str]:
+    """Copilot's form: the last seal, and the text it is of."""
+    sealed = next((thought for thought in reversed(thoughts) if thought.opaque), None)
+    if sealed is None:
+        return {}
+    text = {"reasoning_text": sealed.text} if sealed.text else {}
+    return {**text, "reasoning_opaque": sealed.opaque}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -16,48 +16,12 @@ from codetether.api import (
     Usage,
 )
 
+from codetether_wire.chat_chunk import Call, Chunk, Delta, Function, decode_chunk
 from codetether_wire.dialect import SseDecoder
 from codetether_wire.faults import WireFault, classify, error_text
 from codetether_wire.reasoning_details import joined
 from codetether_wire.sse import Event
 from codetether_wire.usage import read_usage
-
-
-class _Function(msgspec.Struct):
-    name: Any = None
-    arguments: Any = None
-
-
-class _Call(msgspec.Struct):
-    index: Any = None
-    id: Any = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    reasoning_details: Any = None
-    refusal: Any = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: Any = None
-
-
-class _Chunk(msgspec.Struct):
-    """Only what is read; leaves are Any because vendors differ, and unknown fields cost nothing."""
-
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    error: Any = None
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
 
 _REASONS = {
     "length": "length",
@@ -102,6 +66,7 @@ class ChatDecoder(SseDecoder):
         self._usage: Usage | None = None
         self._thinking = False
         self._details: list[Any] = []
+        self._opaque = ""
 
     # --- from bytes ---
     def event(self, event: Event, said: list[StreamEvent]) -> None:
@@ -114,7 +79,7 @@ class ChatDecoder(SseDecoder):
             self._end_thought(said)
             return
         try:
-            chunk = _decode(event.data)
+            chunk = decode_chunk(event.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise WireFault.of(
                 "incomplete", f"a chunk of the stream is not valid: {exc}", retry=True
@@ -131,7 +96,7 @@ class ChatDecoder(SseDecoder):
         """An answer that was not streamed although asked for."""
         said: list[StreamEvent] = []
         try:
-            chunk = _decode(body)
+            chunk = decode_chunk(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise WireFault.of(
                 "other", f"the answer is not the JSON of a chat completion: {exc}"
@@ -151,7 +116,7 @@ class ChatDecoder(SseDecoder):
         return Finish(reason=reason, usage=self._usage)
 
     # --- one chunk ---
-    def _chunk(self, chunk: _Chunk, said: list[StreamEvent]) -> None:
+    def _chunk(self, chunk: Chunk, said: list[StreamEvent]) -> None:
         if chunk.choices:
             choice = chunk.choices[0]
             delta = choice.delta or choice.message
@@ -171,15 +136,17 @@ class ChatDecoder(SseDecoder):
         self.complete = True
         self._end_thought(said)
 
-    def _delta(self, delta: _Delta, said: list[StreamEvent]) -> None:
+    def _delta(self, delta: Delta, said: list[StreamEvent]) -> None:
         before = len(said)
         self._read(delta, said)
         self._spoke = self._spoke or len(said) > before
 
-    def _read(self, delta: _Delta, said: list[StreamEvent]) -> None:
-        thought = delta.reasoning_content or delta.reasoning
-        if thought or delta.reasoning_details:
+    def _read(self, delta: Delta, said: list[StreamEvent]) -> None:
+        thought = delta.reasoning_content or delta.reasoning or delta.reasoning_text
+        if thought or delta.reasoning_details or delta.reasoning_opaque:
             self._thinking = True
+            if isinstance(delta.reasoning_opaque, str) and delta.reasoning_opaque:
+                self._opaque = delta.reasoning_opaque
             if isinstance(delta.reasoning_details, list):
                 self._details.extend(delta.reasoning_details)
             if thought := _plain(thought):
@@ -205,13 +172,15 @@ class ChatDecoder(SseDecoder):
     def _end_thought(self, said: list[StreamEvent]) -> None:
         if self._thinking:
             self._thinking = False
-            opaque = msgspec.json.encode(joined(self._details)).decode() if self._details else ""
-            self._details = []
+            opaque = self._opaque
+            if self._details:
+                opaque = msgspec.json.encode(joined(self._details)).decode()
+            self._opaque, self._details = "", []
             said.append(ThoughtEnd(opaque))
 
     # --- calls ---
-    def _call(self, call: _Call, said: list[StreamEvent]) -> None:
-        function = call.function or _Function()
+    def _call(self, call: Call, said: list[StreamEvent]) -> None:
+        function = call.function or Function()
         name = function.name if isinstance(function.name, str) else ""
         arguments = _arguments(function.arguments)
         building = self._building(call, name, arguments)
@@ -228,7 +197,7 @@ class ChatDecoder(SseDecoder):
         if building.name:
             said.append(CallDelta(building.index, arguments))
 
-    def _building(self, call: _Call, name: str, arguments: str) -> _Building:
+    def _building(self, call: Call, name: str, arguments: str) -> _Building:
         """The call this piece belongs to; a new one when it cannot belong to an earlier one."""
         label = call.id if isinstance(call.id, str) else "" if call.id is None else str(call.id)
         found = self._find(call.index, label)

@@ -152,8 +152,10 @@ class WireProvider(Provider):
         return self.catalogue.info(model_id, self._on_disk.get(model_id))
 
     def traits(self, model_id: str) -> Traits:
-        """How to ask a model, with what was learnt from its refusals."""
-        return self._adapted.get(model_id) or self.catalogue.traits(model_id)
+        """How to ask a model, with what was learnt from its refusals. One that cannot see is sent no pictures."""
+        traits = self._adapted.get(model_id) or self.catalogue.traits(model_id)
+        blind = traits.images and self.known(model_id).images is False
+        return msgspec.structs.replace(traits, images=False) if blind else traits
 
     def adapt(self, model_id: str, message: str) -> bool:
         """Learn from a refusal. True when the request would now be another."""
@@ -181,6 +183,7 @@ class WireProvider(Provider):
                 f"{self.name}: its list of models cannot be read ({exc})"
             ) from exc
         self.catalogue.remember(endpoint.base_url, models)
+        self.__dict__.pop("_on_disk", None)
         return models
 
     async def fetch(

@@ -1,0 +1,12 @@
+"""StepFun. Everything particular is in models.json."""
+
+from __future__ import annotations
+
+from codetether_wire import WireProvider
+
+
+class StepFun(WireProvider):
+    """StepFun, or whatever the secret's `base_url` names (such as its Chinese host) that speaks the same language."""
+
+    api = 1
+    base_url = "https://api.stepfun.ai/v1"
