@@ -34,12 +34,12 @@ START = {
 }
 PROMPT = {
     "codetether": "answer beneath console context entries faults feed files globs grants headless instructions job "
-    "journal loaded loop material models opening permit prompting records refusals repair rules scan session "
+    "journal loaded loop material models opening permit prompting records refusals repair rules scan sendable session "
     "session_files side_files spill syscalls terminal toolbox transcript workspace",
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",
-    "codetether_wire": "answer body catalogue chat chat_stream dialect endpoint exchange faults gate json_schema outlet "
-    "pool provider reasoning_details settings sse usage waits",
+    "codetether_wire": "answer body catalogue chat chat_chunk chat_stream dialect endpoint exchange faults gate "
+    "json_schema outlet pool provider reasoning_details settings sse usage waits",
 }
 ONE_CALL = {
     "codetether": "schema",

@@ -49,7 +49,24 @@ def _tokens(part: object) -> int:
     return 0
 
 
-def in_use(messages: Sequence[Message], overhead: int) -> int:
+class Size:
+    """`estimate` for a list that only grows: what was estimated once is not estimated again."""
+
+    def __init__(self) -> None:
+        self._of: Sequence[Message] = ()
+        self._count = 0
+        self._tokens = 0
+
+    def estimate(self, messages: Sequence[Message]) -> int:
+        """As `estimate`. Another list, or one that became shorter, is taken from its beginning."""
+        if messages is not self._of or len(messages) < self._count:
+            self._of, self._count, self._tokens = messages, 0, 0
+        self._tokens += estimate(messages[self._count :])
+        self._count = len(messages)
+        return self._tokens
+
+
+def in_use(messages: Sequence[Message], overhead: int, size: Size) -> int:
     """Tokens the next request will hold: what the vendor counted at the last answer, and an estimate of the rest.
 
     `overhead` is the estimate for system text and schemas, used until the vendor has counted once.
@@ -58,7 +75,7 @@ def in_use(messages: Sequence[Message], overhead: int) -> int:
         usage = messages[index].usage
         if usage is not None and usage.input:
             return usage.input + usage.output + estimate(messages[index + 1 :])
-    return overhead + estimate(messages)
+    return overhead + size.estimate(messages)
 
 
 async def fit(session: Session) -> None:

@@ -26,7 +26,6 @@ from codetether.events import (
     TurnFinished,
     TurnStarted,
 )
-from codetether.repair import repair
 from codetether.words import Effect, Image, Message, Request, Text, ToolCall, ToolResult, Usage
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ class Turn:
         messages = await session.calls.fold(
             "codetether_context", "messages", messages=list(session.context), session=session
         )
-        messages, _ = repair(messages)
+        messages = session.sendable.of(messages)
         if last_word:
             messages = [*messages, Message("user", (Text(LAST_WORD),))]
         return Request(

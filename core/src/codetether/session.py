@@ -26,6 +26,7 @@ from codetether.events import (
     TurnFinished,
 )
 from codetether.feed import Feed
+from codetether.sendable import Sendable
 from codetether.spill import redact_file
 from codetether.words import Agent, Answer, Image, Message, ModelInfo, Question, ToolCall, Usage
 
@@ -83,6 +84,8 @@ class Session:
         self.access = access
         self.messages = list(messages)
         self.context = list(sent)
+        self.sendable = Sendable()
+        self._size = context.Size()
         self.usage = usage or Usage()
         self.max_steps = max_steps or agent.max_steps
         self.budget_usd = budget_usd
@@ -184,7 +187,7 @@ class Session:
 
     def context_tokens(self) -> int:
         """Tokens the next request will hold, counted or estimated."""
-        return context.in_use(self.context, self.overhead)
+        return context.in_use(self.context, self.overhead, self._size)
 
     def priced(self, message: Message) -> Message:
         """`message` with its cost filled in, added to the session's usage."""

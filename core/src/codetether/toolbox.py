@@ -213,7 +213,7 @@ def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
         raw = {}
     if not isinstance(raw, dict):
         raise TypeError(f"expected an object, got {type(raw).__name__}")
-    names = [field.encode_name for field in msgspec.structs.fields(params)]
+    names = params.__struct_encode_fields__
     if unknown := sorted(set(raw) - set(names)):
         raise ValueError(
             f"unknown parameter {', '.join(unknown)}; there are: {', '.join(names) or 'none'}"
