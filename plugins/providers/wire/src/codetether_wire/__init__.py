@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codetether_wire.anthropic_messages import AnthropicDialect
     from codetether_wire.anthropic_provider import AnthropicProvider
+    from codetether_wire.bedrock import ConverseDialect
+    from codetether_wire.bedrock_stream import Frame
     from codetether_wire.body import Inflater, read_bounded
     from codetether_wire.catalogue import Catalogue, Entry, Traits
     from codetether_wire.chat import ChatDialect
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _WHERE = {
     "anthropic_messages": "AnthropicDialect",
     "anthropic_provider": "AnthropicProvider",
+    "bedrock": "ConverseDialect",
+    "bedrock_stream": "Frame",
     "body": "Inflater read_bounded",
     "catalogue": "Catalogue Entry Traits",
     "chat": "ChatDialect",
@@ -52,11 +56,13 @@ __all__ = [
     "AnthropicProvider",
     "Catalogue",
     "ChatDialect",
+    "ConverseDialect",
     "Decoder",
     "Dialect",
     "Endpoint",
     "Entry",
     "Event",
+    "Frame",
     "Gate",
     "GoogleDialect",
     "Inflater",

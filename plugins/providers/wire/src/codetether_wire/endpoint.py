@@ -43,18 +43,10 @@ def endpoint_from_secret(
     headers = {name: template.format(key=key)}
     if org := secret.get("organization"):
         headers[organization] = str(org)
-    headers.update(_extra_headers(secret.get("headers"), provider))
-    for field, value in headers.items():
-        if not value.isascii() or not value.isprintable():
-            raise CodetetherError(
-                f"the secret of {provider} cannot be sent: {field} holds unprintable characters",
-                hint,
-            )
+    headers.update(extra_headers(secret.get("headers"), provider))
     if redact is not None:
         redact.add(key)
-        for field, value in headers.items():
-            if any(word in field.lower() for word in _HIDDEN):
-                redact.add(value.removeprefix("Bearer ").strip())
+    check_headers(headers, provider, redact)
     return Endpoint(address(str(secret.get("base_url") or base_url)), headers)
 
 
@@ -86,7 +78,20 @@ def is_loopback(base_url: str) -> bool:
         return False
 
 
-def _extra_headers(given: Any, provider: str) -> dict[str, str]:
+def check_headers(headers: Mapping[str, str], provider: str, redact: Any = None) -> None:
+    """Give the values that prove identity to `redact`. Raises CodetetherError for one that cannot be sent."""
+    for field, value in headers.items():
+        if not value.isascii() or not value.isprintable():
+            raise CodetetherError(
+                f"the secret of {provider} cannot be sent: {field} holds unprintable characters",
+                f"store it with: codetether auth login {provider}",
+            )
+        if redact is not None and any(word in field.lower() for word in _HIDDEN):
+            redact.add(value.removeprefix("Bearer ").strip())
+
+
+def extra_headers(given: Any, provider: str) -> dict[str, str]:
+    """The `headers` of a secret document: an object, or its JSON text. Raises CodetetherError for anything else."""
     if not given:
         return {}
     if isinstance(given, str):  # the original's users stored JSON text here
