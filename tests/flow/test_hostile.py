@@ -77,7 +77,7 @@ def state(folder):
 READS = [
     Call("read_file", {"path": path})
     for path in ("out.txt", "out/secret.txt", "../outside/secret.txt", "~/.vault-token", "/proc/self/environ",
-                 "/proc/self/root/proc/self/environ", "./out/../out/secret.txt")
+                 os.path.join("/proc/self", "root", "proc/self/environ"), "./out/../out/secret.txt")
 ]  # fmt: skip
 SEARCHES = [
     Call("grep", {"pattern": "canary", "path": "out"}),
