@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 
 from codetether.settings import note
+
+if TYPE_CHECKING:
+    from msgspec.structs import FieldInfo
 
 S = TypeVar("S", bound=msgspec.Struct)
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -59,10 +63,9 @@ def origin_of(node: Any) -> str:
 def fill(cls: type[msgspec.Struct], node: Node, env: Mapping[str, str], where: str = "") -> Filled:
     """Values for `cls` from `node` and the environment its fields name. The command line beats the environment."""
     result = Filled({}, [], [])
-    fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
-    types = field_types(cls)
+    fields = {field.encode_name: field for field in _fields(cls)}
     for name, field in fields.items():
-        kind = types[field.name]
+        kind = field.type
         entry = _from_env(kind, node.get(name), env)
         inner = struct_of(kind)
         if entry is None:
@@ -85,7 +88,13 @@ def fill(cls: type[msgspec.Struct], node: Node, env: Mapping[str, str], where: s
 
 def field_types(cls: type[msgspec.Struct]) -> dict[str, Any]:
     """The field types of a struct with their Meta, by field name."""
-    return get_type_hints(cls, include_extras=True)
+    return {field.name: field.type for field in _fields(cls)}
+
+
+@cache
+def _fields(cls: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+    """Kept: to make types of annotations is the dearest part of reading settings, and settings are read twice."""
+    return msgspec.structs.fields(cls)
 
 
 def struct_of(kind: Any) -> type[msgspec.Struct] | None:
