@@ -1,4 +1,4 @@
-"""`codetether exec` with one tool call against a loopback model that answers at once: wall time and memory."""
+"""`codetether exec` with one tool call against a loopback model that answers at once: wall time, CPU, memory."""
 
 from __future__ import annotations
 
@@ -49,15 +49,16 @@ def measure() -> list[tuple[str, str, str, bool]]:
     finally:
         server.terminate()
         server.wait()
-    beyond = (seen["exec"][1] - seen["bare"][1]) * 1000
+    cpu, wall = ((run - bare) * 1000 for run, bare in zip(seen["exec"], seen["bare"], strict=True))
     megabytes = peak / 1e6
     return [
         (
             "`exec`, one tool call, loopback model: wall beyond bare python",
             "<= 300 ms",
-            f"{beyond:.0f} ms",
-            beyond <= 300,
+            f"{wall:.0f} ms",
+            wall <= 300,
         ),
+        ("the same: CPU time beyond bare python", "<= 300 ms", f"{cpu:.0f} ms", cpu <= 300),
         (
             "the same: peak memory of the process tree (PSS)",
             "<= 60 MB",
