@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 
 import pytest
 from codetether.api import Image, Message, Request, Text, Thought, ToolCall, ToolResult, ToolSchema
 from codetether_wire import GoogleDialect, Traits
 from codetether_wire.google_schema import google_schema
-from google.genai import types
+from google_judge import page_check, vendor_check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vendor_histories import SCHEMA, TOOLS, requests
@@ -19,7 +18,6 @@ SIGNATURE = base64.b64encode(b"signature").decode()
 OPAQUES = (f"call:{SIGNATURE}", f"text:{SIGNATURE}", f"thought:{SIGNATURE}", "", "sig")
 PNG = Image("image/png", b"\x89PNG")
 USER = Message("user", (Text("hi"),))
-DATA = {"text", "functionCall", "functionResponse", "inlineData"}
 
 
 def body(request, origin="google", **traits):
@@ -28,57 +26,6 @@ def body(request, origin="google", **traits):
 
 def ask(*messages, model="gemini-3-pro", **more):
     return Request(model, messages or (USER,), **more)
-
-
-def vendor_check(sent):
-    """Google's pydantic types read it all, forbid what they do not know, and write the same JSON again."""
-    shapes = {
-        "systemInstruction": types.Content,
-        "toolConfig": types.ToolConfig,
-        "generationConfig": types.GenerationConfig,
-    }
-    for key, value in sent.items():
-        rows = value if isinstance(value, list) else [value]
-        shape = shapes.get(key) or {"contents": types.Content, "tools": types.Tool}[key]
-        for row in rows:
-            read = shape.model_validate_json(json.dumps(row))
-            again = read.model_dump(mode="json", by_alias=True, exclude_none=True)
-            assert unpadded(again) == unpadded(row)
-
-
-def unpadded(value):
-    """Base64 may be written in two alphabets."""
-    if isinstance(value, dict):
-        return {
-            k: re.sub(r"[-_]", lambda m: {"-": "+", "_": "/"}[m[0]], v)
-            if k in ("thoughtSignature", "data")
-            else unpadded(v)
-            for k, v in value.items()
-        }
-    return [unpadded(v) for v in value] if isinstance(value, list) else value
-
-
-def page_check(sent):
-    """What the types do not say: order of turns, every call answered at once and in place, no empty content."""
-    contents = sent["contents"]
-    assert contents[0]["role"] == "user"
-    assert contents[-1]["role"] == "user"
-    expected = []
-    for content in contents:
-        assert set(content) == {"role", "parts"}
-        assert content["parts"]
-        for part in content["parts"]:
-            assert len(DATA & set(part)) == 1
-        calls = [p["functionCall"] for p in content["parts"] if "functionCall" in p]
-        answers = [p["functionResponse"] for p in content["parts"] if "functionResponse" in p]
-        assert [(a["id"], a["name"]) for a in answers] == expected
-        if answers:
-            assert len(answers) == len(content["parts"])
-        assert content["role"] == "model" or not calls
-        expected = [(c["id"], c["name"]) for c in calls]
-        for name in (*(c["name"] for c in calls), *(a["name"] for a in answers)):
-            assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}", name)
-    assert not expected
 
 
 @settings(max_examples=300, deadline=None)

@@ -9,24 +9,11 @@ from codetether.api import CallDelta, CallStart, Finish, TextDelta, ThoughtDelta
 from codetether_wire import GoogleDialect, WireFault
 from codetether_wire.google_stream import mark, unmark
 from google.genai import types
+from google_judge import USAGE, chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SIGNATURE = "c2lnbmF0dXJl"
-USAGE = {
-    "promptTokenCount": 100, "candidatesTokenCount": 20, "thoughtsTokenCount": 30, "cachedContentTokenCount": 60,
-    "toolUsePromptTokenCount": 5, "totalTokenCount": 155,
-    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 100}],
-}  # fmt: skip
-
-
-def chunk(*parts, finish=None, usage=USAGE, **more):
-    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
-    if finish:
-        candidate["finishReason"] = finish
-    row = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-x", **more}
-    types.GenerateContentResponse.model_validate_json(json.dumps(row))
-    return row
 
 
 def sse(*rows):

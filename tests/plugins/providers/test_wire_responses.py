@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 
 import msgspec
 import pytest
@@ -11,13 +10,9 @@ from codetether.api import Image, Message, Request, Text, Thought, ToolCall, Too
 from codetether_wire import ChatDialect, ResponsesDialect, Traits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
-from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
-from pydantic import TypeAdapter
+from openai_judge import RESPONSES, judge_chat, judge_responses
 from vendor_histories import PNG, SCHEMA, TOOLS, requests
 
-RESPONSES = TypeAdapter(ResponseCreateParamsStreaming)
-CHAT = TypeAdapter(CompletionCreateParamsStreaming)
 USER = Message("user", (Text("hi"),))
 PICTURE = Image("image/png", PNG)
 SEALED = json.dumps({"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "X"})
@@ -247,31 +242,10 @@ OPAQUES = (SEALED, "", '[{"type": "reasoning.encrypted", "data": "abc"}]')
 @settings(deadline=None)
 @given(requests(origin="openai", opaques=OPAQUES), TRAITS)
 def test_whatever_happened_the_request_keeps_to_the_types_and_rules(request, traits):
-    sent = json.loads(ResponsesDialect().outgoing(request, traits, "openai").body)
-    RESPONSES.validate_python(sent)
-    calls = [item["call_id"] for item in sent["input"] if item["type"] == "function_call"]
-    outputs = [item["call_id"] for item in sent["input"] if item["type"] == "function_call_output"]
-    assert calls == outputs
-    assert len(set(calls)) == len(calls)
-    kinds = [(item["type"], item.get("role")) for item in sent["input"]]
-    follows = [("message", "assistant"), ("function_call", None), ("reasoning", None)]
-    for one, other in pairwise(kinds):
-        if one == ("reasoning", None):
-            assert other in follows
-    assert kinds[-1] in [("message", "user"), ("function_call_output", None)]
+    judge_responses(json.loads(ResponsesDialect().outgoing(request, traits, "openai").body))
 
 
 @settings(deadline=None)
 @given(requests(origin="openai", opaques=OPAQUES), TRAITS)
 def test_chat_keeps_to_the_types_too(request, traits):
-    sent = json.loads(ChatDialect().outgoing(request, traits, "openai").body)
-    CHAT.validate_python(sent)
-    calls, waiting = [], []
-    for message in sent["messages"]:
-        if message["role"] == "tool":
-            assert message["tool_call_id"] == waiting.pop(0)
-            continue
-        assert not waiting
-        waiting = [call["id"] for call in message.get("tool_calls", ())]
-        calls += waiting
-    assert len(set(calls)) == len(calls)
+    judge_chat(json.loads(ChatDialect().outgoing(request, traits, "openai").body))
