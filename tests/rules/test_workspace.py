@@ -51,10 +51,8 @@ def test_an_outdated_root_is_noticed_and_mended(tmp_path):
     assert (tmp_path / "pyproject.toml").read_text() == once
     project = Workspace(tmp_path).project["project"]
     assert project["dependencies"] == ["codetether-core==0.1.5"]
-    assert project["optional-dependencies"] == {
-        "tools": ["codetether-tool-x==0.1.5"],
-        "all": ["codetether[tools]==0.1.5"],
-    }
+    written = {"tools": ["codetether-tool-x==0.1.5"], "all": ["codetether[tools]==0.1.5"]}
+    assert written.items() <= project["optional-dependencies"].items()  # others are kept by hand
 
 
 def test_all_versions_are_equal(workspace):

@@ -23,7 +23,7 @@ from codetether.api import (
 from codetether.testing import ByteServer
 from codetether.testing.contract import check_plugin
 from codetether.testing.http import head, response
-from codetether_provider_github_copilot import GitHubCopilot, GitHubCopilotEnterprise
+from codetether_provider_github_copilot import GitHubCopilot
 from codetether_provider_github_copilot.hosts import domain_of, hosts_of
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from pydantic import TypeAdapter
@@ -91,9 +91,9 @@ class GitHub(ByteServer):
         return [request for request in self.requests if request.path.startswith(path)]
 
 
-def make(kernel, server, cls=GitHubCopilot, name="github-copilot", given=None, **secret):
-    document = {"api_key": KEY, "enterpriseUrl": server.url, **secret} if given is None else given
-    provider = cls(kernel({name: document}, client_id="Iv1.test"), f"providers:{name}")
+def make(kernel, server, **secret):
+    document = {"api_key": KEY, "enterpriseUrl": server.url, **secret}
+    provider = GitHubCopilot(kernel({"github-copilot": document}), "providers:github-copilot")
     provider.gate._jitter = lambda: 0.5
     return provider
 
@@ -103,9 +103,8 @@ async def collect(provider, *messages, model="claude-opus-4.5", **more):
         return [event async for event in events]
 
 
-@pytest.mark.parametrize("name", ["github-copilot", "github-copilot-enterprise"])
-def test_contract(name):
-    check_plugin(name, "codetether.providers")
+def test_contract():
+    check_plugin("github-copilot", "codetether.providers")
 
 
 # --- the exchange ---
@@ -495,7 +494,7 @@ async def test_a_sign_in_that_does_not_begin(kernel, answer, begun, message):
     assert message in caught.value.message
 
 
-async def test_it_needs_a_client_id_and_a_domain(kernel, answer):
+async def test_it_needs_a_client_id(kernel):
     async def show(line):
         raise AssertionError(line)
 
@@ -503,11 +502,16 @@ async def test_it_needs_a_client_id_and_a_domain(kernel, answer):
     with pytest.raises(UsageError, match="client id") as caught:
         await nobody.sign_in(show)
     assert "CODETETHER_COPILOT_OAUTH_CLIENT_ID" in caught.value.hint
-    company = GitHubCopilotEnterprise(
-        kernel(None, client_id="x"), "providers:github-copilot-enterprise"
-    )
-    with pytest.raises(UsageError, match="which company"):
-        await company.sign_in(show)
+
+
+async def test_the_public_github_needs_no_field_of_its_own(
+    kernel, answer, autojump_clock, monkeypatch
+):
+    async with GitHub(answer, polls=[DONE]) as server:
+        here = hosts_of(server.url)
+        monkeypatch.setattr("codetether_provider_github_copilot.hosts_of", lambda domain: here)
+        fields, _, _ = await sign_in(kernel, server, enterprise_url=" https://github.com/ ")
+    assert fields == {"api_key": KEY}
 
 
 async def test_cancelling_stops_asking(kernel, answer, autojump_clock):

@@ -131,14 +131,11 @@ class GitHubCopilot(WireProvider):
                 "set CODETETHER_COPILOT_OAUTH_CLIENT_ID, or client_id of the plugin "
                 f'"{self.key}" in the settings',
             )
-        domain = self._domain_to_sign_in()
+        domain = domain_of(self.settings.enterprise_url)
         flow = DeviceFlow(self, hosts_of(domain).login, client_id, self._who)
         token = await flow.run(show)
         self.kernel.redact.add(token)
         return {"api_key": token} | ({} if domain == PUBLIC else {"enterpriseUrl": domain})
-
-    def _domain_to_sign_in(self) -> str:
-        return domain_of(self.settings.enterprise_url)
 
     @cached_property
     def _who(self) -> dict[str, str]:
@@ -146,18 +143,3 @@ class GitHubCopilot(WireProvider):
 
         name = f"codetether-agent/{version('codetether-core')}"
         return {"User-Agent": name, "Editor-Version": name}
-
-
-class GitHubCopilotEnterprise(GitHubCopilot):
-    """Copilot at a company's own GitHub, under a name of its own, so that a person may have both."""
-
-    api = 1
-
-    def _domain_to_sign_in(self) -> str:
-        domain = super()._domain_to_sign_in()
-        if domain == PUBLIC:
-            raise UsageError(
-                "which company's GitHub?",
-                f'set enterprise_url of the plugin "{self.key}" to its domain, such as company.ghe.com',
-            )
-        return domain
