@@ -42,7 +42,6 @@ class Bedrock(WireProvider):
         super().__init__(kernel, key)
         self._region = REGION
         self._credentials: Credentials | None = None
-        self._loaded: set[bool] = set()
 
     def dialect_for(self, model: str) -> Dialect:
         """Converse, whatever the model."""
@@ -98,9 +97,8 @@ class Bedrock(WireProvider):
         from codetether_provider_bedrock.aws import load, signature
 
         signer = self._credentials is not None
-        if signer not in self._loaded:
+        if ("botocore.auth" if signer else "botocore.eventstream") not in sys.modules:
             await trio.to_thread.run_sync(partial(load, signer=signer))
-            self._loaded.add(signer)
         if self._credentials is None:
             return outgoing
         url = endpoint.base_url + outgoing.path
