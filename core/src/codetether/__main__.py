@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 def main(argv: "list[str] | None" = None) -> int:
     """Run one command; the exit code (docs/cli.md)."""
     words = sys.argv[1:] if argv is None else list(argv)
+    _open_streams()
     if words in (["--version"], ["-V"]):
         print(f"codetether {__version__}")
         return 0
     off = _take_switches(words)
+    if _nowhere():
+        return 1
     if not words:
         return _bare(words, off)
     if words[0] in ("-h", "--help", "help") or words in (["plugins"], ["tools"]):
@@ -40,7 +43,31 @@ def main(argv: "list[str] | None" = None) -> int:
         return _listing(words[0], off, as_json="--json" in words)
     if words[0].startswith("-"):
         return _bare(words, off)
+    if words[:2] == ["models", "pull"]:  # a plugin's word that people look for below one of ours
+        del words[0]
     return _dispatch(words[0], words[1:], off)
+
+
+def _open_streams() -> None:
+    """Streams that were closed lead nowhere: else the next file opened would get what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+
+
+def _nowhere() -> bool:
+    """Whether the working directory was deleted, which is said."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        print("codetether: the working directory no longer exists", file=sys.stderr)
+        print("  change to one that does", file=sys.stderr)
+        return True
+    return False
 
 
 def _take_switches(words: "list[str]") -> "list[str]":
@@ -176,7 +203,9 @@ def _target(
         raise UsageError(
             f"there is no command {name!r}"
             + (f"; did you mean {' or '.join(near)}?" if near else ""),
-            f"there are: {', '.join(known)}",
+            "install it: pip install codetether-mode-pull"
+            if name == "pull"
+            else f"there are: {', '.join(known)}",
         )
     mode = kernel.mode(name)
     return mode.arguments, mode.run, kernel.host.find("modes", name).summary

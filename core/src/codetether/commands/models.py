@@ -25,6 +25,7 @@ LIMIT = 20.0
 
 def arguments(parser: ArgumentParser) -> None:
     """An optional provider."""
+    parser.epilog = "`codetether models pull URL` downloads a model file."
     parser.add_argument("provider", nargs="?", metavar="PROVIDER", help="only this provider's")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

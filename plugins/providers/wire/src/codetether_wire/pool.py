@@ -36,7 +36,8 @@ class Pool:
     """Lends a client for one call. Clients follow no redirects and read no environment unless told to."""
 
     def __init__(self) -> None:
-        self._shards: dict[tuple[bool, bool], list[_Shard]] = {}
+        self._shards: dict[tuple[bool, bool, str], list[_Shard]] = {}
+        self._sockets: dict[str, str] = {}
         self._tls: dict[bool, ssl.SSLContext] = {}
 
     @asynccontextmanager
@@ -47,7 +48,7 @@ class Pool:
         secure = not url.startswith("http://")
         if secure and trust_env not in self._tls:
             self._tls[trust_env] = await trio.to_thread.run_sync(_trust_store, trust_env)
-        shard = self._shard(secure, trust_env)
+        shard = self._shard(secure, trust_env, self._sockets.get(url, ""))
         shard.busy += 1
         try:
             yield shard.client
@@ -61,14 +62,20 @@ class Pool:
         for shard in shards:
             await shard.client.aclose()
 
-    def _shard(self, secure: bool, trust_env: bool) -> _Shard:
-        shards = self._shards.setdefault((secure, trust_env), [])
+    def over_socket(self, url: str, path: str) -> None:
+        """Whoever asks for a client for exactly `url` gets one that speaks over the Unix socket at `path`."""
+        self._sockets[url] = path
+
+    def _shard(self, secure: bool, trust_env: bool, path: str) -> _Shard:
+        shards = self._shards.setdefault((secure, trust_env, path), [])
         for shard in shards:
             if shard.busy < PER_CLIENT:
                 return shard
         if len(shards) >= MOST_CLIENTS:
             return min(shards, key=lambda shard: shard.busy)
-        shards.append(_Shard(_client(self._tls.get(trust_env) if secure else None, trust_env)))
+        shards.append(
+            _Shard(_client(self._tls.get(trust_env) if secure else None, trust_env, path))
+        )
         return shards[-1]
 
 
@@ -83,7 +90,7 @@ def load_httpx() -> None:
             sys.modules.pop(cli, None)
 
 
-def _client(tls: ssl.SSLContext | None, trust_env: bool) -> httpx.AsyncClient:
+def _client(tls: ssl.SSLContext | None, trust_env: bool, path: str) -> httpx.AsyncClient:
     load_httpx()
     import httpx
 
@@ -91,6 +98,10 @@ def _client(tls: ssl.SSLContext | None, trust_env: bool) -> httpx.AsyncClient:
         logger = logging.getLogger(name)
         if logger.level < logging.WARNING:
             logger.setLevel(logging.WARNING)
+    if path:  # the server here is our own child, and opening a socket costs nothing: none is kept
+        limits = httpx.Limits(max_keepalive_connections=0)
+        over = httpx.AsyncHTTPTransport(uds=path, verify=_no_trust(), limits=limits)
+        return httpx.AsyncClient(transport=over, trust_env=False, follow_redirects=False)
     return httpx.AsyncClient(
         verify=tls or _no_trust(),
         trust_env=trust_env,
