@@ -56,7 +56,8 @@ def _open_streams() -> None:
             if nowhere != number:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115 - for good
+            setattr(sys, name, stream)
 
 
 def _nowhere() -> bool:

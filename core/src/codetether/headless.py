@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from codetether.errors import CodetetherError, InterruptedByUser, PluginError
+from codetether.errors import CodetetherError, InterruptedByUser, PluginError, told
 from codetether.events import (
     Cancel,
     Notice,
@@ -178,15 +178,26 @@ class _Drive:
             except (Exception, BaseExceptionGroup) as error:
                 if isinstance(error, BaseExceptionGroup) and error.split(Exception)[1] is not None:
                     raise
-                self.kernel.host.fault(ui.key, "run", error)
-                self.error = PluginError(
-                    f"the interface {ui.name} failed: {error}", "try another --format"
+                self.error = self._output_failed(error) or PluginError(
+                    f"the interface {ui.name} failed: {told(error)}", "try another --format"
                 )
+                if isinstance(self.error, PluginError):
+                    self.kernel.host.fault(ui.key, "run", error)
             if self.finished is None:
                 self.unread = True
                 self.stopping.set()
             receive.close()
             say.close()
+
+    def _output_failed(self, error: BaseException) -> CodetetherError | None:
+        """The error to tell of when a stream could not be written, which is nobody's fault here."""
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if not isinstance(error, OSError) or error.errno is None:
+            return None
+        return CodetetherError(
+            f"standard output or error cannot be written: {error.strerror}", self._how_to_continue()
+        )
 
     async def _relay(self, feed: Listener, send: trio.MemorySendChannel[SessionEvent]) -> None:
         """Hand events on; how the turn ended is for the driver to say."""

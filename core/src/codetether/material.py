@@ -52,7 +52,7 @@ async def read_material(
     Raises UsageError when there is no prompt or a file named with --file cannot be read.
     """
     _check(directory)
-    asked = " ".join(word for word in words if word != "-").strip()
+    asked = _sound(" ".join(word for word in words if word != "-").strip())
     piped = await _standard_input(stdin, wanted="-" in words or not words)
     prompt = asked or piped.strip()
     if not prompt:
@@ -70,6 +70,11 @@ async def read_material(
     return Material(
         "\n\n".join([prompt, *basket.blocks]), tuple(basket.images), tuple(basket.notes)
     )
+
+
+def _sound(text: str) -> str:
+    """Words of the command line as text that can be sent: bytes of another encoding are replaced."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _check(directory: Path) -> None:

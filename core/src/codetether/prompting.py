@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,8 @@ async def run_prompt(kernel: Kernel, args: argparse.Namespace, wanted: Wanted) -
     try:
         outcome = await _run(kernel, args, wanted, form)
     except CodetetherError as error:
-        _tell(error, form)
+        with suppress(CodetetherError):  # then standard error alone tells
+            _tell(error, form)
         raise
     if form == "json":
         more = (
@@ -199,4 +200,13 @@ def _tell(error: CodetetherError, form: str) -> None:
 
 
 def _print(line: bytes) -> None:
-    print(line.decode(), flush=True)
+    try:
+        print(line.decode(), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left over must not fail again
+        raise CodetetherError(
+            f"standard output cannot be written: {error.strerror}",
+            "the answer is in the session: codetether sessions show ID",
+        ) from None
