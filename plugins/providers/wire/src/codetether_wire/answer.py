@@ -70,7 +70,7 @@ class Answer:
         self._outlet = Outlet(send)
         self._settings = provider.settings
         self._patience = patience(self._settings)
-        self._end = trio.current_time() + self._settings.total_timeout
+        self._began = trio.current_time()
         self._waited = 0.0
         self._tries = 0
         self._restarts = 0
@@ -111,6 +111,12 @@ class Answer:
                 await self._again_or_raise(exc)
             finally:
                 ticket.dropped()
+
+    @property
+    def _end(self) -> float:
+        """When the call has had its time. Waiting for a vendor's limits is not the call's time."""
+        allowed: float = self._settings.total_timeout
+        return self._began + allowed + self._waited
 
     # --- one exchange ---
     async def _once(self, ticket: Ticket) -> Finish:
@@ -177,7 +183,7 @@ class Answer:
             self._adapted = True
             await self._announce(0.0, "the request was refused; sending it in another form")
             return
-        if not exc.retry or self._tries >= self._patience.tries:
+        if not exc.retry:
             raise exc
         if self._outlet.spoke or fault.kind == "incomplete":  # the vendor counts what was cut, too
             self._restarts += 1
@@ -189,17 +195,21 @@ class Answer:
         asked = (
             wait if fault.retry_after is None else min(wait, fault.retry_after)
         )  # jitter is not held against it
-        if asked > self._patience.wait - self._waited or trio.current_time() + wait >= self._end:
-            hint = fault.hint or f"try again in {wait:.0f} s"
-            raise WireFault(
-                msgspec.structs.replace(
-                    fault, hint=hint, retry_after=max(wait, fault.retry_after or 0)
-                )
-            )
+        allowed = min(self._patience.wait - self._waited, self._patience.longest)
+        is_late = self._tries >= self._patience.tries or trio.current_time() >= self._end
+        if asked > allowed or is_late:
+            raise self._given_up(fault, wait)
         await self._announce(wait, fault.message)
         if not shared:
             self._waited += wait
             await trio.sleep(wait)
+
+    def _given_up(self, fault: ProviderFault, wait: float) -> WireFault:
+        hint = fault.hint or f"try again in {wait:.0f} s" + (
+            "" if self._settings.unattended else "; CODETETHER_UNATTENDED=1 waits an hour and more"
+        )
+        later = max(wait, fault.retry_after or 0)
+        return WireFault(msgspec.structs.replace(fault, hint=hint, retry_after=later))
 
     async def _announce(self, wait: float, why: str) -> None:
         self._outlet.spoke = False

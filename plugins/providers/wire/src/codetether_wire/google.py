@@ -52,8 +52,8 @@ class GoogleDialect:
         return GoogleDecoder()
 
     def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> WireFault | None:
-        """Google's error object: its status decides, and its details say how long to wait."""
-        return refused(status, body)
+        """Google's error object: its status decides; its details, or else the header, say how long to wait."""
+        return refused(status, body, headers)
 
     def adapt(self, traits: Traits, message: str) -> Traits | None:
         """Leave out what a 400 names."""

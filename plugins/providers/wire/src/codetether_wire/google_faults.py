@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from codetether_wire.faults import WireFault, classify, error_text
+from codetether_wire.waits import retry_after
 
 _BY_STATUS = {
     "UNAUTHENTICATED": "auth",
@@ -23,16 +24,18 @@ _PER_DAY = "a daily quota is used up: wait for the next day, or raise it in Goog
 _PLACE = "this place or account may not use the Gemini API free of charge: set up billing in Google AI Studio"
 
 
-def refused(status: int, body: bytes) -> WireFault | None:
+def refused(status: int, body: bytes, headers: Mapping[str, str]) -> WireFault | None:
     """The fault of an error body; None when it holds no error of Google's."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return fault_of(document, status)
+    return fault_of(document, status, headers)
 
 
-def fault_of(document: Any, status: int = 0) -> WireFault | None:
+def fault_of(
+    document: Any, status: int = 0, headers: Mapping[str, str] | None = None
+) -> WireFault | None:
     """The fault of a decoded error document. `status` 0: it came inside a stream; its own code counts."""
     if isinstance(document, list):
         document = document[0] if document else None
@@ -48,8 +51,10 @@ def fault_of(document: Any, status: int = 0) -> WireFault | None:
         return WireFault.of("context", message, status=number, hint="shorten the conversation")
     kind = _BY_STATUS.get(str(error.get("status")))
     if kind is None:
-        return _hinted(classify(number, message or f"HTTP {number}", code), message)
-    more: dict[str, Any] = {"status": number, "retry_after": _delay(details)}
+        return _hinted(classify(number, message or f"HTTP {number}", code, headers), message)
+    asked = _delay(details)
+    wait = retry_after(headers or {}) if asked is None else asked
+    more: dict[str, Any] = {"status": number, "retry_after": wait}
     if kind == "rate_limit" and _is_daily(details):
         return WireFault.of(kind, message, hint=_PER_DAY, **more)
     return WireFault.of(kind, message, retry=kind in _RETRIED, **more)

@@ -17,7 +17,8 @@ class WireSettings(msgspec.Struct, frozen=True):
         Meta(gt=0, description="Seconds without anything meaningful before a call is given up"),
     ] = 120.0
     total_timeout: Annotated[
-        float, Meta(gt=0, description="Seconds one model call may take in all")
+        float,
+        Meta(gt=0, description="Seconds one model call may take, waits between tries not counted"),
     ] = 1800.0
     max_wait: Annotated[
         float,
@@ -30,7 +31,7 @@ class WireSettings(msgspec.Struct, frozen=True):
     unattended: Annotated[
         bool,
         Meta(
-            description="Nobody is waiting: ride out failures for up to an hour",
+            description="Nobody is waiting: ride out failures of an hour and more",
             extra_json_schema={"env": "CODETETHER_UNATTENDED"},
         ),
     ] = False
@@ -40,17 +41,21 @@ class WireSettings(msgspec.Struct, frozen=True):
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How long a call goes on trying. `tries` calls in all, `wait` seconds of waiting in all, `restarts` of an answer
-    that was already partly streamed.
+    """How long a call goes on trying. `tries` calls in all, `wait` seconds of waiting in all, `longest` for one wait the
+    vendor asks for, `restarts` of an answer that was already partly streamed.
     """
 
     tries: int
     wait: float
+    longest: float
     restarts: int = 3
 
 
 def patience(settings: WireSettings) -> Patience:
-    """Interactive: 10 tries, `max_wait` (120 s). Unattended: 200 tries, one hour."""
+    """Interactive: `max_wait` (120 s), and a try for each 10 s of it. Unattended: two hours, so that an hour's outage is over before the last
+    wait begins; a vendor that asks for more than one hour is not waited for.
+    """
     if settings.unattended:
-        return Patience(tries=200, wait=max(settings.max_wait, 3600.0))
-    return Patience(tries=10, wait=settings.max_wait)
+        return Patience(tries=400, wait=max(settings.max_wait, 7200.0), longest=3600.0)
+    tries = max(10, int(settings.max_wait / 10))
+    return Patience(tries=tries, wait=settings.max_wait, longest=settings.max_wait)
