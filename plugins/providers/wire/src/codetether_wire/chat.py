@@ -13,6 +13,7 @@ from codetether_wire.catalogue import Traits
 from codetether_wire.chat_stream import ChatDecoder
 from codetether_wire.dialect import Outgoing
 from codetether_wire.json_schema import clean_schema, is_object, is_strict
+from codetether_wire.replay import CallIds, seals_hold, thoughts_of
 
 NO_IMAGE = "[image left out: this model takes text only]"
 
@@ -88,35 +89,45 @@ def _wants_responses(words: str) -> bool:
 def _messages(request: Request, traits: Traits, origin: str) -> Iterator[dict[str, Any]]:
     if request.system:
         yield {"role": traits.system_role, "content": request.system}
+    ids = CallIds(request.messages, origin)
     for message in request.messages:
         if message.role == "assistant":
-            yield _assistant(message, traits, origin)
+            sealed = seals_hold(message, origin, request.model)
+            yield _assistant(message, ids, traits, thoughts_of(message, origin), sealed=sealed)
         elif message.role == "tool":
-            yield from _results(message.results, traits)
+            yield from _results(message.results, ids, traits)
         else:
             role = traits.system_role if message.role == "system" else "user"
             yield {"role": role, "content": _content(message.parts, traits)}
 
 
-def _assistant(message: Message, traits: Traits, origin: str) -> dict[str, Any]:
+def _assistant(
+    message: Message, ids: CallIds, traits: Traits, thoughts: Sequence[Thought], *, sealed: bool
+) -> dict[str, Any]:
     said: dict[str, Any] = {"role": "assistant", "content": message.text}
     if message.calls:
-        said["tool_calls"] = [_call(call) for call in message.calls]
+        said["tool_calls"] = [_call(call, ids) for call in message.calls]
         if not message.text:
             said["content"] = None
-    thoughts = [p for p in message.parts if isinstance(p, Thought) and p.origin == origin]
     if traits.replay == "reasoning_details":
-        opaque = [t.opaque for t in thoughts if t.opaque]
-        if opaque:
-            said["reasoning_details"] = [
-                row for text in opaque for row in msgspec.json.decode(text)
-            ]
+        if sealed and (details := [row for t in thoughts for row in _details(t.opaque)]):
+            said["reasoning_details"] = details
     elif traits.replay == "reasoning_opaque":
-        said.update(_sealed(thoughts))
+        if sealed:
+            said.update(_sealed(thoughts))
     elif traits.replay in ("reasoning_content", "reasoning") and (thoughts or message.calls):
         # Vendors that want reasoning back refuse calls without the field, so it is sent empty when there was none.
         said[traits.replay] = "".join(t.text for t in thoughts)
     return said
+
+
+def _details(opaque: str) -> list[Any]:
+    """The details kept in `opaque`; none when another dialect of the same provider left something else there."""
+    try:
+        details = msgspec.json.decode(opaque)
+    except msgspec.DecodeError:
+        return []
+    return details if isinstance(details, list) else []
 
 
 def _sealed(thoughts: Sequence[Thought]) -> dict[str, str]:
@@ -128,18 +139,20 @@ def _sealed(thoughts: Sequence[Thought]) -> dict[str, str]:
     return {**text, "reasoning_opaque": sealed.opaque}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _call(call: ToolCall, ids: CallIds) -> dict[str, Any]:
     # The model is told about its bad arguments by the tool result; sent back as they are they make servers fail that
     # feed them to a chat template.
     arguments = call.arguments if is_object(call.arguments) else "{}"
     return {
-        "id": call.id,
+        "id": ids.of(call.id),
         "type": "function",
         "function": {"name": call.name, "arguments": arguments},
     }
 
 
-def _results(results: Sequence[ToolResult], traits: Traits) -> Iterator[dict[str, Any]]:
+def _results(
+    results: Sequence[ToolResult], ids: CallIds, traits: Traits
+) -> Iterator[dict[str, Any]]:
     """One `tool` message each. Pictures cannot be in those: they follow in one user message, after all results."""
     pictures: list[dict[str, Any]] = []
     for result in results:
@@ -149,12 +162,15 @@ def _results(results: Sequence[ToolResult], traits: Traits) -> Iterator[dict[str
                 f"\n[{len(result.images)} image(s) of this result follow in the next user message]"
             )
             pictures.append(
-                {"type": "text", "text": f"[image(s) from {result.name}, call {result.call_id}]"}
+                {
+                    "type": "text",
+                    "text": f"[image(s) from {result.name}, call {ids.of(result.call_id)}]",
+                }
             )
             pictures.extend(_picture(image) for image in result.images)
         elif result.images:
             text += "\n" + NO_IMAGE
-        yield {"role": "tool", "tool_call_id": result.call_id, "content": text}
+        yield {"role": "tool", "tool_call_id": ids.of(result.call_id), "content": text}
     if pictures:
         yield {"role": "user", "content": pictures}
 

@@ -13,6 +13,7 @@ from codetether_wire.catalogue import Traits
 from codetether_wire.chat import NO_IMAGE
 from codetether_wire.dialect import Outgoing
 from codetether_wire.json_schema import clean_schema, is_object, is_strict
+from codetether_wire.replay import CallIds, seals_hold
 from codetether_wire.responses_stream import ResponsesDecoder
 
 _LEAST_OUTPUT = 16  # the vendor refuses a smaller limit
@@ -28,9 +29,7 @@ class ResponsesDialect:
         """The request as this dialect's JSON."""
         body: dict[str, Any] = {
             "model": request.model,
-            "input": [
-                item for message in request.messages for item in _items(message, traits, origin)
-            ],
+            "input": list(_input(request, traits, origin)),
             "stream": True,
             "store": False,
         }
@@ -92,17 +91,23 @@ def _no_such_address(words: str) -> bool:
     return words in ("http 404", "not found") or ("/responses" in words and "no" in words)
 
 
-def _items(message: Message, traits: Traits, origin: str) -> Iterator[dict[str, Any]]:
-    if message.role == "assistant":
-        yield from _said(message, traits, origin)
-    elif message.role == "tool":
-        yield from (_result(result, traits) for result in message.results)
-    else:
-        role = "developer" if message.role == "system" else "user"
-        yield {"type": "message", "role": role, "content": list(_content(message.parts, traits))}
+def _input(request: Request, traits: Traits, origin: str) -> Iterator[dict[str, Any]]:
+    ids = CallIds(request.messages, origin)
+    for message in request.messages:
+        if message.role == "assistant":
+            keep = bool(traits.replay) and seals_hold(message, origin, request.model)
+            yield from _said(message, ids, traits, origin if keep else None)
+        elif message.role == "tool":
+            yield from (_result(result, ids, traits) for result in message.results)
+        else:
+            role = "developer" if message.role == "system" else "user"
+            content = list(_content(message.parts, traits))
+            yield {"type": "message", "role": role, "content": content}
 
 
-def _said(message: Message, traits: Traits, origin: str) -> Iterator[dict[str, Any]]:
+def _said(
+    message: Message, ids: CallIds, traits: Traits, origin: str | None
+) -> Iterator[dict[str, Any]]:
     """Reasoning, words and calls in the order they came: a reasoning item is only taken with what followed it."""
     for part in message.parts:
         if isinstance(part, Text):
@@ -114,11 +119,11 @@ def _said(message: Message, traits: Traits, origin: str) -> Iterator[dict[str, A
             arguments = part.arguments if is_object(part.arguments) else "{}"
             yield {
                 "type": "function_call",
-                "call_id": part.id,
+                "call_id": ids.of(part.id),
                 "name": part.name,
                 "arguments": arguments,
             }
-        elif isinstance(part, Thought) and part.origin == origin and traits.replay:
+        elif isinstance(part, Thought) and part.origin == origin:
             item = _reasoning(part.opaque)
             if item is not None:
                 yield item
@@ -133,14 +138,14 @@ def _reasoning(opaque: str) -> dict[str, Any] | None:
     return item if isinstance(item, dict) and item.get("type") == "reasoning" else None
 
 
-def _result(result: ToolResult, traits: Traits) -> dict[str, Any]:
+def _result(result: ToolResult, ids: CallIds, traits: Traits) -> dict[str, Any]:
     output: str | list[dict[str, Any]] = result.text
     if result.images and traits.images:
         output = [{"type": "input_text", "text": result.text}] if result.text else []
         output.extend(_picture(image) for image in result.images)
     elif result.images:
         output = f"{result.text}\n{NO_IMAGE}".lstrip()
-    return {"type": "function_call_output", "call_id": result.call_id, "output": output}
+    return {"type": "function_call_output", "call_id": ids.of(result.call_id), "output": output}
 
 
 def _content(parts: Sequence[Any], traits: Traits) -> Iterator[dict[str, Any]]:
