@@ -8,26 +8,30 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-TOKEN = "hvs.canary-token-0123456789"
+sys.path.insert(0, str(Path(__file__).parent))
+from vault_rules import TOKEN, Rules
+
+LARGEST = 33_554_432
+__all__ = ["TOKEN", "FakeVault"]
 
 
-class FakeVault:
-    """`v1` and `v2` are mounts: path below the mount to document. `mood` says how it behaves."""
+class FakeVault(Rules):
+    """The rules behind a socket. `mood` says how it behaves, `seen` what it was asked: method, path, headers."""
 
     def __init__(self):
-        self.v2 = {}
-        self.v1 = {}
-        self.token = TOKEN
+        super().__init__()
         self.mood = "well"
-        self.may = True
-        self.may_look_at_mounts = True
-        self.namespace = ""
+        self.code = 473
         self.elsewhere = ""
         self.seen = []
+        self.bodies = []
+        self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -53,71 +57,27 @@ class FakeVault:
             def do_GET(self):
                 vault.seen.append((self.command, self.path, dict(self.headers)))
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    vault.answer(self)
+                    vault.respond(self)
 
-            do_LIST = do_GET  # noqa: N815 - the name http.server looks for
+            do_LIST = do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815 - http.server looks for these
 
         return Handler
 
-    # --- answers ---
-    def answer(self, request):
+    def respond(self, request):
+        length = int(request.headers.get("Content-Length", 0))
+        data = request.rfile.read(length)
+        self.bodies.append(data)
         mood = getattr(self, f"_mood_{self.mood}", None)
         if mood is not None:
             mood(request)
-            return None
-        path = request.path.removeprefix("/v1/").partition("?")[0]
-        say = lambda status, body: _say(request, status, body)  # noqa: E731
-        if request.headers.get("X-Vault-Namespace", "") != self.namespace:
-            return say(404, {"errors": ["namespace not found"]})
-        if request.headers.get("X-Vault-Token", "") != self.token:
-            return say(403, {"errors": ["permission denied"]})
-        if path == "auth/token/lookup-self":
-            return say(200, {"data": {"policies": ["default"]}})
-        if not self.may:
-            return say(403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
-        if path.startswith("sys/internal/ui/mounts/"):
-            return self._mounts(say, path.rpartition("/")[2])
-        mount, _, rest = path.partition("/")
-        if mount == "secret":
-            return self._v2(request, say, rest)
-        if mount == "old":
-            return self._v1(request, say, rest)
-        return say(404, {"errors": [f"no handler for route {path!r}. route entry not found."]})
-
-    def _mounts(self, say, mount):
-        if not self.may_look_at_mounts or mount not in ("secret", "old"):
-            return say(403, {"errors": ["preflight capability check returned 403"]})
-        return say(
-            200,
-            {"data": {"type": "kv", "options": {"version": "2"} if mount == "secret" else None}},
-        )
-
-    def _v2(self, request, say, rest):
-        folder, _, path = rest.partition("/")
-        if request.command == "LIST":
-            keys = _keys(self.v2, path) if folder == "metadata" else []
-            if folder != "metadata":
-                return say(404, {"warnings": ["Invalid path for a versioned K/V secrets engine."]})
-            return say(200, {"data": {"keys": keys}}) if keys else say(404, {"errors": []})
-        if folder != "data":
-            return say(404, {"warnings": ["Invalid path for a versioned K/V secrets engine."]})
-        if path not in self.v2:
-            return say(404, {"errors": []})
-        document = self.v2[path]
-        status = 404 if document is None else 200  # a deleted version: 404 with a whole body
-        return say(
-            status, {"data": {"data": document, "metadata": {"version": 1, "deletion_time": ""}}}
-        )
-
-    def _v1(self, request, say, rest):
-        if request.command == "LIST":
-            keys = _keys(self.v1, rest)
-            return say(200, {"data": {"keys": keys}}) if keys else say(404, {"errors": []})
-        return (
-            say(200, {"data": self.v1[rest], "lease_duration": 2764800})
-            if rest in self.v1
-            else say(404, {"errors": []})
-        )
+        elif length > LARGEST:
+            _say(request, 413, {"errors": ["http: request body too large"]})
+        else:
+            with self._lock:
+                said = self.answer(
+                    request.command, request.path.removeprefix("/v1/"), dict(request.headers), data
+                )
+            _say(request, *said)
 
     # --- moods ---
     def _mood_html(self, request):
@@ -139,8 +99,8 @@ class FakeVault:
     def _mood_limited(self, request):
         _say(request, 429, {"errors": ['request path "x": rate limit quota exceeded']})
 
-    def _mood_standby(self, request):
-        _say(request, 473, {"errors": []})
+    def _mood_code(self, request):
+        _say(request, self.code, {"errors": []})
 
     def _mood_redirect(self, request):
         request.send_response(307)
@@ -177,14 +137,9 @@ class FakeVault:
         _raw(request, 200, b"[1, 2]", "application/json")
 
 
-def _keys(documents, folder):
-    folder = folder.rstrip("/") + "/"
-    below = [path.removeprefix(folder) for path in documents if path.startswith(folder)]
-    return sorted({name.partition("/")[0] + ("/" if "/" in name else "") for name in below})
-
-
 def _say(request, status, body):
-    _raw(request, status, json.dumps(body).encode(), "application/json")
+    data = b"" if body is None else json.dumps(body).encode()
+    _raw(request, status, data, "application/json")
 
 
 def _raw(request, status, data, kind):

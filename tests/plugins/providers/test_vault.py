@@ -250,7 +250,6 @@ async def test_not_configured(tmp_path):
         ("sealed", "sealed"),
         ("uninitialised", "uninitialised"),
         ("limited", "rate"),
-        ("standby", "standby"),
         ("cut", "broken"),
         ("reset", "broken"),
         ("huge", "broken"),

@@ -118,8 +118,9 @@ class Tokens:
         """A token that was given is renewed past two thirds of its life, if it can be."""
         own = await self._send("GET", "auth/token/lookup-self", None, self._token)
         data: dict[str, Any] = own.data if isinstance(own.data, dict) else {}
-        left, whole = _seconds(data.get("ttl")), _seconds(data.get("creation_ttl"))
-        if own.status == 200 and (not data.get("renewable") or math.inf in (left, whole)):
+        whole = _seconds(data.get("creation_ttl"))
+        left = min(_seconds(data.get("ttl") or 0.1), whole)  # 0 is what is left of its last second
+        if own.status == 200 and (not data.get("renewable") or whole == math.inf):
             self._renew_at = math.inf
         elif own.status == 200 and left > whole / 3:
             self._renew_at = trio.current_time() + left - whole / 3
