@@ -200,7 +200,9 @@ class Gguf(WireProvider):
     def _shelf(self) -> Shelf:
         from codetether_provider_gguf.loaded import Shelf
 
-        return Shelf(self.settings, Path(self.kernel.dirs.data))
+        home = Path(self.kernel.dirs.data)
+        home.mkdir(parents=True, exist_ok=True)
+        return Shelf(self.settings, home)
 
     async def _tell(self, text: str) -> None:
         """To every open session: a model in memory concerns all of this process."""
@@ -240,8 +242,9 @@ class Gguf(WireProvider):
 
         header = await self._header(model)
         loaded = await self._shelf.get(header, LLAMACPP, self._tell)
-        host = self._addresses.setdefault(loaded.address, f"model-{len(self._addresses) + 1}")
-        url = f"http://{host}.localhost/v1"
+        host = self._addresses.setdefault(header.path, f"model-{len(self._addresses) + 1}")
+        # Not called localhost: to a server of ours that cannot be reached another try is worth while.
+        url = f"http://{host}.gguf/v1"
         pool_of(self.kernel).over_socket(url, loaded.address)
         return Endpoint(url, {})
 

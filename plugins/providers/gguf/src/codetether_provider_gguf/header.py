@@ -20,7 +20,7 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 _STRING, _ARRAY = 8, 9
 # Block length and bytes per block by ggml type: only to see whether all of the file is there.
 BLOCKS = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
     16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
     23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
@@ -85,9 +85,9 @@ class _Reader:
     # --- pieces ---
     def _bytes(self, count: int) -> bytes:
         self._at += count
-        if not 0 <= count <= self._size or self._at > HEADER_LIMIT:
+        if self._at > HEADER_LIMIT:
             raise ValueError("its header is larger than any header is")
-        data = self._file.read(count)
+        data = self._file.read(count) if count <= self._size else b""
         if len(data) < count:
             raise ValueError("it ends within its header")
         return data

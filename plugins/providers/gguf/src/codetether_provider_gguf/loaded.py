@@ -23,6 +23,7 @@ from codetether_provider_gguf.header import Header
 
 CRASH_SECONDS = 600.0  # a crash longer ago is forgiven
 MOST_CRASHES = 4
+PAUSE = 1.0  # seconds after the second crash; doubled with each one more
 TELL_AFTER = 1.0  # a load that takes no longer is not worth a word
 TELL_EVERY = 15.0
 SOCKET_PATH_LIMIT = 100  # of 104 to 108 bytes, depending on the system
@@ -113,7 +114,7 @@ class Shelf:
                 f"{name} crashed {len(recent)} times: {why}",
                 hint="a smaller context, or another file of the same model, may help",
             )
-        pause = 2.0 ** (len(recent) - 2) if len(recent) > 1 else 0.0
+        pause = PAUSE * 2.0 ** (len(recent) - 2) if len(recent) > 1 else 0.0
         await tell(f"{name} crashed and is loaded again: {why}")
         await trio.sleep(pause)
 

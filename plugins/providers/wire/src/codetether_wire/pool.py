@@ -64,6 +64,9 @@ class Pool:
 
     def over_socket(self, url: str, path: str) -> None:
         """Whoever asks for a client for exactly `url` gets one that speaks over the Unix socket at `path`."""
+        old = self._sockets.get(url, path)
+        if old != path:  # their connections were closed with each call, so the clients hold nothing
+            self._shards = {key: kept for key, kept in self._shards.items() if key[2] != old}
         self._sockets[url] = path
 
     def _shard(self, secure: bool, trust_env: bool, path: str) -> _Shard:
