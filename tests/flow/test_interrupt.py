@@ -170,6 +170,26 @@ async def test_while_a_person_is_asked(repository, number):
     await goes_on(repository, "go", "I write.")
 
 
+@pytest.mark.parametrize("when", ["asked", "running", "speaking"])
+async def test_the_window_is_closed(repository, when):
+    """Whatever it was doing, it ends by itself, takes its children along and keeps what was said."""
+    replies = {
+        "asked": Reply("I write.", calls=(Call("write_file", {"path": "b.txt", "content": "b"}),)),
+        "running": Reply("I run.", calls=(Call("bash", {"command": STUBBORN}),)),
+        "speaking": Reply("Half a thought", stall=True),
+    }
+    access = () if when == "asked" else ("--access-mode", "full")
+    words = ("exec", "-m", "local/scripted", *access, "go")
+    async with repository.model(replies[when]):
+        async with terminal(repository, *words) as screen:
+            await screen.until({"asked": "n Deny", "running": "begun", "speaking": "thought"}[when])
+            assert await screen.close() == 130
+    repository.assert_nothing_left()
+    messages = repository.messages()
+    assert_answered(messages)
+    await goes_on(repository, "go", text_of(messages[1]))
+
+
 async def test_at_any_moment_of_a_turn(repository):
     """Whatever it was doing: 130 or done, and the session goes on."""
     replies = [

@@ -137,15 +137,35 @@ def _dispatch(name: str, words: "list[str]", off: "list[str]") -> int:
     try:
         code = _run(name, words, off)
     except CodetetherError as error:
+        _hung_up()  # then nobody hears it
         code = _tell(error)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
+    except OSError:
+        if not _hung_up():
+            raise
+        code = 130
     if code == 130:
         _stay_told()
     return code
+
+
+def _hung_up() -> bool:
+    """Whether the terminal's window was closed: then nothing can be told, and the streams lead nowhere from now on."""
+    import errno
+
+    gone = False
+    for number in (1, 2):
+        try:
+            os.write(number, b"")
+        except OSError as error:
+            if error.errno == errno.EIO:
+                gone = True
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return gone
 
 
 def _stay_told() -> None:

@@ -6,6 +6,7 @@ was said; again within two seconds it leaves at once. TERM and HUP stop the turn
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -195,6 +196,9 @@ class _Drive:
             error = error.exceptions[0]
         if not isinstance(error, OSError) or error.errno is None:
             return None
+        if self.interrupted or error.errno == errno.EIO:  # the terminal's window was closed
+            self.interrupted = True
+            return InterruptedByUser("interrupted", self._how_to_continue())
         return CodetetherError(
             f"standard output or error cannot be written: {error.strerror}", self._how_to_continue()
         )
