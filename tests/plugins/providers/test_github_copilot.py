@@ -350,7 +350,7 @@ def row(name, **more):
     return {"id": name, "name": name.upper(), "capabilities": abilities, **more}
 
 
-async def test_the_list(kernel, answer):
+async def test_the_list(kernel, answer, tmp_path):
     text_only = row("text-only")
     text_only["capabilities"]["supports"] = {"streaming": True}
     rows = [
@@ -377,6 +377,7 @@ async def test_the_list(kernel, answer):
     assert (bare.context, bare.tools, bare.images) == (None, None, None)
     [asked] = server.asked("/models")
     assert asked.headers["authorization"] == "Bearer tid=1;canary"
+    assert "canary" not in (tmp_path / "cache" / "models" / "github-copilot.json").read_text()
     assert asked.headers["user-agent"].startswith("codetether-agent/")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from codetether.api import CallDelta, CallStart, Finish, TextDelta, ThoughtDelta, ThoughtEnd, Usage
 from codetether_wire import ChatDialect, WireFault
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionChunk
 
 
 def chunk(delta=None, finish=None, **more):
@@ -367,7 +369,54 @@ def test_fragments_of_reasoning_details_are_joined():
 def test_copilots_sealed_reasoning():
     events = read(
         chunk({"reasoning_text": "hm"}),
-        chunk({"reasoning_opaque": "SEALED", "tool_calls": [call(0, "c", "f", "{}")]}, "tool_calls"),
+        chunk(
+            {"reasoning_opaque": "SEALED", "tool_calls": [call(0, "c", "f", "{}")]}, "tool_calls"
+        ),
     )
     assert events[:2] == [ThoughtDelta("hm"), ThoughtEnd("SEALED")]
     assert calls_of(events) == [(0, "c", "f", "{}")]
+
+
+PIECES = st.lists(st.text(min_size=1, max_size=8), max_size=4)
+
+
+@given(
+    texts=PIECES,
+    calls=st.lists(st.tuples(st.sampled_from(["bash", "read_file"]), PIECES), max_size=3),
+    usage=st.booleans(),
+    cuts=st.lists(st.integers(0, 4000), max_size=12),
+)
+def test_what_openais_own_types_can_say_is_read(texts, calls, usage, cuts):
+    """Any answer built from the SDK's chunk models, cut anywhere, comes out as what it was."""
+    base = {"id": "x", "created": 1, "model": "m", "object": "chat.completion.chunk"}
+
+    def made(delta, finish=None):
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return ChatCompletionChunk.model_validate({**base, "choices": [choice]})
+
+    chunks = [made({"role": "assistant", "content": ""})]
+    chunks += [made({"content": text}) for text in texts]
+    for index, (name, parts) in enumerate(calls):
+        begun = call(index, f"call_{index}", name, "")
+        chunks += [made({"tool_calls": [begun]})]
+        chunks += [made({"tool_calls": [call(index, arguments=part)]}) for part in parts]
+    chunks.append(made({}, "tool_calls" if calls else "stop"))
+    if usage:
+        counts = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+        chunks.append(ChatCompletionChunk.model_validate({**base, "choices": [], "usage": counts}))
+    data = b"".join(b"data: " + one.model_dump_json().encode() + b"\n\n" for one in chunks)
+    data += b"data: [DONE]\n\n"
+    decoder = ChatDialect().decoder()
+    events = []
+    borders = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    for start, end in pairwise(borders):
+        events += decoder.feed(data[start:end])
+    assert decoder.complete
+    assert decoder.over
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "".join(texts)
+    assert [(name, arguments) for _, _, name, arguments in calls_of(events)] == [
+        (name, "".join(parts)) for name, parts in calls
+    ]
+    finish = decoder.finish()
+    assert finish.reason == ("tool_calls" if calls else "stop")
+    assert (finish.usage == Usage(9, 3)) is usage
