@@ -39,7 +39,7 @@ PROMPT = {
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",
     "codetether_wire": "answer body catalogue chat chat_chunk chat_stream dialect endpoint exchange faults gate "
-    "json_schema outlet pool provider reasoning_details settings sse usage waits",
+    "json_schema outlet pool provider reasoning_details replay settings sse usage waits",
 }
 ONE_CALL = {
     "codetether": "schema",
