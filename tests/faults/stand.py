@@ -83,7 +83,7 @@ async def kernel_at(home, addresses, *, tools=("tools:note",), settings=None, **
         "api": 1, "addresses": addresses, "next_keys": [], "forgotten": [], "__module__": __name__,
     })  # fmt: skip
     noting = type("Note", (Note,), {"api": 1, "noted": [], "__module__": __name__})
-    extra = {"secrets:memory": memory}
+    extra = {"secrets:memory": memory, **more.pop("extra", {})}
     if "tools:note" in tools:
         extra["tools:note"] = noting
     async with make_kernel(

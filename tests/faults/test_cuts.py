@@ -35,7 +35,9 @@ def _bare(part):
 
 def as_chunks(*pieces):
     """A body in HTTP chunks with its proper last one: the transport sees nothing wrong."""
-    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece) + b"0\r\n\r\n"
+    return (
+        b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece) + b"0\r\n\r\n"
+    )
 
 
 @pytest.mark.parametrize("end", [Fin(), Reset()], ids=["fin", "rst"])
@@ -136,7 +138,7 @@ async def test_f07_a_stall_after_the_first_words(tmp_path, dialect, leaping_cloc
 
 
 PINGS = {
-    "text/event-stream": (b": ping\n\n", b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+    "text/event-stream": (b": ping\n\n", b'event: ping\ndata: {"type": "ping"}\n\n'),
     "application/vnd.amazon.eventstream": (),
 }
 

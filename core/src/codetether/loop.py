@@ -16,6 +16,7 @@ from codetether.context import ContextTooLong, fit, shorten
 from codetether.errors import CodetetherError, told
 from codetether.events import (
     MessageDone,
+    Notice,
     ProviderFault,
     Retrying,
     StepFinished,
@@ -34,6 +35,17 @@ if TYPE_CHECKING:
 LAST_WORD = "You have used all the steps of this turn. Answer now, without tools: what is done, what is left."
 CANCELLED = "Cancelled by the person before it finished."
 NOT_BEGUN = "Not run: the turn ended before this call began."
+# Why an answer ended too early, and what a person can do about it. A call in such an answer may be half of what was meant.
+CUT = {
+    "length": (
+        "the model's answer was cut at the output limit",
+        "ask for a smaller piece of work, or use a model with a larger output limit",
+    ),
+    "content_filter": (
+        "the vendor's content filter stopped the answer",
+        "ask in other words, or use another model",
+    ),
+}
 INVALID_IN_A_ROW = 5
 TRUNCATED_IN_A_ROW = 2
 SHIELD_SECONDS = 1.0
@@ -109,6 +121,7 @@ class Turn:
                     "raise it with --max-steps",
                 )
             if not message.calls:
+                await self._tell_of_cut(message)
                 return
             await self._tools(message)
             self._check_budget()
@@ -187,10 +200,14 @@ class Turn:
             tool_choice="none" if last_word else "auto",
         )
 
+    async def _tell_of_cut(self, message: Message) -> None:
+        if message.stop in CUT:
+            await self._session.emit(Notice("warning", *CUT[message.stop]))
+
     # --- the tools ---
     async def _tools(self, message: Message) -> None:
         session = self._session
-        if message.stop == "length":
+        if message.stop in CUT:
             await self._not_run(message, self._truncation(message))
             return
         self._truncated = 0
@@ -221,6 +238,8 @@ class Turn:
 
     def _truncation(self, message: Message) -> str:
         self._truncated += 1
+        if message.stop == "content_filter":
+            return "Not run: the vendor's content filter stopped your answer. Say it otherwise."
         tokens = message.usage.output if message.usage else 0
         where = f" at {tokens} tokens" if tokens else ""
         return f"Not run: your answer was cut{where} at the output limit. Do it in smaller parts."
@@ -230,11 +249,8 @@ class Turn:
         results = tuple(_result(session, call, why) for call in message.calls)
         await session.add(Message("tool", results, id=session.new_id("msg")))
         if self._truncated >= TRUNCATED_IN_A_ROW:
-            raise Stop(
-                "error",
-                f"the model's answer was cut at the output limit {self._truncated} times in a row",
-                "ask for a smaller piece of work, or use a model with a larger output limit",
-            )
+            what, hint = CUT[message.stop]
+            raise Stop("error", f"{what} {self._truncated} times in a row", hint)
 
     def _count_invalid(self, results: Sequence[ToolResult]) -> None:
         self._invalid = self._invalid + 1 if all(r.meta.get("invalid") for r in results) else 0

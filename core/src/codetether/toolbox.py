@@ -122,6 +122,8 @@ class Toolbox:
             raise Refused(self._unknown(call.name), invalid=True)
         try:
             return tool, decode(call.arguments, tool.params)
+        except RecursionError:
+            raise Refused(f"{tool.name}: arguments nested too deeply", invalid=True) from None
         except (msgspec.DecodeError, ValueError, TypeError) as error:
             raise Refused(f"{tool.name}: invalid arguments: {error}", invalid=True) from None
 

@@ -95,7 +95,7 @@ def _input(arguments: str) -> dict[str, Any]:
     # Decoded to the bottom: what is no text, such as half a surrogate pair, is refused for the whole request.
     try:
         decoded = msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
 

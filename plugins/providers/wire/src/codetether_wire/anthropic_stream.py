@@ -96,7 +96,7 @@ class AnthropicDecoder(SseDecoder):
         """One event. `ping` and what is not known yet say nothing."""
         try:
             chunk = _decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise WireFault.of(
                 "incomplete", f"an event of the stream is not valid: {exc}", retry=True
             ) from exc
@@ -121,7 +121,7 @@ class AnthropicDecoder(SseDecoder):
         said: list[StreamEvent] = []
         try:
             message = _decode_whole(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise WireFault.of("other", f"the answer is not the JSON of a message: {exc}") from exc
         if message.content is None:
             raise in_stream_fault(body)

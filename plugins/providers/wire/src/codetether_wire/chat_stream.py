@@ -80,7 +80,7 @@ class ChatDecoder(SseDecoder):
             return
         try:
             chunk = decode_chunk(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise WireFault.of(
                 "incomplete", f"a chunk of the stream is not valid: {exc}", retry=True
             ) from exc
@@ -97,7 +97,7 @@ class ChatDecoder(SseDecoder):
         said: list[StreamEvent] = []
         try:
             chunk = decode_chunk(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise WireFault.of(
                 "other", f"the answer is not the JSON of a chat completion: {exc}"
             ) from exc
@@ -235,7 +235,7 @@ class ChatDecoder(SseDecoder):
 def _is_json(text: str) -> bool:
     try:
         msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 
@@ -259,7 +259,7 @@ def in_stream_fault(data: bytes) -> WireFault:
     """The fault for an error object that came with status 200."""
     try:
         document = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         document = None
     message, code = error_text(document)
     if not message:

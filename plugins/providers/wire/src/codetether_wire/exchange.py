@@ -248,7 +248,7 @@ def error_words(body: bytes, content_type: str) -> tuple[str, str]:
     text = body.decode("utf-8", "replace")
     try:
         message, code = error_text(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message, code = "", ""
     if message or code:
         return message or code, code

@@ -49,5 +49,5 @@ async def fetch_json(
     except WireFault as exc:
         message = excerpt(provider.redacted(f"{provider.name}: {exc.fault.message}"))
         raise CodetetherError(message, exc.fault.hint) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise CodetetherError(f"{provider.name}: the answer is not JSON ({exc})") from exc

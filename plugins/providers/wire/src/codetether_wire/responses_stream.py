@@ -91,7 +91,7 @@ class ResponsesDecoder(SseDecoder):
             return
         try:
             one = _decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise WireFault.of(
                 "incomplete", f"an event of the stream is not valid: {exc}", retry=True
             ) from exc
@@ -276,7 +276,7 @@ def _rows(value: Any) -> list[dict[str, Any]]:
 def _whole_response(data: bytes | msgspec.Raw) -> _Response:
     try:
         return _decode_response(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise WireFault.of("other", f"the answer is not the JSON of a response: {exc}") from exc
 
 
