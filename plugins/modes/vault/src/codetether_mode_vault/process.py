@@ -136,6 +136,11 @@ def address_taken(house: House) -> bool:
     return "address already in use" in _last_words(house)
 
 
+def cannot_unseal(house: House) -> bool:
+    """Whether the key was tried and does not fit; one that is only slow has not failed."""
+    return "message authentication failed" in _last_words(house)
+
+
 def _last_words(house: House) -> str:
     try:
         return house.log.read_bytes()[-20_000:].decode("utf-8", "replace")

@@ -16,6 +16,7 @@ from codetether_mode_vault.talk import ACTIVE, UNINITIALISED, ask
 
 ANSWERING = 20.0
 STARTS = 3
+SEALED = 503
 
 
 async def raise_up(house: House, tell: Callable[[str], None]) -> bool:
@@ -74,7 +75,7 @@ async def _started(house: House, bao: str) -> int:
         await process.stop(house)
         if not (taken and again):
             break
-    if status == 503:
+    if status == SEALED:
         raise CodetetherError(
             "the private Vault stays sealed: its key does not fit its data",
             f"bring {house.key} back from the backup that belongs to {house.data}",
@@ -89,5 +90,7 @@ async def _answer(house: House) -> int:
             status = (await ask(house, "GET", "sys/health")).status
             if not await trio.to_thread.run_sync(process.running, house):
                 return 0
+            if status == SEALED and await trio.to_thread.run_sync(process.cannot_unseal, house):
+                return SEALED
             await trio.sleep(0.05)
     return status
