@@ -91,7 +91,8 @@ async def fit(session: Session) -> None:
 async def shorten(session: Session) -> None:
     """Ask the plugins to shorten the context. Raises ContextTooLong after two attempts that did not help."""
     before = session.context_tokens()
-    limit = int((session.model.context or before) * AIM)
+    # A vendor that refuses what should fit has a smaller window than was known.
+    limit = int(min(session.model.context or before, before) * AIM)
     overhead = session.overhead
     messages = await session.calls.first(
         "codetether_compact",
