@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -149,6 +150,8 @@ def rows(*items, status="completed", usage=USAGE, **fields):
 
 
 def checked(made):
+    """The rows numbered and held against the SDK's models; each one a copy, for tests that hurt them."""
+    made = deepcopy(made)
     for number, row in enumerate(made):
         row["sequence_number"] = number
         EVENT.validate_python(row)

@@ -302,3 +302,52 @@ def test_fields_of_any_type_never_break_it(data):
             decoder.finish()
     except WireFault:
         pass
+
+
+ITEMS = [
+    reasoning("hm"),
+    message("one", index=1),
+    message("two", index=2),
+    call("f", '{"a": 1}', index=3),
+    call("g", '{"b": 2}', index=4),
+]
+
+
+def without(name):
+    """The events of ITEMS, none of which has the field."""
+    made = rows(*ITEMS)
+    for row in made:
+        row.pop(name, None)
+    return b"".join(map(sse, made))
+
+
+def test_servers_that_tell_no_places():
+    """llama.cpp: items are known by their ids only."""
+    assert said(read(without("output_index"))) == said(read(stream(*ITEMS)))
+    assert len(said(read(without("output_index"))).calls) == 2
+
+
+def test_servers_that_tell_no_ids():
+    made = rows(*ITEMS)
+    for row in made:
+        row.pop("item_id", None)
+        row.get("item", {}).pop("id", None)
+        for item in row.get("response", {}).get("output", ()):
+            item.pop("id", None)
+    told = said(read(b"".join(map(sse, made))))
+    assert (told.text, len(told.calls)) == ("one\n\ntwo", 2)
+
+
+def test_servers_that_give_an_item_several_ids():
+    """Copilot: another id in every event; the place is what holds."""
+    made = rows(*ITEMS)
+    for number, row in enumerate(made):
+        for place in (row, row.get("item", {})):
+            for name in ("item_id", "id"):
+                if name in place:
+                    place[name] = f"id-{number}"
+    told = said(read(b"".join(map(sse, made))))
+    assert (told.text, [c.arguments for c in told.calls]) == (
+        "one\n\ntwo",
+        ['{"a": 1}', '{"b": 2}'],
+    )

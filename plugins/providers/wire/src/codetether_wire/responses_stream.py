@@ -29,6 +29,7 @@ class _Event(msgspec.Struct):
 
     type: str = ""
     output_index: Any = None
+    item_id: Any = None
     summary_index: Any = None
     content_index: Any = None
     delta: Any = None
@@ -67,8 +68,8 @@ class _Item:
 
 
 class ResponsesDecoder(SseDecoder):
-    """Reads the events of a streamed response. Items are known by their `output_index`; what a server does not stream
-    is taken from the item when it is done, or from the whole response at the end.
+    """Reads the events of a streamed response. Items are passed on as they grow; what a server does not stream is
+    taken from the item when it is done, or from the whole response at the end.
     """
 
     def __init__(self) -> None:
@@ -95,8 +96,6 @@ class ResponsesDecoder(SseDecoder):
             raise WireFault.of(
                 "incomplete", f"an event of the stream is not valid: {exc}", retry=True
             ) from exc
-        if not isinstance(one.output_index, int):
-            one.output_index = None
         kind = one.type or event.name
         handle = _HANDLERS.get(kind)
         if handle is not None:
@@ -125,9 +124,17 @@ class ResponsesDecoder(SseDecoder):
         return Finish(reason=reason, usage=self._usage)
 
     # --- items ---
+    def _key(self, event: _Event) -> int | str | None:
+        """What an event's item is known by: its place (Copilot gives one item several ids), else its id (llama.cpp tells
+        no places).
+        """
+        name = event.item.get("id") if isinstance(event.item, dict) else event.item_id
+        keys = [key for key in (event.output_index, name) if isinstance(key, int | str)]
+        return next((key for key in keys if key in self._items), keys[0] if keys else None)
+
     def _added(self, event: _Event, said: list[StreamEvent]) -> None:
         if isinstance(event.item, dict):
-            self._item(event.output_index, event.item, said)
+            self._item(self._key(event), event.item, said)
 
     def _item(self, key: Any, row: dict[str, Any], said: list[StreamEvent]) -> _Item:
         item = self._items.get(key)
@@ -144,7 +151,7 @@ class ResponsesDecoder(SseDecoder):
 
     def _item_done(self, event: _Event, said: list[StreamEvent]) -> None:
         if isinstance(event.item, dict):
-            self._complete(event.output_index, event.item, said)
+            self._complete(self._key(event), event.item, said)
 
     def _complete(self, key: Any, row: dict[str, Any], said: list[StreamEvent]) -> None:
         """Say what of a finished item was not streamed."""
@@ -165,9 +172,9 @@ class ResponsesDecoder(SseDecoder):
     # --- text and thoughts ---
     def _text_delta(self, event: _Event, said: list[StreamEvent]) -> None:
         self._refused = self._refused or event.type == "response.refusal.delta"
-        item = self._items.setdefault(event.output_index, _Item("message"))
-        part = ("content", event.content_index)
-        self._text(event.output_index, item, part, event.delta, said)
+        key = self._key(event)
+        item = self._items.setdefault(key, _Item("message"))
+        self._text(key, item, ("content", event.content_index), event.delta, said)
 
     def _text(
         self, key: Any, item: _Item, part: tuple[str, Any], text: Any, said: list[StreamEvent]
@@ -183,7 +190,7 @@ class ResponsesDecoder(SseDecoder):
         said.append(TextDelta(text))
 
     def _thought_delta(self, event: _Event, said: list[StreamEvent]) -> None:
-        item = self._items.setdefault(event.output_index, _Item("reasoning"))
+        item = self._items.setdefault(self._key(event), _Item("reasoning"))
         kind = "content" if event.type == "response.reasoning_text.delta" else "summary"
         self._thought(item, (kind, event.summary_index), event.delta, said)
 
@@ -223,13 +230,13 @@ class ResponsesDecoder(SseDecoder):
 
     # --- calls ---
     def _arguments_delta(self, event: _Event, said: list[StreamEvent]) -> None:
-        item = self._items.get(event.output_index)
+        item = self._items.get(self._key(event))
         if item is not None and isinstance(event.delta, str) and event.delta:
             item.said += len(event.delta)
             said.append(CallDelta(item.index, event.delta))
 
     def _arguments_done(self, event: _Event, said: list[StreamEvent]) -> None:
-        item = self._items.get(event.output_index)
+        item = self._items.get(self._key(event))
         if item is not None:
             self._arguments(item, event.arguments, said)
 
@@ -242,8 +249,10 @@ class ResponsesDecoder(SseDecoder):
     def _end(self, response: _Response, said: list[StreamEvent]) -> None:
         if response.error or response.status in ("failed", "cancelled"):
             raise _failed(response)
-        for key, row in enumerate(_rows(response.output)):
-            self._complete(key, row, said)
+        for place, row in enumerate(_rows(response.output)):
+            key = self._key(_Event(output_index=place, item=row))
+            if key in self._items or place >= len(self._done):
+                self._complete(key, row, said)
         self._end_thought(said)
         if isinstance(response.usage, dict):
             self._usage = read_usage(response.usage)
