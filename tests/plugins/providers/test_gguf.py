@@ -85,6 +85,8 @@ async def test_text_and_tool_calls_stream(tmp_path):
         plain = await said(provider, asking())
         called = await said(provider, asking(tools=(PICK,), tool_choice="required"))
         cut = await said(provider, asking(max_output=3))
+        shaped = await said(provider, asking(schema=PICK.parameters, max_output=300))
+    assert json.loads(text(shaped))["colour"] in ("red", "blue")
     assert (status.usable, status.model) == (True, "tiny")
     assert info == ModelInfo("tiny", "gguf", context=8192, tools=True, images=False)
     assert [event.text for event in plain[:-1]] == ["A", " tiny", " model", " says", " hello", "."]
@@ -105,12 +107,21 @@ async def test_the_window_is_the_smaller_of_the_file_and_the_setting(tmp_path):
     assert finish.error.kind == "context"
 
 
-async def test_a_template_without_tools_is_known(tmp_path, monkeypatch):
+async def test_a_template_without_tools_is_known_and_told_once(tmp_path, monkeypatch):
     template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>"
     monkeypatch.setattr(tiny_model, "TEMPLATE", template)
     async with gguf(tmp_path) as provider:
         assert (await provider.model("tiny")).tools is False
-        assert text(await said(provider, asking())) == SENTENCE
+        opening = provider.kernel.open_session(directory=tmp_path, model="gguf/tiny")
+        async with opening as session:
+            with session.feed.listen() as feed:
+                for _ in range(2):
+                    assert text(await said(provider, asking(tools=(PICK,)))) == SENTENCE
+                session.feed.close()
+                notices = [event.text async for event in feed if isinstance(event, Notice)]
+    assert [notice for notice in notices if "cannot call tools" in notice] == [
+        "tiny cannot call tools: its chat template knows none"
+    ]
 
 
 async def test_the_server_has_no_port_and_its_socket_is_ours_alone(tmp_path, home):
@@ -195,6 +206,13 @@ async def test_a_model_that_is_not_used_makes_room(tmp_path, home):
         assert text(await said(provider, asking(str(other)))) == SENTENCE
         assert len(children(home)) == 1
         assert children(home) != [first]
+
+
+async def test_one_thread_unless_told_otherwise(tmp_path):
+    async with gguf(tmp_path) as provider:
+        header = await provider.examine(provider.folder / "tiny.gguf")
+        wanted = provider._shelf._wanted(header, "llamacpp", "/x")
+    assert (wanted["threads"], wanted["gpu_layers"]) == (1, 0)
 
 
 async def test_two_calls_at_once_share_one_child(tmp_path, home):
@@ -331,8 +349,23 @@ async def test_leaving_ctransformers_early_ends_its_child(tmp_path, home):
             await trio.sleep(0.05)
         assert children(home) == []
         assert text(await said(provider, asking())) == SENTENCE
-        os.kill(children(home)[0], signal.SIGSEGV)
-        assert text(await said(provider, asking())) == SENTENCE
+
+
+@X86
+async def test_a_crash_of_ctransformers_is_tried_again_and_then_told(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(loaded, "PAUSE", 0.0)
+    async with gguf(tmp_path, backend="ctransformers") as provider:
+        await said(provider, asking())
+        for number in range(loaded.MOST_CRASHES):
+            [pid] = children(home)
+            os.kill(pid, signal.SIGSTOP)
+            async with provider.stream(asking()) as stream, trio.open_nursery() as nursery:
+                nursery.start_soon(_kill_soon, pid)
+                events = [event async for event in stream]
+            assert isinstance(events[0], Retrying)
+            if number < loaded.MOST_CRASHES - 1:
+                assert text(events) == SENTENCE
+    assert "crashed 4 times" in events[-1].error.message
 
 
 def talker(template="", control=None):

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -18,10 +19,10 @@ from codetether.api import (
     Notice,
     ProviderStatus,
     Request,
+    Retrying,
     StreamEvent,
 )
-from codetether_wire import Endpoint, Traits, WireFault, WireProvider, WireSettings
-from msgspec import Meta
+from codetether_wire import Endpoint, Traits, WireFault, WireProvider, excerpt
 
 from codetether_provider_gguf.choose import (
     CTRANSFORMERS,
@@ -33,40 +34,10 @@ from codetether_provider_gguf.choose import (
 )
 from codetether_provider_gguf.folder import find, listed, missing_parts
 from codetether_provider_gguf.header import Header, read_header
+from codetether_provider_gguf.settings import GgufSettings
 
 if TYPE_CHECKING:
     from codetether_provider_gguf.loaded import Loaded, Shelf
-
-
-class GgufSettings(WireSettings, frozen=True):
-    """Where the files are, how they are run, and more patience than for a vendor."""
-
-    model: Annotated[str, Meta(description="Default model; empty: the first file found")] = ""
-    folder: Annotated[
-        str, Meta(description="Where names are looked up; empty: `models` in the data directory")
-    ] = ""
-    backend: Annotated[
-        Literal["auto", "llamacpp", "ctransformers"],
-        Meta(description="Library that runs a file; auto: llama.cpp if it reads the file"),
-    ] = "auto"
-    context: Annotated[
-        int, Meta(ge=256, description="Tokens of context at most; more take more memory")
-    ] = 16384
-    threads: Annotated[
-        int, Meta(ge=1, description="Threads; more than free cores is several times slower")
-    ] = 1
-    gpu_layers: Annotated[int, Meta(ge=0, description="Layers on the graphics card")] = 0
-    loaded_models: Annotated[
-        int, Meta(ge=1, description="Models kept in memory; those in use always stay")
-    ] = 1
-    load_timeout: Annotated[float, Meta(gt=0, description="Seconds loading may take")] = 600.0
-    idle_timeout: Annotated[
-        float,
-        Meta(gt=0, description="Seconds without anything meaningful before a call is given up"),
-    ] = 600.0
-    total_timeout: Annotated[
-        float, Meta(gt=0, description="Seconds one model call may take in all")
-    ] = 7200.0
 
 
 class Gguf(WireProvider):
@@ -81,6 +52,7 @@ class Gguf(WireProvider):
         self._headers: dict[tuple[str, int, int], Header] = {}
         self._told: dict[str, ModelInfo] = {}
         self._addresses: dict[str, str] = {}
+        self._warned: set[str] = set()
 
     # --- the port ---
     async def status(self) -> ProviderStatus:
@@ -215,7 +187,7 @@ class Gguf(WireProvider):
         try:
             header = await self._header(request.model)
             backend = backend_for(header, self.settings.backend)
-            await self._facts(request.model)
+            await self._without_tools(await self._facts(request.model), request)
             if backend == LLAMACPP:
                 await self._by_server(request, header, send)
                 return
@@ -226,6 +198,12 @@ class Gguf(WireProvider):
             told = exc.fault
             finish = fault(told.kind, self.redacted(f"{self.name}: {told.message}"), told.hint)
         await send.send(finish)
+
+    async def _without_tools(self, info: ModelInfo, request: Request) -> None:
+        """Say once that tools are offered in vain."""
+        if request.tools and info.tools is False and info.id not in self._warned:
+            self._warned.add(info.id)
+            await self._tell(f"{info.id} cannot call tools: its chat template knows none")
 
     async def _by_server(
         self, request: Request, header: Header, send: trio.MemorySendChannel[StreamEvent]
@@ -255,15 +233,20 @@ class Gguf(WireProvider):
     async def _by_lines(
         self, request: Request, header: Header, send: trio.MemorySendChannel[StreamEvent]
     ) -> Finish:
+        """A crash is followed by another try, as often as the shelf loads the model again."""
         from codetether_wire.child import ChildEnded
         from codetether_wire.child_answer import fault
 
-        async with self._shelf.use(header, CTRANSFORMERS, self._tell) as loaded:
-            try:
-                return await self._asked(loaded, request, send)
-            except ChildEnded as exc:
-                name = Path(header.path).name
-                return fault("other", self.redacted(f"{self.name}: {name} crashed: {exc.why}"))
+        for attempt in count(1):
+            async with self._shelf.use(header, CTRANSFORMERS, self._tell) as loaded:
+                try:
+                    return await self._asked(loaded, request, send)
+                except ChildEnded as exc:
+                    why = self.redacted(f"{Path(header.path).name} crashed: {exc.why}")
+                    if loaded.child.dismissed:
+                        break
+            await send.send(Retrying(attempt, 0.0, excerpt(why, 200)))
+        return fault("other", f"{self.name}: {why}")
 
     async def _asked(
         self, loaded: Loaded, request: Request, send: trio.MemorySendChannel[StreamEvent]
