@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -181,19 +180,10 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-class _Shown:
-    """What `show` gives back: nothing to wait for, for a provider that awaits it all the same."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from ()
-
-
-def _show(*lines: object) -> _Shown:
+async def _show(text: str) -> None:
     """Show a person what to do next: an address to open, a code to type."""
-    for line in lines:
-        for each in str(line).splitlines():
-            print(one_line(each), file=sys.stderr, flush=True)
-    return _Shown()
+    for line in text.splitlines():
+        print(one_line(line), file=sys.stderr, flush=True)
 
 
 def _tell(text: str) -> None:
