@@ -80,10 +80,18 @@ async def test_f15_an_error_in_the_middle_of_the_words(tmp_path, dialect, leapin
     if dialect.provider == "bedrock":
         spoilt = exception("validationException", {"message": f"no good {KEY}"})
     elif dialect.provider == "anthropic":
-        row = {"type": "error", "error": {"type": "invalid_request_error", "message": f"no good {KEY}"}}
+        row = {
+            "type": "error",
+            "error": {"type": "invalid_request_error", "message": f"no good {KEY}"},
+        }
         spoilt = b"event: error\ndata: " + json.dumps(row).encode() + b"\n\n"
     elif dialect.provider == "openai":
-        row = {"type": "error", "code": "invalid_prompt", "message": f"no good {KEY}", "sequence_number": 9}
+        row = {
+            "type": "error",
+            "code": "invalid_prompt",
+            "message": f"no good {KEY}",
+            "sequence_number": 9,
+        }
         spoilt = b"event: error\ndata: " + json.dumps(row).encode() + b"\n\n"
     else:
         spoilt = b"data: " + error("no good").encode() + b"\n\n"

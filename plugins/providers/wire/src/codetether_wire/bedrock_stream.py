@@ -20,7 +20,7 @@ from codetether.api import (
 
 from codetether_wire.bedrock_faults import fault_named
 from codetether_wire.dialect import merge
-from codetether_wire.faults import WireFault
+from codetether_wire.faults import WireFault, classify, error_text
 
 _REASONS = {
     "end_turn": "stop",
@@ -128,7 +128,7 @@ class ConverseDecoder:
             TypeError,
             AttributeError,
         ) as exc:
-            raise WireFault.of("other", f"the answer is not Converse's JSON: {exc!r}") from exc
+            raise _no_answer(body, exc) from exc
         self._over = True
         return said
 
@@ -256,3 +256,14 @@ def _usage(row: Any) -> Usage | None:
 def _count(row: Mapping[str, Any], name: str) -> int:
     value = row.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _no_answer(body: bytes, exc: Exception) -> WireFault:
+    """The fault for a document that is none of Converse's: what it says itself, when it says anything."""
+    try:
+        message, code = error_text(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        message, code = "", ""
+    if message:
+        return classify(0, message, code)
+    return WireFault.of("other", f"the answer is not Converse's JSON: {exc!r}")
