@@ -145,7 +145,7 @@ async def test_at_any_moment(repository):
     seed = time.time_ns()
     print("seed", seed)
     moments = random.Random(seed)
-    for _ in range(8):
+    for _ in range(5):
         done = await killed(repository, after=moments.uniform(0, 0.35))
         assert done.code in (0, -signal.SIGKILL)
         assert_files_whole(repository)
