@@ -34,6 +34,7 @@ from gguf import GGUFWriter
 
 sys.path.append(str(Path(__file__).parents[2] / "peers"))
 import tiny_model
+from tiny_gpt2 import write_tiny_gpt2
 from tiny_model import write_tiny_model
 
 SENTENCE = "A tiny model says hello."
@@ -337,6 +338,19 @@ async def test_ctransformers_streams_text_and_knows_its_limits(tmp_path):
     assert (text(plain), plain[-1].reason, plain[-1].usage.output) == (SENTENCE, "stop", 6)
     assert (text(cut), cut[-1].reason) == ("A tiny model", "length")
     assert overflow.error.kind == "context"
+
+
+@X86
+async def test_a_file_from_before_gguf_talks(tmp_path):
+    async with gguf(tmp_path) as provider:
+        write_tiny_gpt2(provider.folder / "tiny-gpt2.bin")
+        info = await provider.model("tiny-gpt2")
+        events = await said(provider, asking("tiny-gpt2.bin", temperature=0.1))
+        long = Message("user", (Text("word " * 60),))
+        [overflow] = await said(provider, asking("tiny-gpt2", long))
+    assert (text(events), events[-1].reason) == (SENTENCE, "stop")
+    assert (info.tools, info.context) == (False, None)
+    assert "the context window 256" in overflow.error.message
 
 
 @X86

@@ -149,7 +149,7 @@ class Gguf(WireProvider):
             id=model_id,
             provider=self.name,
             name=header.name,
-            context=window(header, self.settings.context),
+            context=window(header, self.settings.context) if header.context else None,
             tools=backend == LLAMACPP and "tool" in header.template,
             images=False,
         )

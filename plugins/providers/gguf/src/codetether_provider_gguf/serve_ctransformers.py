@@ -70,7 +70,8 @@ class Talker:
         )
         # Naming the library spares a second of looking at the processor, which is done here in a line.
         self.model = library.LLM(wanted["path"], wanted["type"], config=config, lib=_library())
-        self.context: int = wanted["context"]
+        # Beyond its own window an old model writes outside its memory, whatever it was told to use.
+        self.context: int = min(wanted["context"], self.model.ctransformers_llm_context_length())
         self.template: str = wanted["template"]
         self.control: dict[str, int] = wanted["control"]
         self.marks = {"bos_token": wanted["bos"], "eos_token": wanted["eos"]}

@@ -135,6 +135,9 @@ class Child:
                     pass_fds=(self._theirs.fileno(),),
                 )
                 self._why = _words(done)
+        except trio.Cancelled:  # not by us: trio ends, and nobody will read any more
+            self._ours.close()
+            raise
         except CodetetherError as exc:
             self._why = exc.message
         except Exception as exc:
