@@ -135,13 +135,13 @@ class Child:
                     pass_fds=(self._theirs.fileno(),),
                 )
                 self._why = _words(done)
-        except trio.Cancelled:  # not by us: trio ends, and nobody will read any more
-            self._ours.close()
-            raise
         except CodetetherError as exc:
             self._why = exc.message
         except Exception as exc:
             self._why = f"{type(exc).__name__}: {exc}"
+        except BaseException:  # a cancellation that is not ours: trio ends, and nobody will read any more
+            self._ours.close()
+            raise
         finally:
             self._theirs.close()
             self._over.set()
