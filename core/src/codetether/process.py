@@ -1,7 +1,7 @@
 """Child processes: the only place that starts one. Bounded in time and memory, and nothing stays behind.
 
 Every child leads a session of its own. However the call ends (exit, timeout, cancel, too much output), the whole tree is
-asked to end (TERM), killed after half a second, and reaped, background children included.
+asked to end (TERM), killed after half a second (0.12 s when cancelled), and reaped, background children included.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from codetether.leftovers import kill_leftovers
 __all__ = ["CannotStart", "Completed", "clean_env", "kill_leftovers", "run_process"]
 
 GRACE = 0.5  # from TERM to KILL
+HURRY = 0.12  # the same when cancelled: a person waits, and is promised an end within 0.2 s
 DRAIN = 0.3  # how long to read on when the leader is gone and somebody else holds the pipe
 COALESCE = 0.1
 GIVE_UP = 5.0  # a process that cannot even be killed (uninterruptible sleep) must not hold us
@@ -100,6 +101,7 @@ async def run_process(
             with trio.move_on_after(timeout):
                 await run.follow(stdin)
             run.timed_out = not run.over
+            run.grace = GRACE
         finally:
             await run.end(on_output)
         nursery.cancel_scope.cancel()
@@ -166,6 +168,7 @@ class _Run:
         self.limit = limit
         self.over = False
         self.timed_out = False
+        self.grace = HURRY
         self.flooded = trio.Event()
         self.seen = leftovers.Seen(child.pid)
         streams = (child.process.stdout, child.process.stderr)
@@ -236,12 +239,13 @@ class _Run:
                     if not self.flooded.is_set():
                         self._read_all(nursery)
                     if self.process.returncode is None:
-                        await self._end_leader()
-                        await self._sweep()
+                        kill_at = trio.current_time() + self.grace
+                        await self._end_leader(kill_at)
+                        await self._sweep(kill_at)
                         await self._drain()
                     else:  # what it left may still be saying something
                         await self._drain()
-                        await self._sweep()
+                        await self._sweep(trio.current_time() + self.grace)
                     nursery.cancel_scope.cancel()
             finally:
                 leftovers.note_leader(self.child.pid, running=False)
@@ -254,10 +258,11 @@ class _Run:
                 with trio.move_on_after(GRACE):
                     await on_output(text)
 
-    async def _end_leader(self) -> None:
+    async def _end_leader(self, kill_at: float) -> None:
         self._signal_group(signal.SIGTERM)
         self._signal_group(signal.SIGCONT)  # one that is stopped hears nothing else
-        with trio.move_on_after(GRACE):
+        leftovers.kill(self._left(), signal.SIGTERM)  # whoever left the group has the same time
+        with trio.CancelScope(deadline=kill_at):
             await self.process.wait()
         if self.process.returncode is None:
             self._signal_group(signal.SIGKILL)
@@ -275,9 +280,8 @@ class _Run:
         with trio.move_on_after(DRAIN):
             await self.all_read.wait()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, kill_at: float) -> None:
         """Whoever is left: ask, then kill until nobody is."""
-        kill_at = trio.current_time() + GRACE
         asked: set[int] = set()
         with trio.move_on_after(GIVE_UP):
             while left := self._left():
