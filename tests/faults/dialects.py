@@ -13,7 +13,7 @@ import bedrock_judge
 import google_judge
 import openai_judge
 import responses_events
-from codetether.testing import Received, Reply, chat_events, reply
+from codetether.testing import Received, chat_events, reply
 from codetether.testing.http import head, response
 from codetether_wire import Outgoing
 from strict_chat import chat_faults
@@ -26,11 +26,9 @@ class Speaker(NamedTuple):
 
     provider: str
     model: str
-    origin: str
     content_type: str
     events: Callable[[Any], list[bytes]]
     judge: Callable[[Received], None]
-    opaques: tuple[str, ...]
 
     @property
     def ref(self) -> str:
@@ -163,28 +161,14 @@ def halves(text: str) -> list[str]:
 SSE = "text/event-stream"
 SEALED = json.dumps({"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "X"})
 DIALECTS = {
-    "chat": Speaker(
-        "moonshotai", "kimi-k2.5", "moonshotai", SSE, chat_events, judge_chat,
-        ("", '[{"type": "reasoning.text", "text": "hm"}]'),
-    ),
-    "responses": Speaker(
-        "openai", "gpt-5.6", "openai", SSE, responses_answer, judge_responses,
-        ("", SEALED),
-    ),
+    "chat": Speaker("moonshotai", "kimi-k2.5", SSE, chat_events, judge_chat),
+    "responses": Speaker("openai", "gpt-5.6", SSE, responses_answer, judge_responses),
     "anthropic": Speaker(
-        "anthropic", "claude-sonnet-5-5", "anthropic", SSE, anthropic_answer, judge_anthropic,
-        ("", "c2ln"),
+        "anthropic", "claude-sonnet-5-5", SSE, anthropic_answer, judge_anthropic
     ),
-    "google": Speaker(
-        "google", "gemini-3.8-flash", "google", SSE, google_answer, judge_google,
-        ("", "call:c2lnbmF0dXJl", "text:c2lnbmF0dXJl"),
-    ),
+    "google": Speaker("google", "gemini-3.8-flash", SSE, google_answer, judge_google),
     "converse": Speaker(
-        "bedrock", "claude-sonnet-4.6", "bedrock", "application/vnd.amazon.eventstream",
-        converse_answer, judge_converse, ("", "signature:sig"),
+        "bedrock", "claude-sonnet-4.6", "application/vnd.amazon.eventstream",
+        converse_answer, judge_converse,
     ),
 }  # fmt: skip
-
-
-def answer_of(text: str = "", **fields: Any) -> Reply:
-    return Reply(text=text, **fields)

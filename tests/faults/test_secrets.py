@@ -81,14 +81,18 @@ async def test_f16_nor_does_the_traceback_of_a_bug(tmp_path, leaping_clock):
         async with session_at(tmp_path, server, dialect) as session:
             provider = session.kernel.provider(dialect.provider)
             endpoint = await provider.endpoint(dialect.model)
-            with pytest.raises(WireFault) as caught:
-                async with pool_of(session.kernel).client(endpoint.base_url) as client:
-                    deadlines = Deadlines(5, trio.current_time() + 5)
-                    async with opened(
-                        client, endpoint, Outgoing("/x", b"{}"), deadlines, connect=5
-                    ) as response:
-                        await check_status(response, deadlines)
-    assert hidden_in("".join(traceback.format_exception(caught.value))) == []
+            deadlines = Deadlines(5, trio.current_time() + 5)
+            ask = Outgoing("/x", b"{}")
+            try:
+                async with (
+                    pool_of(session.kernel).client(endpoint.base_url) as client,
+                    opened(client, endpoint, ask, deadlines, connect=5) as response,
+                ):
+                    await check_status(response, deadlines)
+            except WireFault as fault:
+                told = "".join(traceback.format_exception(fault))
+    assert "401" in told or "no" in told
+    assert hidden_in(told) == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

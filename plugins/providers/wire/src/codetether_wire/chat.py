@@ -27,7 +27,7 @@ class ChatDialect:
         """The request as this dialect's JSON."""
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": list(_messages(request, traits, origin)),
+            "messages": _in_turns(_messages(request, traits, origin)),
             "stream": True,
         }
         if traits.usage:
@@ -84,6 +84,20 @@ def _wants_responses(words: str) -> bool:
     return "/responses" in words or (
         "not accessible" in words and "/chat/completions endpoint" in words
     )
+
+
+def _in_turns(messages: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pictures of results and the user message behind them are one message: some servers' templates refuse two."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        pictures = turns[-1]["content"] if turns and turns[-1]["role"] == "user" else ""
+        if message["role"] == "user" and isinstance(pictures, list):
+            said = message["content"]
+            more = said if isinstance(said, list) else [{"type": "text", "text": said}]
+            turns[-1] = {"role": "user", "content": [*pictures, *more]}
+        else:
+            turns.append(message)
+    return turns
 
 
 def _messages(request: Request, traits: Traits, origin: str) -> Iterator[dict[str, Any]]:
