@@ -29,7 +29,8 @@ def main(folder: str, key: str = "") -> None:
     params.cpuparams.n_threads = 1
     params.cpuparams_batch.n_threads = 1
     server = xllamacpp.Server(params)
-    print(f"peer at {server.listening_address}", flush=True)
+    # In one piece: the server's own threads log to the same pipe, and would write between address and line end.
+    os.write(sys.stdout.fileno(), f"\npeer at {server.listening_address}\n".encode())
     sys.stdin.read()
     os._exit(0)  # the server's threads would be waited for otherwise
 

@@ -76,9 +76,9 @@ async def test_text_and_counts(llama_server, peer):
         provider = peer(url)
         message, finish, events = await said(provider, Request("tiny", (USER,), system="Be brief"))
         await provider.aclose()
-    assert message.text == SENTENCE
+    assert (finish.error, message.text) == (None, SENTENCE)
     assert len([event for event in events if isinstance(event, TextDelta)]) > 1
-    assert (finish.reason, finish.error) == ("stop", None)
+    assert finish.reason == "stop"
     assert finish.usage.input > 0
     assert finish.usage.output > 0
 
@@ -115,8 +115,8 @@ async def test_call_after_call_is_never_announced_as_a_retry(llama_server, peer)
         for asks in (Traits(dialect="responses"), Traits()):
             Peer.asks = asks
             for _ in range(6):
-                message, _, events = await said(provider, Request("tiny", (USER,)))
-                assert message.text == SENTENCE
+                message, finish, events = await said(provider, Request("tiny", (USER,)))
+                assert (finish.error, message.text) == (None, SENTENCE), events
                 assert not any(isinstance(event, Retrying) for event in events)
         Peer.asks = Traits(dialect="responses")
         await provider.aclose()
