@@ -180,13 +180,17 @@ def test_missing_pieces_are_told_and_nothing_is_deleted(person):
     key = person.house.key.read_bytes()
     person.house.key.unlink()
     assert "the key that opens the private Vault is missing" in person("vault", "up", code=1)
+    ids = person.house.ids.read_bytes()
+    person.house.ids.unlink()
     person.house.key.write_bytes(b"x" * 32)
+    assert "though the private Vault was in use" in person("vault", "up", code=1)
+    person.house.ids.write_bytes(ids)
     assert "its key does not fit its data" in person("vault", "up", code=1)
     assert person.servers() == []
     person.house.key.write_bytes(key)
     person.house.data.rename(person.folder / "elsewhere")
     assert "the data of the private Vault is gone" in person("vault", "up", code=1)
-    shutil.rmtree(person.house.data)
+    assert not person.house.data.exists()
     (person.folder / "elsewhere").rename(person.house.data)
     assert "ready" in person("vault", "up")
 
@@ -208,6 +212,31 @@ def test_backup(person, tmp_path):
     assert file.read_bytes() == data
     person("vault", "backup", str(file), "--force")
     assert "cannot be written" in person("vault", "backup", str(tmp_path / "no" / "b"), code=1)
+
+
+def test_restore(person, tmp_path):
+    person("vault", "up")
+    person("auth", "login", "openai", "--stdin", "--no-test", stdin=f"{KEY}\n")
+    file = tmp_path / "vault.snapshot"
+    person("vault", "backup", str(file))
+    assert "move it away first" in person("vault", "restore", str(file), code=1)
+    person("auth", "logout", "openai")
+    person("vault", "down")
+    shutil.move(person.house.data, tmp_path / "old")
+    assert "vault restore FILE" in person("vault", "up", code=1)
+    half = tmp_path / "half"
+    half.write_bytes(file.read_bytes()[:5000])
+    assert "no whole snapshot" in person("vault", "restore", str(half), code=1)
+    person.house.write(person.house.restoring, {})  # an earlier try was killed
+    person.house.data.mkdir()
+    person("vault", "restore", str(file))
+    assert person("auth", "list") == "openai  providers:openai\n"
+    assert len(list(person.folder.glob("raft.unfinished-*"))) == 1
+    ids = person.house.ids.rename(tmp_path / "ids")
+    person("vault", "down")
+    shutil.move(person.house.data, tmp_path / "older")
+    assert "ids.json of the Vault" in person("vault", "restore", str(file), code=1)
+    assert ids.exists()
 
 
 def test_without_openbao_it_says_how_to_get_it(person, monkeypatch):

@@ -15,6 +15,8 @@ from codetether.api import CodetetherError, Finding, Mode, Output, one_line
 if TYPE_CHECKING:
     from codetether_mode_vault.house import House
 
+KEEP = "unseal-key, ids.json and recovery-key"
+
 
 class VaultMode(Mode):
     """The mode. `up` is idempotent; nothing here deletes what is stored."""
@@ -36,6 +38,9 @@ class VaultMode(Mode):
         action.set_defaults(action="backup")
         action.add_argument("file", metavar="FILE", type=Path, help="where to")
         action.add_argument("--force", action="store_true", help="replace FILE if there is one")
+        action = actions.add_parser("restore", help="bring it back from such a copy")
+        action.set_defaults(action="restore")
+        action.add_argument("file", metavar="FILE", type=Path, help="what `backup` wrote")
 
     async def run(self, args: Namespace) -> int:
         """Do the action. Raises CodetetherError with what to do instead."""
@@ -44,6 +49,7 @@ class VaultMode(Mode):
             "down": self._down,
             "status": self._status,
             "backup": self._backup,
+            "restore": self._restore,
         }
         return await actions[args.action](args)
 
@@ -62,7 +68,6 @@ class VaultMode(Mode):
         _tell("ready" if new else "already running")
         if os.environ.get("VAULT_ADDR"):
             _tell("VAULT_ADDR is set, so that Vault is used and not this one")
-        _tell(f"keep {one_line(str(house.key))} with every backup: without it nobody can open one")
         _tell("next: codetether auth login PROVIDER")
         return 0
 
@@ -144,7 +149,16 @@ class VaultMode(Mode):
             raise CodetetherError("the private Vault does not run", "start it: codetether vault up")
         size = await backup(house, args.file, force=args.force)
         _tell(f"{size} bytes written to {one_line(str(args.file))}")
-        _tell(f"to use it, {one_line(str(house.key))} is needed too: keep a copy, but elsewhere")
+        _tell(
+            f"to use it, {KEEP} of {one_line(str(house.folder))} are needed too; keep them elsewhere"
+        )
+        return 0
+
+    async def _restore(self, args: Namespace) -> int:
+        from codetether_mode_vault.restoring import restore
+
+        await restore(self._house, args.file, _tell)
+        _tell("ready")
         return 0
 
 

@@ -31,7 +31,7 @@ async def found(house: House, tell: Callable[[str], None]) -> None:
     made = await ordered(house, "PUT", "sys/init", {"recovery_shares": 1, "recovery_threshold": 1})
     root = str(made["root_token"])
     house.write(house.folder / "recovery-key", f"{made['recovery_keys_base64'][0]}\n".encode())
-    await _elected(house)
+    await elected(house)
     tell("making room for keys")
     kv = {"type": "kv", "options": {"version": "2"}, "description": "keys of providers"}
     await ordered(house, "POST", f"sys/mounts/{MOUNT}", kv, root)
@@ -45,7 +45,7 @@ async def found(house: House, tell: Callable[[str], None]) -> None:
     house.write(house.ids, ids)
 
 
-async def _elected(house: House) -> None:
+async def elected(house: House) -> None:
     """Raft chooses its only member: a moment, more on a busy machine. Raises CodetetherError."""
     with trio.move_on_after(ELECTING):
         while (await ask(house, "GET", "sys/health")).status != ACTIVE:  # noqa: ASYNC110 - it says nothing by itself
@@ -71,12 +71,11 @@ def write_facts(house: House) -> None:
     """Say where the server is, for plugins. Their AppRole ids go into a file in the data folder, which no sandboxed
     command sees. Blocking.
     """
-    credentials = house.folder / "agent.json"
-    house.write(credentials, house.read(house.ids).get("agent") or {})
+    house.write(house.agent, house.read(house.ids).get("agent") or {})
     facts = {
         "address": f"unix://{house.socket}",
         "mount": MOUNT,
         "path": FOLDER,
-        "credentials": str(credentials),
+        "credentials": str(house.agent),
     }
     house.write(house.facts, facts)

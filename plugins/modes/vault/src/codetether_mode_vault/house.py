@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ class House(msgspec.Struct, frozen=True):
         return self.folder / "ids.json"
 
     @property
+    def agent(self) -> Path:
+        return self.folder / "agent.json"
+
+    @property
     def socket(self) -> Path:
         return self.folder / "socket"
 
@@ -55,6 +60,10 @@ class House(msgspec.Struct, frozen=True):
         return self.folder / "server.hcl"
 
     @property
+    def restoring(self) -> Path:
+        return self.folder / "restoring"
+
+    @property
     def finished(self) -> bool:
         """Whether the set-up was ever finished."""
         return self.ids.exists()
@@ -63,6 +72,13 @@ class House(msgspec.Struct, frozen=True):
         """The folder, for its owner only."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
+
+    def put_aside(self, tell: Callable[[str], None]) -> None:
+        """Move away data whose set-up or restoring was cut off; nobody has stored anything in it."""
+        if self.data.exists():
+            aside = self.data.with_name(f"raft.unfinished-{time.time_ns()}")
+            tell(f"what was cut off is put aside: {aside}")
+            self.data.rename(aside)
 
     def write(self, path: Path, value: Any) -> None:
         """`value` as JSON, or bytes as they are, into a file of mode 0600, whole or not at all."""

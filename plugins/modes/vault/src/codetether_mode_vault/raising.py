@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import time
+import shutil
 from collections.abc import Callable
 
 import trio
@@ -23,18 +23,20 @@ async def raise_up(house: House, tell: Callable[[str], None]) -> bool:
     """The private Vault, running and ready; False when it was already. Raises CodetetherError with what to do."""
     bao = await trio.to_thread.run_sync(process.program)
     async with house.turn():
-        if house.finished and await _is_well(house):
+        if house.finished and not house.restoring.exists() and await _is_well(house):
             await trio.to_thread.run_sync(write_facts, house)
             return False
         await process.stop(house)  # one that is not well, or whose set-up was cut off
-        await trio.to_thread.run_sync(_prepare, house, tell)
+        empty = await trio.to_thread.run_sync(_prepare, house, tell)
         tell("starting")
-        state = await _started(house, bao)
+        state = await started(house, bao)
         if house.finished and state == UNINITIALISED:
             await process.stop(house)
+            if empty:  # what the server made there a moment ago would be in the way of `restore`
+                await trio.to_thread.run_sync(shutil.rmtree, house.data)
             raise CodetetherError(
                 f"the data of the private Vault is gone from {house.data}",
-                f"bring it back from a backup, or move {house.folder} away to begin anew",
+                f"bring it back: codetether vault restore FILE; or move {house.folder} away to begin anew",
             )
         if not house.finished:
             await found(house, tell)
@@ -47,23 +49,32 @@ async def _is_well(house: House) -> bool:
     return bool(alive) and (await ask(house, "GET", "sys/health")).status == ACTIVE
 
 
-def _prepare(house: House, tell: Callable[[str], None]) -> None:
-    """An unfinished one is put aside (nobody was ever given a way in); a finished one must have its key."""
+def _prepare(house: House, tell: Callable[[str], None]) -> bool:
+    """An unfinished one is put aside (nobody was ever given a way in); a finished one must have its key.
+
+    True when there was no data, so that the folder made here is all there is.
+    """
     if house.finished and not house.key.exists():
         raise CodetetherError(
             f"the key that opens the private Vault is missing: {house.key}",
             f"bring it back from a backup, or move {house.folder} away to begin anew",
         )
-    if not house.finished and house.data.exists():
-        aside = house.data.with_name(f"raft.unfinished-{time.time_ns()}")
-        tell(f"a set-up that was cut off is put aside: {aside}")
-        house.data.rename(aside)
+    if not house.finished and house.agent.exists():
+        raise CodetetherError(
+            f"{house.ids} is missing, though the private Vault was in use",
+            f"bring it back from a backup, or move {house.folder} away to begin anew",
+        )
+    if not house.finished or house.restoring.exists():
+        house.put_aside(tell)
+        house.restoring.unlink(missing_ok=True)
     if not house.key.exists():
         house.write(house.key, secrets.token_bytes(32))
+    empty = not house.data.exists()
     house.data.mkdir(mode=0o700, exist_ok=True)
+    return empty
 
 
-async def _started(house: House, bao: str) -> int:
+async def started(house: House, bao: str) -> int:
     """Start it and wait until it answers; the status of its health. Another may take its ports: then try others."""
     for again in reversed(range(STARTS)):
         await process.start(house, bao)

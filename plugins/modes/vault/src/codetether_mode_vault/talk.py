@@ -56,9 +56,19 @@ async def ask(
     house: House, method: str, path: str, body: dict[str, Any] | None = None, token: str = ""
 ) -> Reply:
     """One request, at most 15 s; Reply(0) when nobody answers."""
+    data = None if body is None else msgspec.json.encode(body)
+    return await _within(house, method, path, data, token)
+
+
+async def upload(house: House, path: str, data: bytes, token: str) -> Reply:
+    """Give the server these bytes."""
+    return await _within(house, "POST", path, data, token)
+
+
+async def _within(house: House, method: str, path: str, data: bytes | None, token: str) -> Reply:
     with trio.move_on_after(SECONDS):
         return await trio.to_thread.run_sync(
-            _ask, str(house.socket), method, path, body, token, abandon_on_cancel=True
+            _ask, str(house.socket), method, path, data, token, abandon_on_cancel=True
         )
     return Reply(0, b"")
 
@@ -78,10 +88,9 @@ async def ordered(
     return reply.body
 
 
-def _ask(path: str, method: str, what: str, body: dict[str, Any] | None, token: str) -> Reply:
+def _ask(path: str, method: str, what: str, data: bytes | None, token: str) -> Reply:
     connection = _Connection(path)
     headers = {"X-Vault-Token": token} if token else {}
-    data = None if body is None else msgspec.json.encode(body)
     try:
         connection.request(method, f"/v1/{what}", data, headers)
         answer = connection.getresponse()
