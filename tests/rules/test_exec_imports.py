@@ -33,9 +33,10 @@ START = {
     "redact settings trust words",
 }
 PROMPT = {
-    "codetether": "answer beneath console context entries faults feed files globs grants headless instructions job "
-    "journal loaded loop material models opening permit prompting records refusals repair rules scan sendable session "
+    "codetether": "answer beneath console context entries faults feed files globs grants instructions "
+    "journal loaded loop models opening permit records refusals repair rules scan sendable session "
     "session_files side_files spill syscalls terminal toolbox transcript workspace",
+    "codetether_headless": "drive job material prompting",
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",
     "codetether_wire": "answer body catalogue chat chat_chunk chat_stream dialect endpoint exchange faults gate "

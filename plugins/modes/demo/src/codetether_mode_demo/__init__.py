@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from codetether.api import (
     Answer,
-    Job,
     Mode,
-    Outcome,
     Question,
     Style,
-    drive,
-    farewell,
     hookimpl,
     wants_colour,
 )
+from codetether_headless import Job, Outcome, drive, farewell
 
 if TYPE_CHECKING:
     from codetether.api import Session

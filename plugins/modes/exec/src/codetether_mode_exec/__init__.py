@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codetether.api import Mode, Wanted, positive_count, prompt_arguments, run_prompt
+from codetether.api import Mode
+from codetether_headless import Wanted, positive_count, prompt_arguments, run_prompt
 
 
 class Exec(Mode):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from codetether.api import Mode, Wanted, prompt_arguments, run_prompt
+from codetether.api import Mode
+from codetether_headless import Wanted, prompt_arguments, run_prompt
 
 
 class Run(Mode):

@@ -12,19 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from codetether.api import (
+    EVENTS_VERSION,
+    CodetetherError,
+    Notice,
+    UsageError,
+    clean,
+    head,
+    latest_session,
+    open_terminal,
+)
 
-from codetether.console import open_terminal
-from codetether.errors import CodetetherError, UsageError
-from codetether.events import EVENTS_VERSION, Notice
-from codetether.git import head
-from codetether.headless import drive
-from codetether.job import Job, Outcome, farewell
-from codetether.material import read_material
-from codetether.session_files import latest_session
-from codetether.terminal import clean
+from codetether_headless.drive import drive
+from codetether_headless.job import Job, Outcome, farewell
+from codetether_headless.material import read_material
 
 if TYPE_CHECKING:
-    from codetether.kernel import Kernel
+    from codetether.api import Kernel
 
 UIS = {"text": "plain", "json": "", "stream-json": "jsonl"}
 

@@ -17,23 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-
-from codetether.errors import CodetetherError, InterruptedByUser, PluginError, told
-from codetether.events import (
+from codetether.api import (
     Cancel,
+    CodetetherError,
+    InterruptedByUser,
     Notice,
+    PluginError,
     Quit,
     SessionEvent,
     ToolFinished,
     TurnFinished,
     UserAct,
+    told,
 )
-from codetether.job import CODES, Job, Outcome
+
+from codetether_headless.job import CODES, Job, Outcome
 
 if TYPE_CHECKING:
-    from codetether.feed import Listener
-    from codetether.kernel import Kernel
-    from codetether.session import Session
+    from codetether.api import Kernel, Listener, Session
 
 ROOM = 10_000  # events an interface may be behind: a person may pause their pager
 AGAIN_SECONDS = 2.0

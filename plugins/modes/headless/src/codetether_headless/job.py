@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
-from codetether.events import TurnFinished
-from codetether.words import Image
+from codetether.api import Image, TurnFinished
 
 CODES = {"done": 0, "step_limit": 1, "budget": 1, "error": 1, "cancelled": 130, "denied": 3}
 

@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import trio
-
-from codetether.errors import ToolError, UsageError
-from codetether.words import Image
-from codetether.workspace import Workspace
+from codetether.api import Image, ToolError, UsageError, Workspace
 
 FILE_LIMIT = 64 * 1024
 TOTAL_LIMIT = 256 * 1024
