@@ -289,7 +289,7 @@ async def test_without_a_library_or_a_file_the_status_says_what_to_do(tmp_path, 
     assert (empty.usable, "models pull" in empty.hint) == (False, True)
 
 
-def test_when_we_are_killed_the_child_ends(tmp_path, home):
+def test_when_we_are_killed_the_child_ends(tmp_path, tmp_path_factory, home):
     model = write_tiny_model(tmp_path / "tiny.gguf")
     code = f"""
 import os, signal, trio
@@ -303,7 +303,14 @@ async def main():
             os.kill(os.getpid(), signal.SIGKILL)
 trio.run(main)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    place = tmp_path_factory.mktemp("s")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == -signal.SIGKILL
     assert "TextDelta" in done.stdout
     _until(lambda: children(home) == [])

@@ -6,6 +6,7 @@ we may enter, so there is no TCP port: it would have no key and be open to every
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -20,7 +21,7 @@ def main(number: int) -> None:
     ours = socket.socket(fileno=number)
     lines = ours.makefile("rb")
     wanted = json.loads(lines.readline())
-    threading.Thread(target=_until_end, args=(lines,), daemon=True).start()
+    threading.Thread(target=_until_end, args=(lines, wanted["socket"]), daemon=True).start()
     try:
         server = _serve(wanted)
         _say(ours, {"ready": server.listening_address})
@@ -29,9 +30,12 @@ def main(number: int) -> None:
     threading.Event().wait()
 
 
-def _until_end(lines: Any) -> None:
+def _until_end(lines: Any, path: str) -> None:
     while lines.readline():
         pass
+    with contextlib.suppress(OSError):  # whoever started us may be gone, and tidies up no more
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
     os._exit(0)  # the server's threads would be waited for otherwise
 
 
