@@ -366,6 +366,15 @@ async def test_check_names_the_step_that_fails(vault, server, tmp_path, monkeypa
 
 
 def test_importing_the_plugin_does_not_import_the_client():
-    code = "import sys, codetether_secrets_vault; print({'hvac', 'requests', 'urllib3'} & set(sys.modules))"
+    code = """if True:
+        import sys, trio
+        from codetether.kernel import Kernel
+
+        async def main():
+            async with Kernel.load(".") as kernel:
+                await kernel.secrets().check()  # nothing is configured: nothing is asked
+        trio.run(main)
+        print({'hvac', 'requests', 'urllib3'} & set(sys.modules))
+    """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
