@@ -32,7 +32,7 @@ Repository: {0}
 NEXT = """\
 Next:
   with a model on this machine   start Ollama, llama.cpp, LM Studio or vLLM: it is found by itself
-  with a key                     codetether vault up, then docs/vault.md
+  with a key                     codetether vault up, then codetether auth login PROVIDER
   see what can be used           codetether models
   then, in a project             codetether exec "what does this project do?"
 """
