@@ -29,7 +29,7 @@ HEAVY = {
     "xml", "yaml",
 }  # fmt: skip
 START = {
-    "codetether": "agents api calls catalog config dirs errors events fill git host hookspecs kernel layers ports "
+    "codetether": "agents api calls catalog config dirs errors events fill git host hookspecs kernel layers lazy ports "
     "redact settings trust words",
 }
 PROMPT = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from codetether.lazy import lazy
 
 if TYPE_CHECKING:
     from codetether.config import Config, Dirs
@@ -160,7 +161,6 @@ _WHERE = {
     "ToolCall ToolResult ToolSchema Usage Verdict",
     "workspace": "Workspace",
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "EVENTS_VERSION",
@@ -272,6 +272,7 @@ __all__ = [
     "hookimpl",
     "is_terminal",
     "latest_session",
+    "lazy",
     "list_sessions",
     "one_line",
     "open_terminal",
@@ -284,11 +285,4 @@ __all__ = [
     "write_atomic",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE.get(name)
-    if module is None:
-        raise AttributeError(f"codetether.api has no {name!r}")
-    value = getattr(import_module(f"codetether.{module}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(globals(), _WHERE, "codetether")

@@ -5,8 +5,9 @@ Names load on first use: `--help` needs the flags only.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from codetether.api import lazy
 
 if TYPE_CHECKING:
     from codetether_headless.drive import drive
@@ -20,7 +21,6 @@ _WHERE = {
     "material": "Material read_material",
     "prompting": "Wanted positive_count prompt_arguments run_prompt",
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "Job",
@@ -35,11 +35,4 @@ __all__ = [
     "run_prompt",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE.get(name)
-    if module is None:
-        raise AttributeError(f"codetether_headless has no {name!r}")
-    value = getattr(import_module(f"codetether_headless.{module}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(globals(), _WHERE)

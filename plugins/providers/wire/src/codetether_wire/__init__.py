@@ -6,8 +6,9 @@ use; httpx loads with the first request.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from codetether.api import lazy
 
 if TYPE_CHECKING:
     from codetether_wire.anthropic_messages import AnthropicDialect
@@ -49,7 +50,6 @@ _WHERE = {
     "settings": "WireSettings",
     "sse": "Event SseParser",
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "AnthropicDialect",
@@ -83,11 +83,4 @@ __all__ = [
     "retry_after",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE.get(name)
-    if module is None:
-        raise AttributeError(f"codetether_wire has no {name!r}")
-    value = getattr(import_module(f"codetether_wire.{module}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(globals(), _WHERE)

@@ -6,8 +6,9 @@ on first use: reading a file needs no diffs.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from codetether.api import lazy
 
 if TYPE_CHECKING:
     from codetether_editing.diff import Diff, unified_diff
@@ -21,7 +22,6 @@ _WHERE = {
     "edit": "EditOutcome apply_edit",
     "kinds": "image_mime kind_of",
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "Diff",
@@ -36,11 +36,4 @@ __all__ = [
     "unified_diff",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE.get(name)
-    if module is None:
-        raise AttributeError(f"codetether_editing has no {name!r}")
-    value = getattr(import_module(f"codetether_editing.{module}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(globals(), _WHERE)
