@@ -12,7 +12,9 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("startup", "exec_one_call", "deltas", "steps", "resume", "tokens", "imports", "secrets")
+NAMES = (
+    "startup", "exec_one_call", "deltas", "dialects", "parallel", "steps", "resume", "tokens", "imports", "secrets",
+)  # fmt: skip
 START, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
