@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from codetether.lazy import lazy
 
 if TYPE_CHECKING:
+    from codetether.changes import Change
     from codetether.config import Config, Dirs
     from codetether.console import Output, forget_typed_ahead, open_terminal, read_line
     from codetether.context import estimate
@@ -147,6 +148,7 @@ _WHERE = {
     "ProviderFault Quit Retrying Say SessionEvent SessionFinished SessionStarted StepFinished StepStarted "
     "StreamEvent TextDelta ThoughtDelta ThoughtEnd ToolFinished ToolProgress ToolStarted TurnFinished "
     "TurnStarted UserAct",
+    "changes": "Change",
     "files": "write_atomic",
     "hookspecs": "hookimpl",
     "kernel": "Kernel",
@@ -175,6 +177,7 @@ __all__ = [
     "CallDelta",
     "CallStart",
     "Cancel",
+    "Change",
     "Choice",
     "Cleaner",
     "CodetetherError",

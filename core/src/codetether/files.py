@@ -56,23 +56,8 @@ def replace_at(
     `new`: raise FileExistsError when there is one. `still` is called just before the rename and may raise to keep the
     old file.
     """
-    old = _stat(directory, name)
-    if old is not None and not stat.S_ISREG(old.st_mode):
-        raise OSError(f"{name!r} is not a regular file")
-    _sweep(directory)
-    temporary = f".codetether-{secrets.token_hex(8)}.tmp"
-    private = old is not None or mode is not None
-    fd = os.open(temporary, _NEW, 0o600 if private else 0o666, dir_fd=directory)
+    temporary = stage(directory, name, data, mode)
     try:
-        try:
-            fault("files.opened")
-            _write_all(fd, data)
-            fault("files.written")
-            _keep(fd, old, mode, directory, name)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        fault("files.synced")
         if still is not None:
             still()
         _rename(directory, temporary, name, new)
@@ -83,6 +68,55 @@ def replace_at(
     fault("files.renamed")
     sync_directory(directory)
     fault("files.finished")
+
+
+def stage(
+    directory: int,
+    name: str,
+    data: bytes,
+    mode: int | None = None,
+    executable: bool | None = None,
+) -> str:
+    """Write `data` to a temporary file beside `name`, ready to take its name; the temporary file's name.
+
+    `mode` as `write_atomic`; `executable` then sets or clears the bits to execute, None leaves them. Raises OSError,
+    and then nothing is left.
+    """
+    old = _stat(directory, name)
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise OSError(f"{name!r} is not a regular file")
+    _sweep(directory)
+    temporary = temporary_name()
+    private = old is not None or mode is not None
+    fd = os.open(temporary, _NEW, 0o600 if private else 0o666, dir_fd=directory)
+    try:
+        try:
+            fault("files.opened")
+            _write_all(fd, data)
+            fault("files.written")
+            _keep(fd, old, mode, directory, name)
+            if executable is not None:
+                _set_executable(fd, executable)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fault("files.synced")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=directory)
+        raise
+    return temporary
+
+
+def temporary_name() -> str:
+    """A name nobody has, of the kind that is swept when a crash leaves it."""
+    return f".codetether-{secrets.token_hex(8)}.tmp"
+
+
+def _set_executable(fd: int, executable: bool) -> None:
+    """To execute is allowed to whom reading is, or to nobody."""
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    os.fchmod(fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
 
 
 def sync_directory(directory: int) -> None:

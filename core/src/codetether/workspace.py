@@ -14,13 +14,16 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import trio
 
 from codetether import beneath, files, refusals
 from codetether.entries import Entry, scan
 from codetether.errors import ToolError
+
+if TYPE_CHECKING:
+    from codetether.changes import Change
 
 T = TypeVar("T")
 DIRECT = (
@@ -142,11 +145,11 @@ class Workspace:
                 os.close(fd)
                 raise
 
-        return self._at(path, opened)
+        return self.at(path, opened)
 
     def stat(self, path: str) -> os.stat_result:
         """What `path` is, links followed. Raises ToolError as `read`."""
-        return self._at(path, beneath.Place.stat)
+        return self.at(path, beneath.Place.stat)
 
     def scan(self, path: str, limit: int = 100_000) -> list[Entry]:
         """The names in a directory, unsorted, at most `limit`. Raises ToolError; INVALID_ARGUMENT when it is none."""
@@ -161,7 +164,7 @@ class Workspace:
             finally:
                 os.close(fd)
 
-        return self._at(path, scanned)
+        return self.at(path, scanned)
 
     def similar(self, path: str) -> list[str]:
         """Up to three existing paths that `path` may have meant: close names in the same directory."""
@@ -199,24 +202,40 @@ class Workspace:
         if seen:
             self.saw(path, self.digest(data))
 
+    async def change(self, changes: Sequence[Change]) -> None:
+        """Write and remove several files, all or none (codetether.changes). Hold the `lock` of each.
+
+        Raises ToolError as `write`; then every file is as it was. Cancelling waits until it is done.
+        """
+        from codetether import changes as several
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.to_thread.run_sync(several.apply, self, changes)
+        for change in changes:
+            if change.data is not None and change.seen:
+                self.saw(change.path, self.digest(change.data))
+            elif change.data is None:
+                self._seen.pop(self.relative(change.path), None)
+
     def _write(self, path: str, data: bytes, expect: str | None, create_parents: bool) -> None:
         def written(place: beneath.Place) -> None:
-            self._may_replace(path, place)
-            self._expected(path, place, expect)
+            self.may_replace(path, place)
+            self.check_expected(path, place, expect)
             files.replace_at(
                 place.fd,
                 place.name,
                 data,
                 new=expect == "",
-                still=(lambda: self._expected(path, place, expect)) if expect else None,
+                still=(lambda: self.check_expected(path, place, expect)) if expect else None,
             )
 
         try:
-            self._at(path, written, write=True, create=create_parents)
+            self.at(path, written, write=True, create=create_parents)
         except FileExistsError:
             raise refusals.conflict(path, "exists already") from None
 
-    def _may_replace(self, path: str, place: beneath.Place) -> None:
+    def may_replace(self, path: str, place: beneath.Place) -> None:
+        """Raise ToolError when what is at `place` may not be replaced."""
         try:
             found = place.stat()
         except FileNotFoundError:
@@ -228,7 +247,8 @@ class Workspace:
             mode = stat.S_IMODE(found.st_mode)
             raise ToolError(f"{path} is write-protected (mode {mode:04o}).", "DENIED")
 
-    def _expected(self, path: str, place: beneath.Place, expect: str | None) -> None:
+    def check_expected(self, path: str, place: beneath.Place, expect: str | None) -> None:
+        """Raise ToolError CONFLICT unless the content at `place` has the digest `expect`; "": nothing may be there."""
         if expect is None:
             return
         try:
@@ -289,7 +309,7 @@ class Workspace:
                 f"{path} is inside .git, which only git may change. Use git commands.", "DENIED"
             ) from None
 
-    def _at(
+    def at(
         self,
         path: str,
         work: Callable[[beneath.Place], T],
@@ -297,6 +317,7 @@ class Workspace:
         write: bool = False,
         create: bool = False,
     ) -> T:
+        """`work` on the place of `path`; `write` and `create` as `beneath.locate`. Raises ToolError as `read`."""
         base, parts = self._split(path)
         if write and base != str(self.root):
             raise ToolError(

@@ -1,7 +1,7 @@
 """The text edit engine: byte-true documents, edit matching with fallbacks, bounded diffs.
 
-Pure functions on bytes, shared by every tool that changes text (edit, write_file, multiedit, apply_patch). Names load
-on first use: reading a file needs no diffs.
+Shared by every tool that changes text (edit, write_file, multiedit, apply_patch). All but `several` are pure functions
+on bytes. Names load on first use: reading a file needs no diffs.
 """
 
 from __future__ import annotations
@@ -15,23 +15,30 @@ if TYPE_CHECKING:
     from codetether_editing.document import Document, NotText, decode, render
     from codetether_editing.edit import EditOutcome, apply_edit
     from codetether_editing.kinds import image_mime, kind_of
+    from codetether_editing.several import Draft, commit, diff_of, drafts_of, locked
 
 _WHERE = {
     "diff": "Diff unified_diff",
     "document": "Document NotText decode render",
     "edit": "EditOutcome apply_edit",
     "kinds": "image_mime kind_of",
+    "several": "Draft commit diff_of drafts_of locked",
 }
 
 __all__ = [
     "Diff",
     "Document",
+    "Draft",
     "EditOutcome",
     "NotText",
     "apply_edit",
+    "commit",
     "decode",
+    "diff_of",
+    "drafts_of",
     "image_mime",
     "kind_of",
+    "locked",
     "render",
     "unified_diff",
 ]

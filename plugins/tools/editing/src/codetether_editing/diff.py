@@ -26,13 +26,13 @@ class Diff:
     removed: int
 
 
-def unified_diff(before: bytes | None, after: bytes, path: str) -> Diff:
-    """What changes `before` (None: no such file) to `after`. Line ends are not shown when both have the same."""
+def unified_diff(before: bytes | None, after: bytes | None, path: str) -> Diff:
+    """What changes `before` to `after` (None: no such file). Line ends are not shown when both have the same."""
     try:
-        old, new = decode(before or b""), decode(after)
+        old, new = decode(before or b""), decode(after or b"")
     except NotText:
         return Diff(
-            f"Binary file {path} changed: {len(before or b'')} to {len(after)} bytes\n", 0, 0
+            f"Binary file {path} changed: {len(before or b'')} to {len(after or b'')} bytes\n", 0, 0
         )
     a, b = old.text, new.text
     ends = {old.newline, new.newline} - {""}
@@ -42,7 +42,10 @@ def unified_diff(before: bytes | None, after: bytes, path: str) -> Diff:
     left, right = _lines(a), _lines(b)
     changes = list(_changes(left, right))
     name = path.lstrip("/")
-    out = [f"--- {'/dev/null' if before is None else 'a/' + name}\n", f"+++ b/{name}\n"]
+    out = [
+        f"--- {'/dev/null' if before is None else 'a/' + name}\n",
+        f"+++ {'/dev/null' if after is None else 'b/' + name}\n",
+    ]
     if changes:
         out += _hunks(left, right, changes, skipped)
     text = "".join(out) if changes else ""
