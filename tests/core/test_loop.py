@@ -197,7 +197,12 @@ async def test_what_changes_runs_alone_and_in_its_turn(tmp_path):
         ("look", "null", True, "x"),
         ("look", json.dumps(json.dumps({"word": "w"})), True, "w"),
         ("look", {"times": "2"}, True, "x x"),
-        ("lok", {}, False, "There is no tool 'lok'. Did you mean look?"),
+        (
+            "lok",
+            {},
+            False,
+            "There is no tool 'lok'. Did you mean:\n- look(word?: string, times?: integer)\nTools: ",
+        ),
         ("look", {"wrd": 1}, False, "unknown parameter wrd; there are: word, times"),
         ("look", {"times": 0}, False, "invalid arguments: Expected `int` >= 1 - at `$.times`"),
         ("look", '{"word": "w"', False, "invalid arguments"),

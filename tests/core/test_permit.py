@@ -90,6 +90,8 @@ class Case:
             workspace=Workspace(directory),
             directory=directory,
             agent=agent,
+            effects=agent.effects,
+            why_not=lambda effect: f"the agent {agent.name} may not {effect}",
             access=access,
             kernel=SimpleNamespace(sandbox=lambda: SimpleNamespace(level=level)),
         )

@@ -22,7 +22,7 @@ from codetether.host import Fault, Host
 from codetether.ports import SandboxPolicy
 from codetether.redact import Redactor
 from codetether.trust import is_trusted
-from codetether.words import Agent, ModelInfo
+from codetether.words import Agent, Effect, ModelInfo
 
 if TYPE_CHECKING:
     from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Ui
@@ -220,12 +220,16 @@ class Kernel:
 
     def agents(self, directory: Path) -> dict[str, Agent]:
         """Every agent that can be chosen in `directory`, by name."""
-        project = (self.root_of(directory) or directory) / ".codetether" / "agents"
-        trusted = project.is_dir() and is_trusted(directory, self.dirs)
+        project = self.trusted_folder(directory, "agents")
         changes = {
             name: msgspec.to_builtins(change) for name, change in self.config.kernel.agents.items()
         }
-        return agents.all_agents(self.dirs.config / "agents", project if trusted else None, changes)
+        return agents.all_agents(self.dirs.config / "agents", project, changes)
+
+    def trusted_folder(self, directory: Path, name: str) -> Path | None:
+        """The folder `name` in `.codetether` of the repository `directory` is in, if there is one and it is trusted."""
+        folder = (self.root_of(directory) or directory) / ".codetether" / name
+        return folder if folder.is_dir() and is_trusted(directory, self.dirs) else None
 
     def root_of(self, directory: Path) -> Path | None:
         """The root of the repository `directory` is in, or None."""
@@ -258,11 +262,15 @@ class Kernel:
         tools: bool = True,
         interactive: bool = False,
         started_by: str = "",
+        within: frozenset[Effect] | None = None,
+        depth: int = 0,
     ) -> AsyncIterator[Session]:
         """A session, new or resumed by id or unique prefix; `fork` continues a copy. On disk and closed at the end.
 
         Empty values mean: as the resumed session had it, else as the settings say. `interactive`: a person is there
-        to answer. `started_by`: the session whose sub-agent this one is; it is not listed. Listen to `session.feed` before the first prompt, which announces the session.
+        to answer. `started_by`: the session whose sub-agent this one is; it is not listed,
+        never may more than that session may, and is refused below Session.DEEPEST; `within` and `depth` are as in
+        AgentTask. Listen to `session.feed` before the first prompt, which announces the session.
         Raises CodetetherError.
         """
         from codetether.opening import Wishes, open_session
@@ -279,6 +287,8 @@ class Kernel:
             tools,
             interactive,
             started_by,
+            within,
+            depth,
         )
         async with open_session(self, wishes) as session:
             yield session

@@ -50,7 +50,7 @@ def title_from(messages: Sequence[Message]) -> str:
 
 def settings_of(header: SessionHeader) -> dict[str, str]:
     """The settings a session began with."""
-    values = {key: getattr(header, key) for key in SETTINGS}
+    values = {key: getattr(header, key, "") for key in SETTINGS}
     return {key: value for key, value in values.items() if value}
 
 

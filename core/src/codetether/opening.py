@@ -15,7 +15,7 @@ import trio
 
 from codetether import agents, instructions
 from codetether.context import estimate
-from codetether.errors import UsageError
+from codetether.errors import CodetetherError, UsageError
 from codetether.events import Notice, SessionFinished, SessionStarted
 from codetether.git import head
 from codetether.loaded import Loaded
@@ -24,7 +24,7 @@ from codetether.records import GitState, SessionHeader
 from codetether.session import Session
 from codetether.toolbox import Toolbox, offered
 from codetether.transcript import Transcript
-from codetether.words import Agent, Message, Text
+from codetether.words import Agent, Effect, Message, Text
 from codetether.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Wishes(NamedTuple):
     tools: bool
     interactive: bool
     started_by: str
+    within: frozenset[Effect] | None
+    depth: int
 
 
 @asynccontextmanager
@@ -85,6 +87,13 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             wishes.model or agent.model or settings.get("model") or None
         )
         access = _access(wishes.access or kernel.config.kernel.access)
+        parent = next((each for each in kernel.sessions if each.id == wishes.started_by), None)
+        depth = wishes.depth
+        if parent is not None:
+            access = min(access, parent.access, key=ACCESS.index)
+            depth = max(depth, parent.depth + 1)
+        if depth > Session.DEEPEST:
+            raise CodetetherError(f"sub-agents may nest {Session.DEEPEST} deep")
         if transcript is None:
             header = _header(
                 directory, agent, f"{provider.name}/{model.id}", access, wishes.started_by
@@ -113,6 +122,10 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             budget_usd=wishes.budget_usd if wishes.budget_usd is not None else limits.budget_usd,
             auto_compact=limits.auto_compact,
             interactive=wishes.interactive,
+            within=wishes.within,
+            depth=depth,
+            parent=parent,
+            planning=settings.get("planning", ""),
         )
         await _equip(session, with_tools=wishes.tools)
     except BaseException:
@@ -162,7 +175,7 @@ async def _equip(session: Session, *, with_tools: bool) -> None:
         tools = kernel.host.load_all("tools")
         for more in await session.calls.collect("codetether_tools", session=session):
             tools += more
-    session.toolbox = Toolbox(session, offered(tools, session.agent.tools, session.agent.effects))
+    session.toolbox = Toolbox(session, offered(tools, session.agent.tools, session.reach))
     session.system = await _system(session, with_tools=with_tools)
     schemas = msgspec.json.encode(session.toolbox.schemas)
     session.overhead = estimate([Message("user", (Text(session.system),))]) + len(schemas) // 4

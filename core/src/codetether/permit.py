@@ -56,8 +56,8 @@ class Permissions:
 
     def _verdict(self, facts: Facts, session: Session) -> tuple[Verdict, str]:
         effect = facts.tool.effect
-        if effect not in session.agent.effects:
-            return Verdict.DENY, f"the agent {session.agent.name} may not {effect}"
+        if effect not in session.effects:
+            return Verdict.DENY, session.why_not(effect)
         if why := self._limit(facts):
             return Verdict.DENY, why
         if rule := self._speaks(Verdict.DENY, facts):

@@ -174,11 +174,15 @@ class Tool(Plugin, Generic[P]):
 
     The description the model reads is `<name>.md` beside the module (or the class attribute `text`).
     `parameters` are described by `Meta(description=...)`. Raise ToolError to answer with an error.
+    `alone`: it runs alone and in its turn, though its effect only looks (what it starts may do more). `advertised`:
+    false for one that models are not told of.
     """
 
     params: ClassVar[type[msgspec.Struct]]
     effect: ClassVar[Effect]
     aliases: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[bool] = False
+    advertised: ClassVar[bool] = True
     text: ClassVar[str] = ""
 
     def schema(self) -> ToolSchema:
@@ -333,7 +337,9 @@ class Sandbox(Plugin):
 
 class AgentTask(msgspec.Struct, frozen=True, omit_defaults=True):
     """Work for one sub-agent: JSON all the way, so that it can travel. Limits None: the agent's own.
-    `started_by` is the id of the session that asks."""
+    `started_by` is the id of the session that asks. `within`: effects it may have whatever its agent may (None: no
+    further limit). `depth`: how many sub-agents stand between it and a person, itself counted; the kernel ends it
+    at Session.DEEPEST."""
 
     id: str
     prompt: str
@@ -345,6 +351,8 @@ class AgentTask(msgspec.Struct, frozen=True, omit_defaults=True):
     budget_usd: float | None = None
     timeout: float = 600.0
     started_by: str = ""
+    within: frozenset[Effect] | None = None
+    depth: int = 0
 
 
 class AgentResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,7 +10,7 @@ import msgspec
 from codetether.words import Message, Usage
 
 FORMAT_VERSION = 1
-SETTINGS = ("model", "agent", "access", "title")
+SETTINGS = ("model", "agent", "access", "title", "planning")
 
 
 class GitState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,7 +77,7 @@ class MessageRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="
 
 
 class SettingRecord(Record, frozen=True, omit_defaults=True, kw_only=True, tag="setting"):
-    """Settings that hold from here on: any of model, agent, access, title."""
+    """Settings that hold from here on: any of model, agent, access, title, planning."""
 
     settings: dict[str, str]
 

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from codetether import context
+from codetether.agents import READ_ONLY
 from codetether.errors import CodetetherError
 from codetether.events import (
     Answered,
@@ -28,7 +29,17 @@ from codetether.events import (
 from codetether.feed import Feed
 from codetether.sendable import Sendable
 from codetether.spill import redact_file
-from codetether.words import Agent, Answer, Image, Message, ModelInfo, Question, ToolCall, Usage
+from codetether.words import (
+    Agent,
+    Answer,
+    Effect,
+    Image,
+    Message,
+    ModelInfo,
+    Question,
+    ToolCall,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from codetether.kernel import Kernel
@@ -50,6 +61,7 @@ class Session:
     """
 
     toolbox: Toolbox
+    DEEPEST = 2
     system: str = ""
     overhead: int = 0
     instructions: Sequence[Path] = ()
@@ -73,6 +85,10 @@ class Session:
         budget_usd: float | None = None,
         auto_compact: bool = True,
         interactive: bool = False,
+        within: frozenset[Effect] | None = None,
+        depth: int = 0,
+        parent: Session | None = None,
+        planning: str = "",
     ) -> None:
         self.kernel = kernel
         self.transcript = transcript
@@ -91,6 +107,10 @@ class Session:
         self.budget_usd = budget_usd
         self.auto_compact = auto_compact
         self.interactive = interactive
+        self.depth = depth
+        self.planning = planning
+        self._within = frozenset(Effect) if within is None else within
+        self._parent = parent
         self.feed = Feed()
         self.state: dict[str, Any] = {}
         self.turn_scope: trio.CancelScope | None = None
@@ -123,6 +143,33 @@ class Session:
     def model_ref(self) -> str:
         """The model as a person writes it: `provider/id`."""
         return f"{self.provider.name}/{self.model.id}"
+
+    # --- what it may do ---
+    @property
+    def reach(self) -> frozenset[Effect]:
+        """What tools may do here when it does not plan: what the agent may, within what its starter may now."""
+        effects = self.agent.effects & self._within
+        if self._parent is not None:
+            effects &= self._parent.effects
+        return effects if self.depth < self.DEEPEST else effects - {Effect.AGENT}
+
+    @property
+    def effects(self) -> frozenset[Effect]:
+        """What tools may do here now: while it plans, look only."""
+        return self.reach & READ_ONLY if self.planning else self.reach
+
+    def why_not(self, effect: Effect) -> str:
+        """Why `effect` is not among `effects`, for the model and the person."""
+        if effect not in self.agent.effects:
+            return f"the agent {self.agent.name} may not {effect}"
+        if self.planning:
+            return f"planning is read-only, it may not {effect} until the plan is approved"
+        return f"a sub-agent may not {effect} where the one that started it may not"
+
+    def plan(self, goal: str) -> None:
+        """Only look from now on, to plan `goal`; with an empty goal that ends. It holds when the session is resumed."""
+        self.transcript.append_setting(planning=goal)
+        self.planning = goal
 
     def new_id(self, kind: str) -> str:
         """An id that no other process and no earlier run of this session has given."""

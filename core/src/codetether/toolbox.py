@@ -43,7 +43,8 @@ class Toolbox:
         self._session = session
         self.tools = {tool.name: tool for tool in sorted(tools, key=lambda tool: tool.name)}
         self._aliases = {alias: tool for tool in self.tools.values() for alias in tool.aliases}
-        self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema() for tool in self.tools.values())
+        self._told = [tool for tool in self.tools.values() if tool.advertised]
+        self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema() for tool in self._told)
         self.denials: list[str] = []
 
     # --- many calls ---
@@ -57,8 +58,8 @@ class Toolbox:
     def _groups(self, calls: Sequence[ToolCall]) -> Iterator[list[ToolCall]]:
         group: list[ToolCall] = []
         for call in calls:
-            tool = self._lookup(call.name)
-            if tool is None or tool.effect in SIDE_BY_SIDE:
+            tool = self.find(call.name)
+            if tool is None or side_by_side(tool):
                 group.append(call)
                 continue
             if group:
@@ -110,16 +111,17 @@ class Toolbox:
 
     def canonical(self, name: str) -> str:
         """The advertised name behind an alias."""
-        tool = self._lookup(name)
+        tool = self.find(name)
         return tool.name if tool is not None else name
 
-    def _lookup(self, name: str) -> Tool[Any] | None:
+    def find(self, name: str) -> Tool[Any] | None:
+        """The tool of this name or alias."""
         return self.tools.get(name) or self._aliases.get(name)
 
     def _decode(self, call: ToolCall) -> tuple[Tool[Any], Any]:
-        tool = self._lookup(call.name)
+        tool = self.find(call.name)
         if tool is None:
-            raise Refused(self._unknown(call.name), invalid=True)
+            raise Refused(self.unknown(call.name), invalid=True)
         try:
             return tool, decode(call.arguments, tool.params)
         except RecursionError:
@@ -127,12 +129,14 @@ class Toolbox:
         except (msgspec.DecodeError, ValueError, TypeError) as error:
             raise Refused(f"{tool.name}: invalid arguments: {error}", invalid=True) from None
 
-    def _unknown(self, name: str) -> str:
-        from difflib import get_close_matches
+    def unknown(self, name: str) -> str:
+        """The answer to a call of a tool that is not here: the nearest names, with what they take."""
+        from codetether.nearest import nearest
 
-        near = get_close_matches(name, self.tools, 3, 0.5)
-        meant = f" Did you mean {' or '.join(near)}?" if near else ""
-        return f"There is no tool {name!r}.{meant} Tools: {', '.join(self.tools)}."
+        names = ", ".join(tool.name for tool in self._told) or "none"
+        meant = "".join(f"\n- {each}" for each in nearest(name, self._told))
+        meant = f" Did you mean:{meant}\n" if meant else " "
+        return f"There is no tool {name[:100]!r}.{meant}Tools: {names}."
 
     def _context(self, call: ToolCall, depth: int) -> ToolContext:
         async def progress(text: str) -> None:
@@ -221,6 +225,11 @@ def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
             f"unknown parameter {', '.join(unknown)}; there are: {', '.join(names) or 'none'}"
         )
     return msgspec.convert(raw, params, strict=False)
+
+
+def side_by_side(tool: Tool[Any]) -> bool:
+    """Whether calls of `tool` may run beside others."""
+    return tool.effect in SIDE_BY_SIDE and not tool.alone
 
 
 def offered(

@@ -140,7 +140,7 @@ class Transcript:
         return message
 
     def append_setting(self, **settings: str) -> None:
-        """Record that settings changed: model, agent, access or title. Those that did not are left out."""
+        """Record that settings changed: model, agent, access, title or planning. Those that did not are left out."""
         if unknown := settings.keys() - set(SETTINGS):
             raise TypeError(f"a session has no setting {', '.join(sorted(unknown))}")
         changed = {

@@ -49,6 +49,8 @@ class Local(Executor):
             max_steps=task.max_steps,
             budget_usd=task.budget_usd,
             started_by=task.started_by,
+            within=task.within,
+            depth=task.depth,
         ) as session:
             async with trio.open_nursery() as nursery:
                 with session.feed.listen() as feed:
