@@ -344,6 +344,39 @@ async def test_choices_and_free_text(monkeypatch):
     )
 
 
+COLOURS = (Choice("1", "Dark red"), Choice("2", "Blue"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "line", "answer"),
+    [
+        ("text", "", "2\n", Answer("2")),
+        ("text", "", "dark RED\n", Answer("1")),
+        ("text", "", "2 greens, please\n", Answer("text", "2 greens, please")),
+        ("text", "1", "\n", Answer("1")),
+        ("text", "", "\n", Answer("text", "")),
+        ("choice", "", "2 but light\n", Answer("2", "but light")),
+        ("choice", "", "dark red\n", Answer("1")),
+    ],
+)
+async def test_options_and_words_of_their_own(monkeypatch, kind, default, line, answer):
+    question = Question("q", kind, "Which?", choices=COLOURS, default=default)
+    given, shown = await ask(monkeypatch, [line], question)
+    assert given == answer
+    shown = "".join(shown)
+    assert "Dark red" in shown
+    assert ("own words" in shown) == (kind == "text")
+    assert ("(or an empty line)" in shown) == bool(default)
+
+
+async def test_a_choice_is_asked_until_it_is_one(monkeypatch):
+    given, shown = await ask(
+        monkeypatch, ["green\n", "2\n"], Question("q", "choice", "?", choices=COLOURS)
+    )
+    assert given == Answer("2")
+    assert "type 1, 2" in "".join(shown)
+
+
 async def test_a_cancelled_question_lets_go_of_the_screen(monkeypatch):
     ui = plain()
     to_ui, feed = trio.open_memory_channel(8)

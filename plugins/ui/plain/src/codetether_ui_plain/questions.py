@@ -38,10 +38,14 @@ class Prompt:
             parts.append(style.diff(self.question.diff))
         if self.choices:
             parts += [f"  {self._key(choice)}" for choice in self.choices]
+        if self.question.kind == "text" and self.choices:
+            parts.append(style.dim("  or an answer in your own words"))
         return "\n".join(parts) + "\n" + style.yellow("> ")
 
     def _key(self, choice: Choice) -> str:
         more = REASON if choice.key == "deny" else ""
+        if self.question.kind != "approval" and choice.key == self.question.default:
+            more = " (or an empty line)"
         return f"{self._style.bold(self.letters[choice.key])} {clean(choice.label or choice.key)}{more}"
 
     @property
@@ -51,8 +55,26 @@ class Prompt:
 
     def answer(self, line: str) -> Answer | None:
         """What the typed line means. An empty line is the question's default; an approval has none."""
+        if self.question.kind == "approval" and self.choices:
+            return self._chosen(line)
+        if (answer := self._picked(line)) is not None:
+            return answer
         if self.question.kind == "text" or not self.choices:
             return Answer("text", line)
+        return self._chosen(line)
+
+    def _picked(self, line: str) -> Answer | None:
+        """A choice typed as its whole label, key or number, or meant by an empty line; also where words are free."""
+        word = line.strip().casefold()
+        if not word:
+            return Answer(self.question.default) if self.question.default else None
+        for choice in self.choices:
+            if word in (self.letters[choice.key], choice.key.casefold(), choice.label.casefold()):
+                return Answer(choice.key)
+        return None
+
+    def _chosen(self, line: str) -> Answer | None:
+        """A choice by its key or number, and what was said after it."""
         word, _, rest = line.strip().partition(" ")
         if not word:
             default = self.question.default if self.question.kind != "approval" else ""
