@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from codetether.lazy import lazy
 
 if TYPE_CHECKING:
+    from codetether.agents import split_front_matter
     from codetether.changes import Change
     from codetether.config import Config, Dirs
     from codetether.console import Output, forget_typed_ahead, open_terminal, read_line
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
     from codetether.workspace import Workspace
 
 _WHERE = {
+    "agents": "split_front_matter",
     "session_index": "MATCH_END MATCH_START Hit SessionIndex",
     "feed": "Listener",
     "git": "head",
@@ -283,6 +285,7 @@ __all__ = [
     "remove_session",
     "ripgrep",
     "run_process",
+    "split_front_matter",
     "told",
     "wants_colour",
     "write_atomic",
