@@ -37,6 +37,12 @@ REPLIES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def no_sandbox(monkeypatch):
+    """Which one works depends on the machine, and its level is shown."""
+    monkeypatch.setenv("CODETETHER_SANDBOX", "none")
+
+
 @pytest.fixture
 def repository(place):
     place.set(f"[plugins]\nonly = {ONLY}\n")  # a tool more changes nothing here

@@ -1,0 +1,63 @@
+"""What of a git repository a command may write, and what it must not: hooks and settings are programs that git runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from codetether.api import CodetetherError
+
+
+def protected(root: str) -> Iterator[str]:
+    """What stays read-only of the repository at `root`, a workspace or a shared `.git`."""
+    git = os.path.join(root, ".git")
+    if os.path.isfile(git):
+        yield git  # says where the repository is
+    folder = git if os.path.isdir(git) else root
+    if not _is_repository(folder):
+        return
+    if os.path.lexists(os.path.join(folder, "commondir")):
+        raise CodetetherError(
+            f"nothing is run here: {folder}/commondir makes git take its settings from elsewhere",
+            "look at that file, and remove it: only git's own worktree folders have one",
+        )
+    hooks = os.path.join(folder, "hooks")
+    if not os.path.lexists(hooks):
+        os.mkdir(hooks)  # only what is there can be protected; git does not mind an empty one
+    yield hooks
+    for name in ("config", "config.worktree"):
+        yield os.path.join(folder, name)
+    for name in ("commondir", "gitdir", "config.worktree"):
+        yield from map(str, Path(folder, "worktrees").glob(f"*/{name}"))
+    for parent, folders, _ in os.walk(os.path.join(folder, "modules")):
+        if _is_repository(parent):
+            yield from (os.path.join(parent, name) for name in ("hooks", "config"))
+            folders[:] = [name for name in folders if name == "modules"]
+
+
+def shared(root: str) -> Iterator[str]:
+    """The `.git` that the linked worktree at `root` shares with others: a commit writes there.
+
+    Believed only when that repository says the same of this worktree: a `.git` file is content, and could point at
+    any directory.
+    """
+    git = Path(root, ".git")
+    try:
+        text = git.read_text("utf-8") if git.is_file() else ""
+        if not text.startswith("gitdir:"):
+            return
+        folder = Path(os.path.realpath(git.parent / text.removeprefix("gitdir:").strip()))
+        common = Path(os.path.realpath(folder / (folder / "commondir").read_text("utf-8").strip()))
+        back = os.path.realpath(folder / (folder / "gitdir").read_text("utf-8").strip())
+    except (OSError, UnicodeDecodeError, ValueError):
+        return
+    listed = folder.parent == common / "worktrees"
+    if listed and back == os.path.realpath(git) and _is_repository(str(common)):
+        yield str(common)
+
+
+def _is_repository(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "HEAD")) and os.path.isdir(
+        os.path.join(folder, "objects")
+    )
