@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import ssl
+import tracemalloc
 
 import pytest
 import trio
@@ -195,11 +196,19 @@ async def test_no_proxy_from_the_environment(monkeypatch, names):
         assert (page.body, proxy.requests) == (b"hello", [])
 
 
-async def test_a_gzip_bomb_stops_at_the_limit():
-    bomb = gzip.compress(b"\0" * 200_000_000, 9)
-    async with ByteServer([[answer(bomb, content_encoding="gzip")]]) as server:
+async def test_a_gzip_bomb_stops_at_the_limit_and_in_little_memory():
+    bomb = answer(gzip.compress(b"\0" * 500_000_000, 9), content_encoding="gzip")
+    async with ByteServer([[bomb], [bomb]]) as server:
         page = await fetch(server.url, allowed(server), limit=100_000)
-    assert (len(page.body), page.cut) == (100_000, "size")
+        assert (len(page.body), page.cut) == (100_000, "size")
+        tracemalloc.start()
+        try:
+            page = await fetch(server.url, allowed(server))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (len(page.body), page.cut) == (5_000_000, "size")
+    assert peak < 30_000_000
 
 
 async def test_gzip_is_unpacked():

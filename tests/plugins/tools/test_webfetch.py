@@ -9,7 +9,7 @@ from codetether.errors import ToolError
 from codetether.testing import ByteServer, Call, Reply, check_plugin, make_kernel
 from codetether.testing.http import response
 from codetether_tool_webfetch.markdown import to_markdown, to_text
-from codetether_tool_webfetch.parts import part, section_of
+from codetether_tool_webfetch.parts import headings, part, section_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +97,7 @@ async def test_other_formats_and_sections(tmp_path):
     assert "## Use" not in section.text
     assert not none.ok
     assert "## Use" in none.text
+    assert none.text.splitlines()[-1].startswith("[end of untrusted web content, mark ")
     assert "[characters 5 to " in middle.text
     assert "go on with offset=" in middle.text
 
@@ -231,10 +232,9 @@ def test_sections():
     text = "# A\na\n## B *b* [l](http://x)\n```\n# no\n```\nb\n### C\nc\n## D\nd"
     assert section_of(text, "b b l") == "## B *b* [l](http://x)\n```\n# no\n```\nb\n### C\nc"
     assert section_of(text, "## d") == "## D\nd"
-    with pytest.raises(ToolError, match="# A"):
-        section_of(text, "no")
-    with pytest.raises(ToolError, match="no headings"):
-        section_of("x", "no")
+    assert section_of(text, "no") is None
+    assert headings(text) == "# A\n## B *b* [l](http://x)\n### C\n## D"
+    assert headings("x") == "(none)"
 
 
 def test_contract():

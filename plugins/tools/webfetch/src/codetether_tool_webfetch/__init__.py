@@ -106,11 +106,11 @@ async def _read(page: Page) -> Document:
 async def _told(document: Document, params: Params) -> ToolOutput:
     from codetether_web import labelled
 
-    from codetether_tool_webfetch.parts import part, section_of
+    from codetether_tool_webfetch.parts import part
 
     text = await document.as_format(params.format)
     if params.section:
-        text = section_of(text, params.section)
+        text = _section(text, params.section, document.url)
     shown, end = part(text, params.offset, params.limit)
     notes = [f"[characters {params.offset} to {end} of {len(text)}]"]
     if end < len(text):
@@ -128,6 +128,18 @@ async def _told(document: Document, params: Params) -> ToolOutput:
             "truncated": end < len(text) or bool(document.cut),
         },
     )
+
+
+def _section(text: str, wanted: str, url: str) -> str:
+    from codetether_web import labelled
+
+    from codetether_tool_webfetch.parts import headings, section_of
+
+    found = section_of(text, wanted)
+    if found is None:
+        there = labelled(headings(text), url)
+        raise ToolError(f"No heading says that. The headings of the page:\n{there}", "NOT_FOUND")
+    return found
 
 
 _CUTS = {

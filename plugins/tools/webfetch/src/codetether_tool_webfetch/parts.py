@@ -26,8 +26,8 @@ def part(text: str, offset: int, limit: int) -> tuple[str, int]:
     return text[offset:end], end
 
 
-def section_of(text: str, wanted: str) -> str:
-    """From the heading that says `wanted` to the next one of its rank. Raises ToolError: NOT_FOUND with the headings."""
+def section_of(text: str, wanted: str) -> str | None:
+    """From the heading that says `wanted` to the next one of its rank; None when no heading says it."""
     lines = text.split("\n")
     found = _headings(lines)
     key = _plain(wanted.strip().lstrip("#"))
@@ -37,12 +37,17 @@ def section_of(text: str, wanted: str) -> str:
     )
     start = next((places[0] for places in ranks if places), None)
     if start is None:
-        names = [one_line(lines[at].strip(), 80) for at, _, _ in found[:SHOWN]]
-        there = "\n".join(names) if names else "It has no headings."
-        raise ToolError(f"No such section. The page's own headings:\n{there}", "NOT_FOUND")
+        return None
     depth = next(depth for at, depth, _ in found if at == start)
     end = next((at for at, rank, _ in found if at > start and rank <= depth), len(lines))
     return "\n".join(lines[start:end])
+
+
+def headings(text: str) -> str:
+    """The first headings of the page, one a line."""
+    lines = text.split("\n")
+    names = [one_line(lines[at].strip(), 80) for at, _, _ in _headings(lines)[:SHOWN]]
+    return "\n".join(names) if names else "(none)"
 
 
 def _headings(lines: list[str]) -> list[tuple[int, int, str]]:
