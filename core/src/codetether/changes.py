@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Change(NamedTuple):
     """One file: its new `data` (None removes it), and the digest `expect` it must still have ("": none may exist).
 
-    `executable`: set or clear the bits to execute; None keeps them. `seen`: the agent knows all of `data`.
+    `executable`: set or clear the bits to execute; None keeps them. `seen`: the agent knows all of `data`. `mode`:
+    permission bits; None keeps the old file's, or follows the umask.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Change(NamedTuple):
     expect: str
     executable: bool | None = None
     seen: bool = True
+    mode: int | None = None
 
 
 def apply(workspace: Workspace, changes: Sequence[Change]) -> None:
@@ -88,7 +90,9 @@ class _Step:
         if change.data is None:
             self._check_no_link(place)
         else:
-            self._new = files.stage(place.fd, place.name, change.data, executable=change.executable)
+            self._new = files.stage(
+                place.fd, place.name, change.data, change.mode, change.executable
+            )
         return beneath.Place(os.dup(place.fd), place.name, place.real.split("/")[:-1])
 
     def _check_no_link(self, place: beneath.Place) -> None:

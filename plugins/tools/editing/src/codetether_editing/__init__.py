@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from codetether_editing.document import Document, NotText, decode, render
     from codetether_editing.edit import EditOutcome, apply_edit
     from codetether_editing.kinds import image_mime, kind_of
+    from codetether_editing.patch import FilePatch, Hunk, parse
+    from codetether_editing.patch_files import patched
+    from codetether_editing.patch_lines import patch_bytes
     from codetether_editing.several import Draft, commit, diff_of, drafts_of, locked
 
 _WHERE = {
@@ -22,6 +25,9 @@ _WHERE = {
     "document": "Document NotText decode render",
     "edit": "EditOutcome apply_edit",
     "kinds": "image_mime kind_of",
+    "patch": "FilePatch Hunk parse",
+    "patch_files": "patched",
+    "patch_lines": "patch_bytes",
     "several": "Draft commit diff_of drafts_of locked",
 }
 
@@ -30,6 +36,8 @@ __all__ = [
     "Document",
     "Draft",
     "EditOutcome",
+    "FilePatch",
+    "Hunk",
     "NotText",
     "apply_edit",
     "commit",
@@ -39,6 +47,9 @@ __all__ = [
     "image_mime",
     "kind_of",
     "locked",
+    "parse",
+    "patch_bytes",
+    "patched",
     "render",
     "unified_diff",
 ]

@@ -36,7 +36,8 @@ class OneEdit(Protocol):
 @dataclass
 class Draft:
     """What a file was and will be (None: no file). `known`: the agent had read `before`; `loose`: how edits that were
-    not found as written were matched; `executable` as codetether.changes.Change.
+    not found as written were matched; `executable` and `mode` as codetether.changes.Change; `origin`: the path and
+    content this one was moved or copied from, which then is `moved`.
     """
 
     path: str
@@ -46,8 +47,11 @@ class Draft:
     known: bool = True
     changed: bool = False
     executable: bool | None = None
+    mode: int | None = None
     edits: int = 0
     loose: list[str] = field(default_factory=list)
+    origin: tuple[str, bytes] | None = None
+    moved: bool = False
 
 
 @asynccontextmanager
@@ -112,7 +116,7 @@ async def commit(drafts: Sequence[Draft], workspace: Workspace) -> None:
     """Write all drafts or none, when nobody changed the files meanwhile. Hold their locks. Raises ToolError."""
     await workspace.change(
         [
-            Change(draft.path, draft.after, draft.digest, draft.executable, draft.known)
+            Change(draft.path, draft.after, draft.digest, draft.executable, draft.known, draft.mode)
             for draft in drafts
         ]
     )
@@ -120,8 +124,18 @@ async def commit(drafts: Sequence[Draft], workspace: Workspace) -> None:
 
 def diff_of(drafts: Sequence[Draft]) -> Diff:
     """One diff of all drafts, cut at 64 KiB."""
-    diffs = [unified_diff(draft.before, draft.after, draft.path) for draft in drafts]
+    diffs = [_diff(draft) for draft in drafts if not (draft.moved and draft.after is None)]
     text = "".join(diff.text for diff in diffs)
     if len(text) > LARGEST:
         text = text[: text.rfind("\n", 0, LARGEST) + 1] + "[more of the diff is left out]\n"
     return Diff(text, sum(diff.added for diff in diffs), sum(diff.removed for diff in diffs))
+
+
+def _diff(draft: Draft) -> Diff:
+    if draft.origin is None:
+        return unified_diff(draft.before, draft.after, draft.path)
+    name, before = draft.origin
+    diff = unified_diff(before, draft.after, draft.path)
+    return Diff(
+        f"rename from {name}\nrename to {draft.path}\n{diff.text}", diff.added, diff.removed
+    )
