@@ -10,7 +10,7 @@ import pytest
 from codetether.api import CodetetherError, SecretMissing, Secrets
 from codetether.testing import ByteServer, Call, Reply, check_plugin, make_kernel
 from codetether.testing.http import response
-from codetether_tool_websearch import services
+from codetether_tool_websearch import Params, WebSearch, services
 from codetether_tool_websearch.duckduckgo import read_page, target
 from codetether_web import Policy
 from hypothesis import given
@@ -253,6 +253,12 @@ def test_where_a_result_leads(href, leads):
 def test_any_page_is_read(text):
     assert read_page(text) in (None, [])
     read_page(f"<a class='result__a' href='{text}'>{text}<a class=result__snippet>{text}")
+
+
+def test_the_title_says_what_is_searched():
+    assert (
+        WebSearch(None, "tools:websearch").title(Params("trio nursery")) == "websearch trio nursery"
+    )
 
 
 def test_contract():

@@ -88,7 +88,9 @@ async def checked(url: httpx.URL, policy: Policy) -> list[str]:
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ToolError(f"{host} has no address: check the spelling.", "NOT_FOUND") from None
+        raise ToolError(
+            f"{host} has no address: it is misspelt, or there is no network.", "NOT_FOUND"
+        ) from None
     addresses = list(dict.fromkeys(str(row[4][0]) for row in found))
     if not policy.private(host, port):
         for address in addresses:

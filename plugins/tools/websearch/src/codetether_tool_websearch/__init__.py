@@ -53,6 +53,10 @@ class WebSearch(Tool[Params]):
     params = Params
     effect = Effect.NETWORK
 
+    def title(self, params: Params) -> str:
+        """The tool and the query."""
+        return f"{self.name} {params.query}"
+
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The hits. Raises ToolError: INVALID_ARGUMENT, TIMEOUT, EXECUTION_FAILED with how to set a service up."""
         from codetether_web import labelled
