@@ -1,0 +1,120 @@
+"""The tool `prd`: a product requirements document, asked for, made, checked, and stored through `write_file`.
+
+Its effect is READ: storing is a call of `write_file`, with that tool's permission, diff and care.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from codetether.api import Effect, Subject, Tool, ToolContext, ToolError, ToolOutput
+from msgspec import Meta, Struct
+
+from codetether_tool_prd.form import Checks, Story
+
+if TYPE_CHECKING:
+    from codetether_tool_prd.document import Document
+
+
+class Params(Struct):
+    """What to do, and the document or its parts."""
+
+    action: Annotated[
+        Literal["analyze", "generate", "validate", "save"], Meta(description="What to do")
+    ]
+    task_description: Annotated[str, Meta(description="The work, for analyze")] = ""
+    project: Annotated[str, Meta(description="Name of the project")] = ""
+    feature: Annotated[str, Meta(description="Name of the feature")] = ""
+    stories: Annotated[list[Story], Meta(description="All stories", max_length=200)] = []
+    quality_checks: Annotated[
+        Checks | None, Meta(description="Commands that must succeed after each story")
+    ] = None
+    prd_path: Annotated[str, Meta(description="The file")] = "prd.json"
+    prd_json: Annotated[str, Meta(description="The whole document as JSON instead of parts")] = ""
+
+
+class Prd(Tool[Params]):
+    """Makes no model call: the model that calls it does the thinking."""
+
+    api = 1
+    params = Params
+    effect = Effect.READ
+    alone = True
+
+    def subject(self, params: Params) -> Subject:
+        """The file, where it is looked at."""
+        looked_at = params.action == "save" or (
+            params.action == "validate" and not params.prd_json and not params.stories
+        )
+        return Subject(paths=(params.prd_path,) if looked_at else ())
+
+    def title(self, params: Params) -> str:
+        """What is done to which."""
+        what = params.prd_path if params.action == "save" else params.feature
+        return f"{self.name} {params.action} {what}".rstrip()
+
+    async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
+        """Raises ToolError: INVALID_ARGUMENT for what is no document, NOT_FOUND for an absent file."""
+        from codetether_tool_prd import document
+
+        match params.action:
+            case "analyze":
+                return ToolOutput(document.questions(params.task_description))
+            case "generate":
+                made = document.from_parts(
+                    params.project, params.feature, params.stories, params.quality_checks
+                )
+                return ToolOutput(
+                    f"{made.text()}\n{document.report(made)}",
+                    ok=not document.check(made).errors,
+                    meta={"prd": made.raw},
+                )
+            case "validate":
+                given = await _given(params, ctx)
+                found = document.check(given)
+                summary = "failed" if found.errors else "passed"
+                return ToolOutput(document.report(given), ok=not found.errors, summary=summary)
+        return await _save(params, ctx)
+
+
+async def _given(params: Params, ctx: ToolContext) -> Document:
+    """The document in `prd_json`, else of the parts, else of the file."""
+    from codetether_tool_prd import document
+
+    if params.prd_json:
+        return document.parse(params.prd_json)
+    if params.stories:
+        return document.from_parts(
+            params.project, params.feature, params.stories, params.quality_checks
+        )
+    return document.parse(await ctx.workspace.read(params.prd_path))
+
+
+async def _save(params: Params, ctx: ToolContext) -> ToolOutput:
+    from codetether_tool_prd import document
+
+    if not params.prd_json and not params.stories:
+        raise ToolError("Give stories or prd_json to save.", "INVALID_ARGUMENT")
+    before = await _stored(params.prd_path, ctx)
+    made = document.updated(before, await _given(params, ctx))
+    if document.check(made).errors:
+        text = f"Not saved.\n{document.report(made)}"
+        return ToolOutput(text, ok=False, summary="not saved")
+    done = await ctx.call("write_file", {"path": params.prd_path, "content": made.text()})
+    text = f"{done.text}\n{document.report(made)}" if done.ok else done.text
+    return ToolOutput(text, done.ok, summary=params.prd_path, meta={**done.meta, "prd": made.raw})
+
+
+async def _stored(path: str, ctx: ToolContext) -> Document | None:
+    """The file as it is, which the new one is made from: so it counts as read. None when there is none."""
+    from codetether_tool_prd import document
+
+    try:
+        data = await ctx.workspace.read(path)
+    except ToolError as error:
+        if error.code == "NOT_FOUND":
+            return None
+        raise
+    stored = document.parse(data)
+    ctx.workspace.saw(path, ctx.workspace.digest(data))
+    return stored
