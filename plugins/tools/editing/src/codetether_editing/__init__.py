@@ -1,7 +1,7 @@
 """The text edit engine: byte-true documents, edit matching with fallbacks, bounded diffs.
 
-Shared by every tool that changes text (edit, write_file, multiedit, apply_patch). All but `several` are pure functions
-on bytes. Names load on first use: reading a file needs no diffs.
+Shared by every tool that changes text (edit, write_file, multiedit, apply_patch). All but `several`, `patch_files`
+and `confirm` are pure functions on bytes. Names load on first use: reading a file needs no diffs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from codetether.api import lazy
 
 if TYPE_CHECKING:
+    from codetether_editing.confirm import confirm
     from codetether_editing.diff import Diff, unified_diff
     from codetether_editing.document import Document, NotText, decode, render
     from codetether_editing.edit import EditOutcome, apply_edit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from codetether_editing.several import Draft, commit, diff_of, drafts_of, locked
 
 _WHERE = {
+    "confirm": "confirm",
     "diff": "Diff unified_diff",
     "document": "Document NotText decode render",
     "edit": "EditOutcome apply_edit",
@@ -41,6 +43,7 @@ __all__ = [
     "NotText",
     "apply_edit",
     "commit",
+    "confirm",
     "decode",
     "diff_of",
     "drafts_of",
