@@ -8,12 +8,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from codetether.api import Effect, Subject, Tool, ToolContext, ToolError, ToolOutput
-from msgspec import Meta, Struct
-
-from codetether_tool_prd.form import Checks, Story
+from msgspec import Meta, Struct, field
 
 if TYPE_CHECKING:
     from codetether_tool_prd.document import Document
+
+
+class Story(Struct, omit_defaults=False):
+    """One piece of work."""
+
+    id: Annotated[str, Meta(description="Such as US-001")] = ""
+    title: Annotated[str, Meta(description="In a few words")] = ""
+    description: Annotated[str, Meta(description="What and why")] = ""
+    acceptance_criteria: Annotated[
+        list[str], Meta(description="What must be true in the end, checkable")
+    ] = field(default_factory=list)
+    priority: Annotated[int, Meta(description="1 comes first")] = 1
+    depends_on: Annotated[list[str], Meta(description="Ids that must be done before")] = field(
+        default_factory=list
+    )
+    complexity: Annotated[int, Meta(description="1 (small) to 5")] = 3
+
+
+class Checks(Struct):
+    """Shell commands, empty for none."""
+
+    typecheck: Annotated[str, Meta(description="Checks the types")] = ""
+    test: Annotated[str, Meta(description="Runs the tests")] = ""
+    lint: Annotated[str, Meta(description="Checks the style")] = ""
+    build: Annotated[str, Meta(description="Builds")] = ""
 
 
 class Params(Struct):

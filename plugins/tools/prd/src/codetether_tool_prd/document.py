@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from codetether.api import ToolError
 
-from codetether_tool_prd.form import Checks, Known, Story
+from codetether_tool_prd import Checks, Story
 
 RENAMED = {"stories": "user_stories", "branch": "branch_name"}
 ORDER = (
@@ -37,6 +37,17 @@ Find out, from the code where it says so and from the person where it does not:
 6. How would somebody else see that each story is done?
 
 Then call prd with action save."""
+
+
+class Known(msgspec.Struct):
+    """What of the file is checked; its other keys are kept."""
+
+    project: str = ""
+    feature: str = ""
+    branch_name: str = ""
+    user_stories: list[Story] = msgspec.field(default_factory=list)
+    technical_requirements: list[str] = msgspec.field(default_factory=list)
+    quality_checks: dict[str, str | None] = msgspec.field(default_factory=dict)
 
 
 class Document(NamedTuple):
