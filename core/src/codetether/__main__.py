@@ -144,10 +144,16 @@ def _dispatch(name: str, words: "list[str]", off: "list[str]") -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
-    except OSError:
-        if not _hung_up():
+    except Exception as error:
+        if isinstance(error, OSError) and _hung_up():
+            code = 130
+        elif os.environ.get("CODETETHER_TRACE") != "1" and (what := _ran_out_of(error)):
+            print(
+                f"codetether: {what}", file=sys.stderr
+            )  # no import here: it takes files and memory
+            code = 1
+        else:
             raise
-        code = 130
     if code == 130:
         _stay_told()
     return code
@@ -166,6 +172,21 @@ def _hung_up() -> bool:
                 gone = True
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     return gone
+
+
+def _ran_out_of(error: BaseException) -> str:
+    """What this machine or its limits have no more of, and what to do; nothing for any other error."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((what for leaf in error.exceptions if (what := _ran_out_of(leaf))), "")
+    words = str(error)
+    number = error.errno if isinstance(error, OSError) else 0
+    if number in (23, 24):  # ENFILE, EMFILE
+        return "too many files are open\n  raise the limit: ulimit -n 1024"
+    if isinstance(error, MemoryError) or number == 12 or "failed to map segment" in words:  # ENOMEM
+        return "out of memory\n  free some, or raise the limit: ulimit -v unlimited"
+    if "start new thread" in words or number == 11:  # EAGAIN
+        return "no more threads or processes\n  raise the limits: ulimit -u, ulimit -v"
+    return ""
 
 
 def _stay_told() -> None:
