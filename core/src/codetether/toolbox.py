@@ -198,7 +198,8 @@ class Toolbox:
                 if answer
                 else f"{why}, and nobody is there to ask"
             )
-        self.denials.append(f"{title}: {reason}")
+        if tool.effect in self._session.effects or tool.effect not in self._session.reach:
+            self.denials.append(f"{title}: {reason}")  # what planning forbids, nobody has denied
         raise Refused(f"Denied: {reason}. Do not try another way around it.", denied=True)
 
     async def _preview(self, tool: Tool[Any], params: Any, ctx: ToolContext) -> str:

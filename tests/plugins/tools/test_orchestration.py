@@ -272,6 +272,14 @@ async def test_planning_goes_on_when_the_session_is_resumed(tmp_path):
         assert (await do(session, "change")).ok
 
 
+async def test_what_planning_forbids_does_not_fail_the_turn(tmp_path):
+    enter = Reply(calls=(Call("plan_enter", {"goal": "g"}), Call("change", {"word": "w"})))
+    async with session_of(tmp_path, [enter, "The plan."]) as session:
+        finished = await session.prompt("go")
+    assert (finished.reason, finished.text) == ("done", "The plan.")
+    assert Change.log == []
+
+
 async def test_nobody_approves(tmp_path):
     async with session_of(tmp_path, access="auto") as session:
         await do(session, "plan_enter", goal="a change")
