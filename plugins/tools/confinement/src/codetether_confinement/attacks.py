@@ -19,8 +19,9 @@ KEYCTL = {"x86_64": 250, "aarch64": 219}
 
 
 def _write(path: str) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write("x")
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"x")
+    os.close(fd)
 
 
 def _through_symlink(place: dict[str, Any]) -> None:

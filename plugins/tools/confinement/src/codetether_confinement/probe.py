@@ -35,10 +35,11 @@ class Proof(msgspec.Struct, frozen=True):
 async def prove(sandbox: Sandbox, cache: Path, *, kind: str) -> Proof:
     """Attack `sandbox`, once for each boot, kernel, user and `kind` (what it is made of: versions, paths).
 
-    The answer is kept below `cache`; trouble is not, so that it goes away when its cause does. Never raises.
+    The code of both counts as well. The answer is kept below `cache`; trouble is not, so that it goes away when its
+    cause does. Never raises.
     """
     file = cache / f"sandbox-{sandbox.name}.json"
-    key = await trio.to_thread.run_sync(_key, kind)
+    key = await trio.to_thread.run_sync(_key, kind, type(sandbox).__module__)
     known = await trio.to_thread.run_sync(_known, file, key)
     if known is not None:
         return known
@@ -92,7 +93,8 @@ def _place(beside: Path | None) -> Iterator[tuple[dict[str, Any], socket.socket]
         for folder in (f"{work}/.git/hooks", outside, hidden):
             os.makedirs(folder)
         for file in (f"{work}/.git/config", f"{outside}/file", f"{hidden}/secret"):
-            Path(file).write_text("something\n", "utf-8")
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as new:
+                new.write(b"something\n")
         abstract = f"codetether-{os.urandom(8).hex()}"
         short = stack.enter_context(tempfile.TemporaryDirectory(prefix="p-", dir=_short(base)))
         _listener(stack, socket.AF_UNIX, f"{short}/s")
@@ -120,13 +122,16 @@ def _listener(stack: ExitStack, family: int, address: Any) -> socket.socket:
     return listening
 
 
-def _key(kind: str) -> str:
+def _key(kind: str, module: str) -> str:
     try:
         boot = Path(BOOT).read_text("utf-8").strip()
     except OSError:
         return ""  # cannot tell one start of the machine from the next: nothing is remembered
-    code = Path(__file__).with_name("attacks.py").read_bytes()
-    parts: Sequence[str] = (boot, *os.uname(), str(os.getuid()), hashlib.sha256(code).hexdigest())
+    made_of = hashlib.sha256()
+    for folder in (Path(__file__).parent, Path(sys.modules[module].__file__ or "").parent):
+        for file in sorted(folder.glob("*.py")):
+            made_of.update(file.read_bytes())
+    parts: Sequence[str] = (boot, *os.uname(), str(os.getuid()), made_of.hexdigest())
     return "\n".join((*parts, kind))
 
 

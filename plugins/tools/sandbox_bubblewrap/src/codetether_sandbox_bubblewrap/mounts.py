@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from codetether.api import CodetetherError, SandboxPolicy
-
-from codetether_sandbox_bubblewrap.repository import protected, shared
+from codetether_confinement.repository import protected, shared
 
 WRITABLE, READ_ONLY, HIDDEN = 1, 2, 3
-PRIVATE = "/tmp"  # noqa: S108 - the sandbox has its own
+PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - the sandbox has its own
 SOCKETS = "/proc/net/unix"
 ROOT_HINT = "start in the directory of a project"
 BASE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
@@ -38,11 +37,12 @@ def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
             plan[path] = READ_ONLY
     hidden = [*_existing(policy.hidden), *_sockets()]
     plan.update(dict.fromkeys(hidden, HIDDEN))
-    words = [*BASE, *_hide(PRIVATE)]
+    private = list(dict.fromkeys(_existing(PRIVATE)))
+    words = [*BASE, *(word for path in private for word in _hide(path))]
     for path in sorted(plan, key=lambda each: (len(PurePath(each).parts), each)):
         if plan[path] != HIDDEN:
             words += ["--bind" if plan[path] == WRITABLE else "--ro-bind", path, path]
-        elif not any(_lies_in(path, other) for other in (PRIVATE, *hidden)) or _inside(
+        elif not any(_lies_in(path, other) for other in (*private, *hidden)) or _inside(
             path, writable
         ):
             words += _hide(path)

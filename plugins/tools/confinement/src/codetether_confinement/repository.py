@@ -42,19 +42,33 @@ def shared(root: str) -> Iterator[str]:
     Believed only when that repository says the same of this worktree: a `.git` file is content, and could point at
     any directory.
     """
+    found = _linked(root)
+    if found is not None:
+        yield str(found[1])
+
+
+def shared_parts(root: str) -> Iterator[str]:
+    """The same without the hooks and settings in it: only what a commit writes."""
+    found = _linked(root)
+    if found is not None:
+        own, common = found
+        yield from (str(own), *(str(common / name) for name in ("objects", "refs", "logs")))
+
+
+def _linked(root: str) -> tuple[Path, Path] | None:
+    """(its own folder, the shared `.git`) of a linked worktree."""
     git = Path(root, ".git")
     try:
         text = git.read_text("utf-8") if git.is_file() else ""
         if not text.startswith("gitdir:"):
-            return
+            return None
         folder = Path(os.path.realpath(git.parent / text.removeprefix("gitdir:").strip()))
         common = Path(os.path.realpath(folder / (folder / "commondir").read_text("utf-8").strip()))
         back = os.path.realpath(folder / (folder / "gitdir").read_text("utf-8").strip())
     except (OSError, UnicodeDecodeError, ValueError):
-        return
-    listed = folder.parent == common / "worktrees"
-    if listed and back == os.path.realpath(git) and _is_repository(str(common)):
-        yield str(common)
+        return None
+    listed = folder.parent == common / "worktrees" and back == os.path.realpath(git)
+    return (folder, common) if listed and _is_repository(str(common)) else None
 
 
 def _is_repository(folder: str) -> bool:
