@@ -56,6 +56,9 @@ def apply(workspace: Workspace, changes: Sequence[Change]) -> None:
         raise
     for step in steps:
         step.finish()
+    if workspace.keep is not None:
+        for step, change in zip(steps, changes, strict=True):
+            workspace.keep(change.path, *step.before, change.data)
     for change in changes:
         if change.data is None:
             _remove_empty(workspace, _parents(workspace.relative(change.path)))
@@ -79,6 +82,7 @@ class _Step:
         self._workspace = workspace
         self._old = self._new = ""
         self._done = False
+        self.before: tuple[bytes | None, int] = (None, 0)
         self._place = workspace.at(
             change.path, self._staged, write=True, create=change.data is not None
         )
@@ -87,6 +91,7 @@ class _Step:
         change, workspace = self._change, self._workspace
         workspace.may_replace(change.path, place)
         workspace.check_expected(change.path, place, change.expect)
+        self.before = workspace.before(place)
         if change.data is None:
             self._check_no_link(place)
         else:

@@ -47,6 +47,8 @@ class Workspace:
         self.readable = tuple(Path(os.path.realpath(path)) for path in readable)
         self._walk = walk
         self._seen: dict[str, str] = {}
+        # Told of every change once it is made, in a thread: path, content and mode before (None: no file), content now.
+        self.keep: Callable[[str, bytes | None, int, bytes | None], None] | None = None
 
     # --- names ---
     def relative(self, path: str) -> str:
@@ -218,8 +220,12 @@ class Workspace:
                 self._seen.pop(self.relative(change.path), None)
 
     def _write(self, path: str, data: bytes, expect: str | None, create_parents: bool) -> None:
+        before: tuple[bytes | None, int] = (None, 0)
+
         def written(place: beneath.Place) -> None:
+            nonlocal before
             self.may_replace(path, place)
+            before = self.before(place)
             self.check_expected(path, place, expect)
             files.replace_at(
                 place.fd,
@@ -233,6 +239,20 @@ class Workspace:
             self.at(path, written, write=True, create=create_parents)
         except FileExistsError:
             raise refusals.conflict(path, "exists already") from None
+        if self.keep is not None:
+            self.keep(path, *before, data)
+
+    def before(self, place: beneath.Place) -> tuple[bytes | None, int]:
+        """Content and mode at `place`, None and 0 where no file is; only looked at when somebody keeps them (`keep`)."""
+        if self.keep is None:
+            return None, 0
+        try:
+            fd = os.open(place.name, _READ, dir_fd=place.fd)
+        except FileNotFoundError:
+            return None, 0
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            about = os.fstat(fd)
+            return _read(file, about.st_size, 0), stat.S_IMODE(about.st_mode)
 
     def may_replace(self, path: str, place: beneath.Place) -> None:
         """Raise ToolError when what is at `place` may not be replaced."""
