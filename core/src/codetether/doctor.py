@@ -234,15 +234,20 @@ async def _providers(kernel: Kernel) -> Sequence[Finding]:
         for provider in kernel.host.load_all("providers"):
             if isinstance(provider, Provider):
                 nursery.start_soon(ask, provider)
-    found = [
-        Finding("ok", f"providers:{name}", f"can be used; default model {status.model or 'none'}")
-        for name, status in sorted(said.items())
-        if status.usable
-    ]
+    found = [_usable(name, status) for name, status in sorted(said.items()) if status.usable]
     found += _grouped({name: status for name, status in sorted(said.items()) if not status.usable})
-    if not any(status.usable and name != "scripted" for name, status in said.items()):
+    if not any(s.usable and s.model and name != "scripted" for name, s in said.items()):
         found.append(Finding("error", "providers", "no model can be used", NOTHING))
     return found
+
+
+def _usable(name: str, status: ProviderStatus) -> Finding:
+    if status.model:
+        return Finding("ok", f"providers:{name}", f"can be used; default model {status.model}")
+    hint = (
+        status.hint or f"see what there is: codetether models {name}; then name one: {name}/MODEL"
+    )
+    return Finding("warning", f"providers:{name}", status.why or "has no default model", hint)
 
 
 def _grouped(unusable: dict[str, ProviderStatus]) -> list[Finding]:

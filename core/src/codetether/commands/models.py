@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codetether.words import ModelInfo
 
 LIMIT = 20.0
+DOCTOR = "what is wrong is told by: codetether plugins doctor"
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -45,6 +46,10 @@ async def run(args: Namespace, kernel: Kernel) -> int:
             hint = f"\n  {answer.hint}" if answer.hint else ""
             told = kernel.redact.text(f"{name}: {answer.message}{hint}")
             print(clean(told), file=sys.stderr)
+    if models and not args.provider and {model.provider for model in models} == {"scripted"}:
+        print(
+            f"no model can be used but the scripted one\n  {NOTHING}\n  {DOCTOR}", file=sys.stderr
+        )
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(models), indent=1).decode())
     elif models:

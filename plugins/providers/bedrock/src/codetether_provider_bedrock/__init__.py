@@ -128,7 +128,10 @@ class Bedrock(WireProvider):
 def _region(secret: Mapping[str, Any]) -> str:
     region = str(secret.get("region") or REGION).strip()
     if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d+", region):
-        raise CodetetherError(f"not an AWS region: {region[:60]!r}", "write it as us-east-1")
+        raise CodetetherError(
+            f"the secret of bedrock names a region that is not an AWS region: {region[:60]!r}",
+            "write it as us-east-1",
+        )
     return region
 
 

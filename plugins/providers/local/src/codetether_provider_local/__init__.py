@@ -112,7 +112,9 @@ class Local(WireProvider):
             return ProviderStatus(usable=False, why=exc.message, hint=exc.hint)
         models = [model for server in servers for model in server.rows]
         if not models:
-            why = "no server answers" if not servers else "the server has no model loaded"
+            asked = ", ".join(self._named())
+            nobody = f"no server answers at {asked}" if asked else "no server answers"
+            why = nobody if not servers else "the server has no model loaded"
             return ProviderStatus(
                 usable=False, why=why, hint=HINT if not servers else "pull or load a model there"
             )

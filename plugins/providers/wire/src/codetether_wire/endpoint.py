@@ -47,7 +47,10 @@ def endpoint_from_secret(
     if redact is not None:
         redact.add(key)
     check_headers(headers, provider, redact)
-    return Endpoint(address(str(secret.get("base_url") or base_url)), headers)
+    try:
+        return Endpoint(address(str(secret.get("base_url") or base_url)), headers)
+    except CodetetherError as exc:
+        raise CodetetherError(f"the base_url of {provider}: {exc.message}", exc.hint) from exc
 
 
 def address(base_url: str) -> str:

@@ -96,6 +96,11 @@ async def opened(
             headers=headers,
             timeout=timeout,
         )
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise WireFault.of(
+            "invalid", f"the request cannot be sent: {type(exc).__name__}: {exc}"
+        ) from exc
+    try:
         with deadlines.scope() as scope:
             response = await _sent(client, request)
         if response is None:
@@ -104,10 +109,6 @@ async def opened(
         yield response
     except httpx.HTTPError as exc:
         raise network_fault(exc, endpoint, started=response is not None) from exc
-    except (httpx.InvalidURL, UnicodeError, ValueError) as exc:
-        raise WireFault.of(
-            "invalid", f"the request cannot be sent: {type(exc).__name__}: {exc}"
-        ) from exc
     finally:
         if response is not None:
             await response.aclose()
