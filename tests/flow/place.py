@@ -125,8 +125,16 @@ class Place:
             yield server
 
     def env(self, **more):
-        given = {"CODETETHER_LOCAL_BASE_URL": self.url, "CODETETHER_SANDBOX": "none", "TERM": "xterm"}
-        return {**os.environ, **given, **more}  # without a sandbox: these tests are of what the program does itself
+        given = {
+            "CODETETHER_LOCAL_BASE_URL": self.url,
+            "CODETETHER_SANDBOX": "none",
+            "TERM": "xterm",
+        }
+        return {
+            **os.environ,
+            **given,
+            **more,
+        }  # without a sandbox: these tests are of what the program does itself
 
     async def start(self, *words, cwd=None, stdin=subprocess.DEVNULL, argv=(), **env):
         """`codetether WORDS...`; `argv` comes before it (another program that runs it)."""

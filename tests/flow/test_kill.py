@@ -81,8 +81,8 @@ def assert_answered_or_known(records):
     assert_answered([message for message in messages if message not in open_calls])
 
 
-# A sandbox keeps what it found out about itself in a file, which would be the first one replaced.
-SETTING = {"CODETETHER_TESTING": "1", "CODETETHER_SANDBOX": "none"}
+# `undo` keeps what was there before in files of its own, which would be counted among those replaced.
+SETTING = {"CODETETHER_TESTING": "1", "CODETETHER_PLUGINS_OFF": "tools:undo"}
 
 
 async def killed(place, fault="", after=None):

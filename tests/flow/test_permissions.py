@@ -199,7 +199,7 @@ async def test_a_tool_that_is_switched_off_is_not_there(repository, how):
         env["CODETETHER_PLUGINS_OFF"] = "tools:bash"
     elif how == "only":
         repository.set(
-            '[plugins]\nonly = ["modes", "providers", "ui", "tools:read_file", "tools:edit"]\n'
+            '[plugins]\nonly = ["modes", "providers", "sandboxes", "ui", "tools:read_file", "tools:edit"]\n'
         )
     else:  # what the repository says about plugins counts for nothing until trusted
         (repository.work / "codetether.toml").write_text('[plugins]\noff = ["tools:edit"]\n')

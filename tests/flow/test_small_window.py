@@ -32,6 +32,7 @@ async def main():
 
 trio.run(main)
 """
+FEW = '[plugins]\nonly = ["modes", "providers", "sandboxes", "ui", "extensions", "tools:read_file", "tools:bash", "tools:grep"]'
 WINDOW = 9_000  # tokens at 4 bytes; system text and tools take a third
 
 
@@ -67,6 +68,7 @@ class Small(Strict):
 
 @pytest.mark.parametrize("told", [True, False])
 async def test_fifty_turns_in_a_small_window(repository, told):
+    repository.set(FEW)
     repository.write(big_dot_txt="".join(f"line {n} of a big file\n" for n in range(120)))
     async with Small(told=told) as server:
         repository.url = server.url + (",http://127.0.0.1:9" if told else "")
