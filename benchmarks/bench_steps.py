@@ -38,14 +38,15 @@ async def _run() -> tuple[float, int]:
         asked += 1
         return step if asked <= STEPS else Reply(text="done")
 
-    async with make_kernel(
-        replies=script,
-        plugins=["sandboxes"],
-        extra={"tools:noop": Noop},
-        settings={"session.max_steps": STEPS + 1},
-    ) as kernel, kernel.open_session(
-        directory=kernel.dirs.data.parent.parent, access="full"
-    ) as session:
+    async with (
+        make_kernel(
+            replies=script,
+            plugins=["sandboxes"],
+            extra={"tools:noop": Noop},
+            settings={"session.max_steps": STEPS + 1},
+        ) as kernel,
+        kernel.open_session(directory=kernel.dirs.data.parent.parent, access="full") as session,
+    ):
         start = time.perf_counter()
         finished = await session.prompt("go")
         return time.perf_counter() - start, finished.steps

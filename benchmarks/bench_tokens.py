@@ -15,31 +15,54 @@ import msgspec
 import trio
 
 
-async def _texts(work: Path) -> tuple[str, str]:
+async def _texts(work: Path) -> tuple[str, str, str]:
     from codetether.kernel import Kernel
 
     async with (
         Kernel.load(work) as kernel,
         kernel.open_session(directory=work, model="scripted/demo") as session,
     ):
-        return session.system, msgspec.json.encode(session.toolbox.schemas).decode()
+        every = session.toolbox.schemas
+        few = [schema for schema in every if schema.name in CORE]
+        return session.system, *(msgspec.json.encode(schemas).decode() for schemas in (few, every))
+
+
+CORE = [
+    "bash",
+    "edit",
+    "glob",
+    "grep",
+    "list_dir",
+    "read_file",
+    "todo_read",
+    "todo_write",
+    "write_file",
+]
 
 
 def measure() -> list[tuple[str, str, str, bool]]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HOME"] = folder
-        system, schemas = (
-            round(len(text.encode()) / 3.5) for text in trio.run(_texts, Path(folder))
-        )
-    told = f"{system + schemas} (system {system}, schemas {schemas}), estimated"
+        system, core, schemas = (_tokens(text) for text in trio.run(_texts, Path(folder)))
+    told = f"{system + core} (system {system}, schemas {core}), estimated"
     return [
         (
-            "tokens of system text and schemas of the default tools",
+            "tokens of system text and schemas of the nine first tools",
             "<= 5,000",
             told,
-            system + schemas <= 5000,
-        )
+            system + core <= 5000,
+        ),
+        (
+            "tokens of the schemas of all installed tools",
+            "<= 7,000",
+            f"{schemas}, estimated",
+            schemas <= 7000,
+        ),
     ]
+
+
+def _tokens(text: str) -> int:
+    return round(len(text.encode()) / 3.5)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def home(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
-    (home / "gitconfig").write_text("[user]\nname = Tester\nemail = tester@example.org\n[init]\ndefaultBranch = main\n")
+    (home / "gitconfig").write_text(
+        "[user]\nname = Tester\nemail = tester@example.org\n[init]\ndefaultBranch = main\n"
+    )
     return home
 
 

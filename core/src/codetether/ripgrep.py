@@ -20,7 +20,14 @@ from codetether.process import Completed, run_process
 LARGEST_FILE = "100M"
 # Hidden files are looked at, `.git` never; ignore files hold also outside a git repository.
 ALWAYS = (
-    *("--no-config", "--color=never", "--no-messages", "--no-follow", "--no-pre", "--no-search-zip"),
+    *(
+        "--no-config",
+        "--color=never",
+        "--no-messages",
+        "--no-follow",
+        "--no-pre",
+        "--no-search-zip",
+    ),
     *("--hidden", "--no-require-git", f"--max-filesize={LARGEST_FILE}", "--glob=!.git"),
 )
 

@@ -168,9 +168,7 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.input_price is None or self.output_price is None:
             return None
         cached_price = self.input_price if self.cached_price is None else self.cached_price
-        write_price = (
-            self.input_price if self.cache_write_price is None else self.cache_write_price
-        )
+        write_price = self.input_price if self.cache_write_price is None else self.cache_write_price
         fresh = max(usage.input - usage.cached - usage.cache_write, 0)
         return (
             fresh * self.input_price

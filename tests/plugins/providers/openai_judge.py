@@ -27,7 +27,6 @@ def judge_responses(sent):
     assert kinds[-1] in [("message", "user"), ("function_call_output", None)]
 
 
-
 def judge_chat(sent):
     """Types; every call answered at once, in order; no id twice."""
     CHAT.validate_python(sent)

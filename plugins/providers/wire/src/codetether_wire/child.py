@@ -139,7 +139,9 @@ class Child:
             self._why = exc.message
         except Exception as exc:
             self._why = f"{type(exc).__name__}: {exc}"
-        except BaseException:  # a cancellation that is not ours: trio ends, and nobody will read any more
+        except (
+            BaseException
+        ):  # a cancellation that is not ours: trio ends, and nobody will read any more
             self._ours.close()
             raise
         finally:
