@@ -165,8 +165,18 @@ def _reap_stranger(pid: int) -> None:
     will have been waited for after a while.
     """
     since = _own.zombies.setdefault(pid, time.monotonic())
-    if time.monotonic() - since > LINGER:
+    if time.monotonic() - since > LINGER or _led_a_namespace(pid):
         _is_dead(pid)
+
+
+def _led_a_namespace(pid: int) -> bool:
+    """Whether it was the first process of a pid namespace: a sandbox's, whose monitor ends without waiting for it."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as lines:
+            inner = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
+    except OSError:
+        return False
+    return len(inner) > 1 and inner[-1] == "1"
 
 
 def _is_dead(pid: int) -> bool:

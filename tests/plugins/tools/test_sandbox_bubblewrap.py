@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,9 @@ from codetether_sandbox_bubblewrap import Bubblewrap
 
 KEY = "sandboxes:bubblewrap"
 CACHE = Path(__file__).parents[3] / ".pytest_cache"
+PYTHON = os.path.realpath(
+    sys.executable
+)  # an environment below /tmp is out of sight in the sandbox
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 
 
@@ -44,8 +48,14 @@ def works():
 @pytest.fixture
 def place():
     """Not below /tmp or /var/tmp, which the sandbox replaces: what is hidden there proves nothing."""
-    CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+    base = CACHE
+    if any(base.is_relative_to(private) for private in ("/tmp", "/var/tmp")):
+        home = pwd.getpwuid(
+            os.getuid()
+        ).pw_dir  # the checkout itself is there; nobody may look into root's home
+        base = next(Path(path) for path in ("/opt", "/srv", home) if os.access(path, os.W_OK))
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base) as folder:
         yield Path(folder)
 
 
@@ -190,7 +200,7 @@ async def test_a_socket_in_the_workspace_is_masked_too(sandbox, work):
         listening.bind(f"{work}/s")
         listening.listen()
         code = "import socket; socket.socket(socket.AF_UNIX).connect('s')"
-        done = await run(sandbox, SandboxPolicy((str(work),)), sys.executable, "-ISc", code)
+        done = await run(sandbox, SandboxPolicy((str(work),)), PYTHON, "-ISc", code)
     assert done.code == 1
     assert not works() or "Connection refused" in done.errors or "Permission" in done.errors
 
@@ -203,7 +213,7 @@ async def test_with_the_network_there_are_no_unix_sockets(sandbox, work):
             "try: socket.socket(socket.AF_UNIX)\nexcept PermissionError: print('none')"
         )
         port = str(server.getsockname()[1])
-        done = await run(sandbox, policy, sys.executable, "-ISc", code, port)
+        done = await run(sandbox, policy, PYTHON, "-ISc", code, port)
     assert done.output.split() == (["in", "none"] if works() else []), done
 
 
