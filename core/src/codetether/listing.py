@@ -41,12 +41,13 @@ def plugins(rows: "Sequence[Row]", off: "Sequence[str]" = (), *, as_json: bool =
     kinds = [kind for kind in _KINDS if any(row.kind == kind for row in rows)]
     kinds += sorted({row.kind for row in rows} - set(_KINDS))
     blocks = []
+    owners = _owners(rows, off)
     width = max(len(row.name) for row in rows)
     version = max(len(row.version) for row in rows)
     for kind in kinds:
         lines = [kind]
         lines += [
-            f"  {_plain(row.name):{width}}  {_plain(row.version):{version}}  {_about(row, rows, off)}"
+            f"  {_plain(row.name):{width}}  {_plain(row.version):{version}}  {_about(row, owners, off)}"
             for row in rows
             if row.kind == kind
         ]
@@ -61,8 +62,9 @@ def tools(rows: "Sequence[Row]", off: "Sequence[str]" = (), *, as_json: bool = F
         return _json(found, off)
     if not found:
         return _BARE if not rows else 'No tool is installed. Try: pip install "codetether[tools]"'
+    owners = _owners(rows, off)
     width = max(len(row.name) for row in found)
-    return "\n".join(f"{_plain(row.name):{width}}  {_about(row, rows, off)}" for row in found)
+    return "\n".join(f"{_plain(row.name):{width}}  {_about(row, owners, off)}" for row in found)
 
 
 def help_text(
@@ -70,6 +72,7 @@ def help_text(
 ) -> str:
     """The command's help: its own commands, and the modes, providers and interfaces that are installed."""
     modes = [row for row in rows if row.kind == "modes"]
+    owners = _owners(rows, off)
     width = max(map(len, [*commands, *(row.name for row in modes)]), default=0)
     out = [
         "usage: codetether [-p no:KEY]... COMMAND [ARGUMENTS]",
@@ -80,7 +83,7 @@ def help_text(
     if modes:
         out += [
             "modes:",
-            *(f"  {_plain(row.name):{width}}  {_about(row, rows, off)}" for row in modes),
+            *(f"  {_plain(row.name):{width}}  {_about(row, owners, off)}" for row in modes),
             "",
         ]
     out += ["commands:", *(f"  {name:{width}}  {about}" for name, about in commands.items()), ""]
@@ -170,11 +173,16 @@ def _is_off(row: "Row", off: "Sequence[str]") -> bool:
     return row.key in off or row.kind in off or row.dist in off
 
 
-def _twins(row: "Row", rows: "Sequence[Row]") -> "list[str]":
-    return [other.dist for other in rows if other.key == row.key and other is not row]
+def _owners(rows: "Sequence[Row]", off: "Sequence[str]") -> "dict[tuple[str, str], list[str]]":
+    """Who offers each plugin that is on."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if not _is_off(row, off):
+            owners.setdefault((row.kind, row.name), []).append(row.dist)
+    return owners
 
 
-def _about(row: "Row", rows: "Sequence[Row]", off: "Sequence[str]") -> str:
+def _about(row: "Row", owners: "dict[tuple[str, str], list[str]]", off: "Sequence[str]") -> str:
     """The summary with what a person must know: switched off, offered twice, not ours."""
     ours = (
         "codetether-"
@@ -186,7 +194,7 @@ def _about(row: "Row", rows: "Sequence[Row]", off: "Sequence[str]") -> str:
     )
     if _is_off(row, off):
         notes.append("off")
-    if twins := _twins(row, [other for other in rows if not _is_off(other, off)]):
+    if twins := [dist for dist in owners.get((row.kind, row.name), ()) if dist != row.dist]:
         notes.append(
             f"also offered by {', '.join(map(_plain, twins))}: see `codetether plugins doctor`"
         )
