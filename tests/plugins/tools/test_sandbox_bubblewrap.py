@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -310,3 +311,32 @@ async def test_auto_picks_it_and_a_command_of_a_session_is_confined(tmp_path):
                 assert not [each for each in kernel.notices if "sandbox" in each.text]
             else:
                 assert json.dumps([each.text for each in kernel.notices]).count("bubblewrap") == 1
+
+
+def test_a_command_outlives_the_thread_that_started_it(sandbox, work):
+    """bwrap dies with its parent thread, and trio's threads end when they are idle for 10 s."""
+    policy = SandboxPolicy((str(work),))
+    launch = sandbox.wrap(Launch(("cat",), str(work), clean_env()), policy)
+    started = []
+
+    def start():
+        started.append(
+            subprocess.Popen(
+                launch.argv,
+                cwd=launch.cwd,
+                env=launch.env,
+                pass_fds=launch.pass_fds,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        )
+        started[0].stdin.write(b"before\n")
+        started[0].stdin.flush()
+        assert started[0].stdout.readline() == b"before\n"  # bwrap is set up
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
+        os.sched_yield()
+    assert started[0].communicate(b"after\n", timeout=20)[0] == b"after\n"

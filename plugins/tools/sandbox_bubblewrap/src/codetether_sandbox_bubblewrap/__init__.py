@@ -17,7 +17,9 @@ HINT = (
 )
 SHELL = "/bin/sh"
 # The filter is one file for all commands; each opens it anew, because two readers of one open file share its position.
-REOPEN = 'exec 9</proc/self/fd/"$0" && exec "$@"'
+# The shell stays: bwrap dies with the *thread* that started it (PR_SET_PDEATHSIG), and trio's worker threads end when idle
+# for 10 s. The shell's only thread lives as long as the command; when the agent dies, its guard ends the shell.
+REOPEN = 'exec 9</proc/self/fd/"$0" || exit 126; "$@"; exit $?'
 
 
 class Bubblewrap(Sandbox):
