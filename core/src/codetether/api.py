@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from codetether.feed import Listener
     from codetether.files import write_atomic
-    from codetether.git import head
+    from codetether.git import git, head
     from codetether.hookspecs import hookimpl
     from codetether.journal import SessionBusy
     from codetether.kernel import Kernel
@@ -135,7 +135,7 @@ _WHERE = {
     "agents": "split_front_matter",
     "session_index": "MATCH_END MATCH_START Hit SessionIndex",
     "feed": "Listener",
-    "git": "head",
+    "git": "git head",
     "journal": "SessionBusy",
     "loaded": "Loaded",
     "records": "GitState SessionHeader",
@@ -273,6 +273,7 @@ __all__ = [
     "estimate",
     "find_session",
     "forget_typed_ahead",
+    "git",
     "head",
     "hookimpl",
     "is_terminal",

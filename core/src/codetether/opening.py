@@ -86,7 +86,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
         provider, model = await kernel.resolve_model(
             wishes.model or agent.model or settings.get("model") or None
         )
-        access = _access(wishes.access or kernel.config.kernel.access)
+        access = access_mode(wishes.access or kernel.config.kernel.access)
         parent = next((each for each in kernel.sessions if each.id == wishes.started_by), None)
         depth = wishes.depth
         if parent is not None:
@@ -142,7 +142,8 @@ def _transcript(kernel: Kernel, wishes: Wishes) -> tuple[Transcript | None, Load
     return opener(kernel.sessions_folder, wishes.resume, **kernel.transcript_options)
 
 
-def _access(word: str) -> str:
+def access_mode(word: str) -> str:
+    """`word`, if it is an access mode. Raises UsageError."""
     if word not in ACCESS:
         raise UsageError(f"there is no access mode {word!r}", f"there are: {', '.join(ACCESS)}")
     return word

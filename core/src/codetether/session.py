@@ -171,6 +171,23 @@ class Session:
         self.transcript.append_setting(planning=goal)
         self.planning = goal
 
+    def use_access(self, access: str) -> None:
+        """Another access mode from the next call on, by word of the person. Raises UsageError."""
+        from codetether.opening import access_mode
+
+        self.access = access_mode(access)
+        self.transcript.append_setting(access=access)
+
+    async def compact(self) -> None:
+        """Shorten what is sent of the conversation now, between two turns. Raises CodetetherError when it cannot be."""
+        if self._turning:
+            raise RuntimeError("a turn of this session is running")
+        self._turning = True
+        try:
+            await context.shorten(self)
+        finally:
+            self._turning = False
+
     def new_id(self, kind: str) -> str:
         """An id that no other process and no earlier run of this session has given."""
         return f"{kind}_{self._id_prefix}{next(self._ids):x}"

@@ -109,6 +109,18 @@ class Toolbox:
         )
         return result
 
+    async def by_person(self, name: str, arguments: dict[str, Any]) -> ToolOutput:
+        """Run a tool because the person said so: nobody is asked, and the conversation does not hold it.
+
+        Raises CodetetherError when the session has no such tool; failures of the tool are its output.
+        """
+        call = ToolCall(self._session.new_id("call"), name, msgspec.json.encode(arguments).decode())
+        try:
+            tool, params = self._decode(call)
+        except Refused as refused:
+            raise CodetetherError(refused.text) from None
+        return await self._run(tool, params, self._context(call, 0))
+
     def canonical(self, name: str) -> str:
         """The advertised name behind an alias."""
         tool = self.find(name)

@@ -12,13 +12,13 @@ from codetether.api import lazy
 if TYPE_CHECKING:
     from codetether_headless.drive import drive
     from codetether_headless.job import Job, Outcome, farewell
-    from codetether_headless.material import Material, read_material
+    from codetether_headless.material import Material, add_mentions, read_material
     from codetether_headless.prompting import Wanted, positive_count, prompt_arguments, run_prompt
 
 _WHERE = {
     "drive": "drive",
     "job": "Job Outcome farewell",
-    "material": "Material read_material",
+    "material": "Material add_mentions read_material",
     "prompting": "Wanted positive_count prompt_arguments run_prompt",
 }
 
@@ -27,6 +27,7 @@ __all__ = [
     "Material",
     "Outcome",
     "Wanted",
+    "add_mentions",
     "drive",
     "farewell",
     "positive_count",

@@ -69,6 +69,16 @@ async def read_material(
     )
 
 
+async def add_mentions(directory: Path, prompt: str) -> Material:
+    """`prompt` as it was typed, with the files, pictures and directories it mentions."""
+    basket = _Basket(Workspace(directory))
+    for path in mentions(prompt):
+        await basket.add_mention(path)
+    return Material(
+        "\n\n".join([prompt, *basket.blocks]), tuple(basket.images), tuple(basket.notes)
+    )
+
+
 def _sound(text: str) -> str:
     """Words of the command line as text that can be sent: bytes of another encoding are replaced."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -5,10 +5,12 @@ While a turn runs, the workspace tells this plugin of every change. Nothing of g
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
+import trio
 from codetether.api import (
     Effect,
     Notice,
@@ -64,7 +66,6 @@ class Undo(Tool[Params]):
 
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """Do it. Raises ToolError: NO_OP (nothing to undo), CONFLICT (a file is not as the turn left it)."""
-        import trio
         from codetether_editing import commit, diff_of, locked
 
         if params.action == "list":
@@ -101,6 +102,8 @@ async def _keeping(session: Session) -> AsyncIterator[None]:
             text = f"the change of {path} was not kept and cannot be undone: {error}"
             session.kernel.notices.append(Notice("warning", session.redact(text)))
 
+    with contextlib.suppress(OSError, ValueError):  # said when a change cannot be kept
+        await trio.to_thread.run_sync(_checkpoints(session).forget_from, session.turns)
     session.workspace.keep = keep
     try:
         yield
@@ -174,15 +177,18 @@ async def _draft(kept: Kept, store: Checkpoints, ctx: ToolContext, *, back: bool
 
 
 def _listed(kept: list[Kept]) -> ToolOutput:
-    lines = []
+    lines, turns = [], []
     for turn in sorted({each.turn for each in kept}, reverse=True):
         some = [each for each in kept if each.turn == turn]
-        state = " (undone)" if all(each.undone for each in some) else ""
+        undone = all(each.undone for each in some)
+        state = " (undone)" if undone else ""
+        paths = [each.path for each in some]
+        turns.append({"turn": turn, "undone": undone, "paths": paths})
         lines.append(f"turn {turn}{state}: {', '.join(_named(each) for each in some)}")
     return ToolOutput(
         "\n".join(lines) or "No turn changed a file.",
         summary=f"{len(lines)} turn{'s' * (len(lines) != 1)}",
-        meta={"count": len(lines)},
+        meta={"count": len(lines), "turns": turns},
     )
 
 

@@ -40,6 +40,13 @@ class Checkpoints:
         """Write the list."""
         write_atomic(self._list, msgspec.json.encode(kept), 0o600)
 
+    def forget_from(self, turn: int) -> None:
+        """Forget `turn` and all later ones: a copy of a session that ends earlier has turns of its own."""
+        with self._lock:
+            kept = self.load()
+            if rest := [each for each in kept if each.turn >= turn]:
+                self.store([each for each in kept if each not in rest])
+
     def content(self, digest: str | None) -> bytes | None:
         """What was kept under `digest`. Raises OSError when it is gone."""
         return None if digest is None else (self._folder / digest).read_bytes()
