@@ -7,7 +7,7 @@ project's own settings files, always asked; allow rules; the access mode. Nothin
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,15 +129,16 @@ class Permissions:
         ]
         return by_part[0] if all(by_part) else None
 
-    def hides(self, path: str, tool: str = "") -> bool:
-        """Whether a deny rule covers this path (relative to the workspace), for tools that walk a tree."""
-        return any(
-            rule.verdict is Verdict.DENY
-            and rule.path
-            and matches(rule.tool, tool or "*")
-            and covers_tree(rule.path, path)
+    def hidden(self, paths: Iterable[str], tool: str = "") -> list[str]:
+        """Those of `paths` (relative to the workspace) that a deny rule covers, for tools that walk a tree."""
+        denied = [
+            rule.path
             for rule in self.rules
-        )
+            if rule.verdict is Verdict.DENY and rule.path and matches(rule.tool, tool or "*")
+        ]
+        if not denied:
+            return []
+        return [path for path in paths if any(covers_tree(rule, path) for rule in denied)]
 
     # --- asking ---
     def question_for(  # noqa: PLR0917 - a question is about all of these

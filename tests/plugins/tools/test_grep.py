@@ -39,7 +39,7 @@ def root(tmp_path):
 
 async def grep(root, pattern, hidden=(), **how):
     params = msgspec.convert({"pattern": pattern, **how}, Params)
-    permissions = SimpleNamespace(hides=lambda path, tool: path in hidden)
+    permissions = SimpleNamespace(hidden=lambda paths, tool: [p for p in paths if p in hidden])
     ctx = SimpleNamespace(
         workspace=Workspace(root), session=SimpleNamespace(permissions=permissions)
     )
@@ -57,14 +57,14 @@ async def test_files_a_rule_denies_are_left_out_and_that_is_said(root, mode):
 async def test_matches_in_path_order(root):
     output = await grep(root, "needle")
     assert output.text == (
-        ".hidden:1: needle in hidden\nsrc/b.py:2: two needle\nsrc/b.py:5: five needle needle"
+        ".hidden\n 1: needle in hidden\nsrc/b.py\n 2: two needle\n 5: five needle needle"
     )
     assert output.summary == "3 matches in 2 files"
     assert output.meta == {"count": 3, "matches": 3, "files": 2, "truncated": False}
 
 
 async def test_literal_unless_it_is_a_regex(root):
-    assert (await grep(root, "a.b(1)")).text == "a.py:2: x = a.b(1)"
+    assert (await grep(root, "a.b(1)")).text == "a.py\n 2: x = a.b(1)"
     assert (await grep(root, "ne+dle$", is_regex=True)).meta["matches"] == 2
     nothing = await grep(root, "ne+dle$")
     assert nothing.meta["matches"] == 0
@@ -78,10 +78,12 @@ async def test_case(root):
 
 async def test_context(root):
     assert (await grep(root, "needle", path="src/b.py", context=1)).text == (
-        "src/b.py-1- one\nsrc/b.py:2: two needle\nsrc/b.py-3- three\nsrc/b.py-4- four\n"
-        "src/b.py:5: five needle needle\nsrc/b.py-6- six"
+        "src/b.py\n 1- one\n 2: two needle\n 3- three\n 4- four\n 5: five needle needle\n 6- six"
     )
-    assert "--\n" in (await grep(root, "needle", context=1)).text
+    before = await grep(root, "needle", path="src/b.py", before=1)
+    assert before.text == "src/b.py\n 1- one\n 2: two needle\n --\n 4- four\n 5: five needle needle"
+    after = await grep(root, "needle", path="src/b.py", context=2, after=1)
+    assert after.text == (await grep(root, "needle", path="src/b.py", before=2, after=1)).text
     assert "    x = a.b(1)" in (await grep(root, "a.b", context=1)).text  # indentation is kept
 
 
@@ -118,10 +120,40 @@ async def test_what_is_ignored_is_searched_when_named(root):
 async def test_limit_says_how_many_there_are(root):
     output = await grep(root, "needle", limit=2)
     assert output.text == (
-        ".hidden:1: needle in hidden\nsrc/b.py:2: two needle\n"
-        "[2 shown of 3 matches in 2 files; narrow with path or include, or raise limit]"
+        ".hidden\n 1: needle in hidden\nsrc/b.py\n 2: two needle\n"
+        "[1-2 of 3 matches in 2 files; more with offset 2, or narrow it]"
     )
     assert output.meta["truncated"]
+
+
+async def test_pages_make_up_the_whole(root):
+    whole = (await grep(root, "e", context=1)).text
+    pages = [(await grep(root, "e", context=1, offset=at, limit=1)).text for at in range(12)]
+    lines = [
+        line
+        for page in pages[:10]
+        for line in page.splitlines()
+        if line.startswith(" ") and ":" in line
+    ]
+    assert [line for line in whole.splitlines() if line.startswith(" ") and ":" in line][
+        :10
+    ] == lines
+    assert pages[0].endswith("more with offset 1, or narrow it]")
+    last = await grep(root, "needle", offset=2)
+    assert last.text == "src/b.py\n 5: five needle needle\n[3-3 of 3 matches in 2 files]"
+    assert not last.meta["truncated"]
+    beyond = await grep(root, "needle", offset=9)
+    assert beyond.text == "[nothing at offset 9: 3 matches in 2 files]"
+    second = await grep(root, "needle", mode="files", offset=1)
+    assert second.text == "src/b.py\n[2-2 of 2 files]"
+
+
+@pytest.mark.parametrize("mode", ["lines", "files", "count"])
+async def test_an_answer_is_the_same_every_time(root, mode):
+    for number in range(200):
+        (root / f"file{number}").write_text("needle\n" * 3)
+    answers = {(await grep(root, "needle", mode=mode, limit=300)).text for _ in range(5)}
+    assert len(answers) == 1
 
 
 async def test_many_matches_are_cut_in_path_order(root, monkeypatch):
@@ -131,12 +163,12 @@ async def test_many_matches_are_cut_in_path_order(root, monkeypatch):
     (root / "AAA").write_text("needle first\n")
     first = await grep(root, "needle", limit=1000)
     assert first.text.startswith(
-        ".hidden:1: needle in hidden\nAAA:1: needle first\nmany00:1: needle"
+        ".hidden\n 1: needle in hidden\nAAA\n 1: needle first\nmany00\n 1: needle"
     )
     assert "at least" in first.summary
     assert (await grep(root, "needle", limit=1000)).text == first.text
-    for line in first.text.splitlines()[2:-1]:
-        assert line.endswith(": needle")
+    for line in first.text.splitlines()[4:-1]:
+        assert line.endswith(": needle") or line.startswith("many")
 
 
 async def test_long_lines_are_cut(root):
@@ -154,11 +186,17 @@ async def test_odd_names_and_bytes(root):
     (root / "utf16").write_bytes("needle é\n".encode("utf-16"))
     output = await grep(root, "needle", include="!src/**")
     assert output.text.splitlines() == [
-        "-e:1: needle",
-        ".hidden:1: needle in hidden",
-        "a b:1::1: needle",
-        "bad\ufffd:1: needle \ufffd",
-        "utf16:1: needle é",
+        "-e",
+        " 1: needle",
+        ".hidden",
+        " 1: needle in hidden",
+        "a b:1:",
+        " 1: needle",
+        "bad\ufffd",
+        " 1: needle \ufffd",
+        "binary: binary file matches",
+        "utf16",
+        " 1: needle é",
     ]
     assert (await grep(root, "needle", path="-e")).meta["matches"] == 1
 
@@ -166,6 +204,33 @@ async def test_odd_names_and_bytes(root):
 async def test_lines_together(root):
     assert (await grep(root, "needle\nthree")).meta["files"] == 1
     assert (await grep(root, r"two.*\nthree", is_regex=True)).meta["files"] == 1
+    assert (await grep(root, "one.*three", is_regex=True)).meta["files"] == 0
+    over = await grep(root, "one.*three", is_regex=True, multiline=True)
+    assert over.text == "src/b.py\n 1: one\n 2: two needle\n 3: three"
+
+
+async def test_types(root):
+    assert (await grep(root, "needle", type="py", mode="files")).text == "src/b.py"
+    both = await grep(root, "needle", type="py,rust", case_sensitive=False, mode="files")
+    assert both.text == "src/b.py\nsrc/c.rs"
+    assert "only rust files were searched" in (await grep(root, "needle", type="rust")).text
+
+
+async def test_ignored_files_when_asked(root):
+    output = await grep(root, "needle", no_ignore=True, mode="files")
+    assert output.text == ".hidden\ndebug.log\nignored/x.py\nsrc/b.py"
+    assert "no_ignore" in (await grep(root, "needle log")).text
+
+
+async def test_a_binary_file_is_told_not_shown(root):
+    (root / "late").write_bytes(b"needle\n" + b"x" * 100_000 + b"\0needle")
+    (root / "bin").write_bytes(b"\0needle\n")
+    output = await grep(root, "needle", include="late,bin")
+    assert output.text == "bin: binary file matches\nlate: binary file matches"
+    assert output.summary == "2 matches in 2 files"
+    assert (
+        await grep(root, "needle", include="late", context=2)
+    ).text == "late: binary file matches"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +244,9 @@ async def test_lines_together(root):
         ({"pattern": "a\0"}, "INVALID_ARGUMENT", "NUL"),
         ({"pattern": "a", "include": "{a"}, "INVALID_ARGUMENT", "glob"),
         ({"pattern": "a", "include": "a:b"}, "INVALID_ARGUMENT", "colon"),
+        ({"pattern": "a", "type": "--pre=x"}, "INVALID_ARGUMENT", "no type"),
+        ({"pattern": "a", "type": "klingon"}, "INVALID_ARGUMENT", "unrecognized file type"),
+        ({"pattern": "a", "type": "py", "include": "*.c"}, "INVALID_ARGUMENT", "not both"),
         ({"pattern": "a", "path": ".git"}, "INVALID_ARGUMENT", "git commands"),
         ({"pattern": "a", "path": "srcc"}, "NOT_FOUND", "src"),
         ({"pattern": "a", "path": "../other"}, "DENIED", "outside"),
@@ -242,7 +310,7 @@ async def test_no_argument_becomes_an_option(root, tmp_path, monkeypatch, argume
     (root / ".ripgreprc").write_text(rc.read_text())
     (root / "words").write_text(f"say {argument} here\n")
     output = await grep(root, argument)
-    assert f"words:1: say {argument} here" in output.text
+    assert f"words\n 1: say {argument} here" in output.text
     for how in ({"path": argument}, {"include": argument}):
         try:
             output = await grep(root, "needle", **how)
@@ -279,7 +347,11 @@ async def test_no_pattern_is_slow_or_stalls_the_loop(root, pattern):
     assert beats
 
 
-async def test_a_timeout_is_told(root, monkeypatch):
+async def test_a_timeout_is_told(root, tmp_path, monkeypatch):
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nsleep 100\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr("codetether.ripgrep.ripgrep_path", lambda: str(slow))
     monkeypatch.setattr("codetether_tool_grep.SECONDS", 0)
     with pytest.raises(ToolError) as caught:
         await grep(root, "needle")

@@ -29,13 +29,21 @@ class Params(Struct):
         str,
         Meta(description="Only files with this name pattern, such as *.py, *.{c,h} or src/**/*.rs"),
     ] = ""
-    limit: Annotated[int, Meta(ge=1, le=1000, description="Matches (or files) shown at most")] = 50
-    case_sensitive: Annotated[bool, Meta(description="Whether case matters")] = True
-    context: Annotated[int, Meta(ge=0, le=10, description="Lines shown around each match")] = 0
+    type: Annotated[str, Meta(description="Only files of this type: py, js, ts, rust, go, ...")] = (
+        ""
+    )
     mode: Annotated[
         Literal["lines", "files", "count"],
         Meta(description="Show matching lines, only file names, or matches per file"),
     ] = "lines"
+    case_sensitive: Annotated[bool, Meta(description="Whether case matters")] = True
+    multiline: Annotated[bool, Meta(description="`.` also matches line ends")] = False
+    context: Annotated[int, Meta(ge=0, le=20, description="Lines shown around each match")] = 0
+    before: Annotated[int, Meta(ge=0, le=20)] = 0
+    after: Annotated[int, Meta(ge=0, le=20)] = 0
+    no_ignore: Annotated[bool, Meta(description="Search ignored files too")] = False
+    limit: Annotated[int, Meta(ge=1, le=1000, description="Matches (or files) shown at most")] = 50
+    offset: Annotated[int, Meta(ge=0, description="Matches (or files) to skip")] = 0
 
 
 class Grep(Tool[Params]):
@@ -47,18 +55,13 @@ class Grep(Tool[Params]):
 
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The matches. Raises ToolError: INVALID_ARGUMENT for a bad pattern, NOT_FOUND, DENIED, TIMEOUT."""
-        from codetether_tool_grep.lines import read_counts, read_lines
-
         where = _where(params, ctx)
         done = await _search(params, where, str(ctx.workspace.root), sort=False)
         if done.killed_for_output:
             done = await _search(params, where, str(ctx.workspace.root), sort=True)
-        read = read_lines if params.mode == "lines" else read_counts
-        found = read(_whole_lines(done))
+        found = _read(params.mode, _whole_lines(done))
         _check(done, found)
-        found.leave_out(
-            path for path in found.paths if ctx.session.permissions.hides(path, self.name)
-        )
+        found.leave_out(ctx.session.permissions.hidden(found.counts, self.name))
         return _told(found, params, partial=done.killed_for_output or done.timed_out)
 
 
@@ -74,19 +77,30 @@ def _where(params: Params, ctx: ToolContext) -> str:
     return real if real == "." or os.path.isabs(real) else f"./{real}"
 
 
+def _read(mode: str, output: str) -> Found:
+    from codetether_tool_grep import lines
+
+    reads = {"lines": lines.read_lines, "files": lines.read_files, "count": lines.read_counts}
+    return reads[mode](output)
+
+
 async def _search(params: Params, where: str, root: str, *, sort: bool) -> Completed:
     from codetether.api import ripgrep
 
-    from codetether_tool_grep.includes import include_options
+    from codetether_tool_grep.includes import include_options, type_options
 
+    over_lines = "\n" in params.pattern or (params.is_regex and r"\n" in params.pattern)
     options = [
         *_mode(params),
+        "--binary",
         *("--sort=path",) * sort,
         *("--fixed-strings",) * (not params.is_regex),
-        *("--multiline",)
-        * ("\n" in params.pattern or (params.is_regex and r"\n" in params.pattern)),
+        *("--multiline",) * (over_lines or params.multiline),
+        *("--multiline-dotall",) * params.multiline,
+        *("--no-ignore",) * params.no_ignore,
         "--case-sensitive" if params.case_sensitive else "--ignore-case",
-        *include_options(params.include),
+        *type_options(params.type),
+        *include_options(params.include, typed=bool(params.type)),
     ]
     return await ripgrep(
         options,
@@ -101,14 +115,18 @@ async def _search(params: Params, where: str, root: str, *, sort: bool) -> Compl
 
 
 def _mode(params: Params) -> list[str]:
-    if params.mode != "lines":
+    if params.mode == "files":
+        return ["--files-with-matches"]
+    if params.mode == "count":
         return ["--no-heading", "--with-filename", "--count-matches"]
     from codetether_tool_grep.lines import AFTER_MATCH, AFTER_NEAR
 
-    around = f"--context={params.context}" if params.context else "--trim"
+    before, after = params.before or params.context, params.after or params.context
+    around = [f"--before-context={before}", f"--after-context={after}"]
     separators = f"--field-match-separator={AFTER_MATCH}", f"--field-context-separator={AFTER_NEAR}"
     width = f"--max-columns={COLUMNS}", "--max-columns-preview"
-    return ["--no-heading", "--with-filename", "--line-number", around, *width, *separators]
+    shown = around if before or after else ["--trim"]
+    return ["--no-heading", "--with-filename", "--line-number", *shown, *separators, *width]
 
 
 def _whole_lines(done: Completed) -> str:
@@ -119,7 +137,7 @@ def _whole_lines(done: Completed) -> str:
 
 
 def _check(done: Completed, found: Found) -> None:
-    if done.timed_out and not found.matches:
+    if done.timed_out and not found.counts:
         raise ToolError(f"No match within {SECONDS} s. Narrow it with path or include.", "TIMEOUT")
     if done.code == 2 and done.errors.strip():
         told = "\n".join(done.errors.strip().splitlines()[:12])
@@ -127,22 +145,38 @@ def _check(done: Completed, found: Found) -> None:
 
 
 def _told(found: Found, params: Params, *, partial: bool) -> ToolOutput:
-    shown, text = found.show(params.mode, params.limit, groups=params.context > 0)
-    files = len(found.paths)
-    if not found.matches:
+    shown, text = found.show(params.mode, params.offset, params.limit)
+    files, matches = len(found.counts), found.matches
+    every = matches if params.mode == "lines" else files
+    total = _many(files, "file", "files")
+    if params.mode != "files":
+        total = f"{_many(matches, 'match', 'matches')} in {total}"
+    total = "at least " * partial + total
+    if not files:
         text = _nothing(params)
-    total = f"{'at least ' * partial}{_many(found.matches, 'match', 'matches')} in {_many(files, 'file', 'files')}"
-    every = found.matches if params.mode == "lines" else files
-    cut = partial or shown < every
+    cut = partial or params.offset + shown < every
+    notes = []
     if found.left_out:
-        text += f"\n[{_many(found.left_out, 'file', 'files')} left out: denied by a rule]"
-    if cut:
-        text += f"\n[{shown} shown of {total}; narrow with path or include, or raise limit]"
+        notes.append(f"[{_many(found.left_out, 'file', 'files')} left out: denied by a rule]")
+    if files and (cut or params.offset):
+        notes.append(_part_of(total, shown, every, params))
+    meta = {"count": shown, "files": files, "truncated": cut}
+    if params.mode != "files":
+        meta["matches"] = matches
     return ToolOutput(
-        text,
-        summary=total if found.matches else "no matches",
-        meta={"count": shown, "matches": found.matches, "files": files, "truncated": cut},
+        "\n".join(filter(None, [text, *notes])),
+        summary=total if files else "no matches",
+        meta=meta,
     )
+
+
+def _part_of(total: str, shown: int, every: int, params: Params) -> str:
+    """What part of all this is, and how to have the next."""
+    if not shown:
+        return f"[nothing at offset {params.offset}: {total}]"
+    last = params.offset + shown
+    more = f"; more with offset {last}, or narrow it" if last < every else ""
+    return f"[{params.offset + 1}-{last} of {total}{more}]"
 
 
 def _nothing(params: Params) -> str:
@@ -151,10 +185,11 @@ def _nothing(params: Params) -> str:
         hints.append("the pattern was taken literally: set is_regex for a regular expression")
     if params.case_sensitive:
         hints.append("case matters: set case_sensitive to false")
-    if params.include:
-        hints.append(f"only files matching {params.include} were searched")
-    hints.append("ignored files are searched only when path names them")
-    return f"No matches for {params.pattern!r} in {params.path}. " + "; ".join(hints) + "."
+    if only := params.include or params.type:
+        hints.append(f"only {only} files were searched")
+    if not params.no_ignore:
+        hints.append("ignored files were not searched (no_ignore)")
+    return f"No matches for {params.pattern!r} in {params.path}. {'; '.join(hints)}".rstrip() + "."
 
 
 def _many(count: int, one: str, many: str) -> str:
