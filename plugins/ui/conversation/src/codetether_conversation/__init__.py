@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from codetether_conversation.slash import Slash, commands, is_command, listed
     from codetether_conversation.words import (
         Act,
+        Around,
         Asking,
         Choose,
         Choosing,
@@ -44,12 +45,12 @@ _WHERE = {
     "conversation": "Conversation Start",
     "place": "closest",
     "slash": "Slash commands is_command listed",
-    "words": "Act Asking Choose Choosing Entry Leave Left ModeEnded ModeEvent ModeStarted Opened Reply Returned "
+    "words": "Act Around Asking Choose Choosing Entry Leave Left ModeEnded ModeEvent ModeStarted Opened Reply Returned "
     "Rewind Screen Settled Shown Speak Standing Stop Told",
 }
 
 __all__ = [
-    "Act", "Asking", "Candidate", "Choose", "Choosing", "Conversation", "Entry", "Leave", "Left", "ModeEnded",
+    "Act", "Around", "Asking", "Candidate", "Choose", "Choosing", "Conversation", "Entry", "Leave", "Left", "ModeEnded",
     "ModeEvent", "ModeStarted", "Opened", "Reply", "Returned", "Rewind", "Screen", "Settled", "Shown", "Slash",
     "Speak", "Standing", "Start", "Stop", "Told", "candidates", "closest", "commands", "is_command", "listed",
 ]  # fmt: skip

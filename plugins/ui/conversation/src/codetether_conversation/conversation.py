@@ -308,6 +308,9 @@ class Conversation:
         self.files.forget()
         self._dirty = await dirty(self.directory)
         await self.stand()
+        from codetether_conversation.pick import around
+
+        await self._tell(await around(self))
 
     async def stand(self) -> None:
         """Tell how things stand."""

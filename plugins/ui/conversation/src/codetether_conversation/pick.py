@@ -8,15 +8,17 @@ import trio
 from codetether.api import CodetetherError, UsageError, list_sessions
 
 from codetether_conversation.conversation import Start
-from codetether_conversation.words import Choosing, Entry, Screen
+from codetether_conversation.place import names
+from codetether_conversation.words import Around, Choosing, Entry, Screen
 
 if TYPE_CHECKING:
-    from codetether.api import ModelInfo, Provider
+    from codetether.api import ModelInfo, Provider, Summary
 
     from codetether_conversation.conversation import Conversation
 
 SECONDS = 15.0  # for one provider to list its models
 SESSIONS = 500
+NEWEST, NAMES = 16, 60
 ACCESS = {
     "ask": "asks before every change and command",
     "auto": "edits files of the workspace and runs confined commands by itself",
@@ -102,22 +104,34 @@ async def use_model(conversation: Conversation, spec: str) -> None:
 # --- sessions ----------------------------------------------------------------------------------------------------
 async def sessions(conversation: Conversation, *, everywhere: bool = False) -> None:
     """Offer the sessions of this directory, or of all."""
-    directory = None if everywhere else conversation.directory
-    folder = conversation.kernel.sessions_folder
-    listed = await trio.to_thread.run_sync(lambda: list_sessions(folder, directory)[:SESSIONS])
+    entries = await _kept(conversation, SESSIONS, everywhere=everywhere)
     current = conversation.session.id if conversation.session else ""
-    entries = []
-    for summary in listed:
-        branch = summary.header.git.branch if summary.header.git else ""
-        count = f"{summary.messages} messages"
-        facts = (summary.updated[:16].replace("T", " "), count, branch)
-        preview = f"{summary.header.directory}\n{summary.settings.get('model', '')}"
-        entries.append(
-            Entry(summary.id, summary.title or "untitled", summary.header.directory, facts, preview)
-        )
     if not entries:
         raise CodetetherError("there are no sessions here yet", "/sessions all shows all")
     await conversation.tell(Choosing("session", "Sessions", tuple(entries), current))
+
+
+async def around(conversation: Conversation) -> Around:
+    """What an interface shows beside the chat."""
+    entries = await trio.to_thread.run_sync(names, conversation.directory, NAMES)
+    return Around(tuple(entries), tuple(await _kept(conversation, NEWEST)))
+
+
+async def _kept(conversation: Conversation, limit: int, *, everywhere: bool = False) -> list[Entry]:
+    directory = None if everywhere else conversation.directory
+    folder = conversation.kernel.sessions_folder
+
+    kept = await trio.to_thread.run_sync(list_sessions, folder, directory, limit)
+    return [_session(summary) for summary in kept]
+
+
+def _session(summary: Summary) -> Entry:
+    branch = summary.header.git.branch if summary.header.git else ""
+    count = f"{summary.messages} messages"
+    facts = (summary.updated[:16].replace("T", " "), count, branch)
+    directory = summary.header.directory
+    preview = f"{directory}\n{summary.settings.get('model', '')}"
+    return Entry(summary.id, summary.title or "untitled", directory, facts, preview)
 
 
 async def messages(conversation: Conversation) -> None:

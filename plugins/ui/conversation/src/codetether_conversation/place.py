@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -28,6 +29,20 @@ async def dirty(directory: Path) -> int | None:
     except CodetetherError:
         return None
     return len(done.output.splitlines()) if done.ok else None
+
+
+SKIPPED = frozenset({".git", "node_modules", "target", "__pycache__", ".venv", ".next"})
+
+
+def names(directory: Path, limit: int) -> list[str]:
+    """The first names in `directory`, folders first and with a slash; what tools make is left out. Blocks."""
+    try:
+        with os.scandir(directory) as found:
+            entries = [(not each.is_dir(), each.name) for each in found if each.name not in SKIPPED]
+    except OSError:
+        return []
+    entries.sort(key=lambda each: (each[0], each[1].casefold()))
+    return [name if is_file else f"{name}/" for is_file, name in entries[:limit]]
 
 
 class Files:

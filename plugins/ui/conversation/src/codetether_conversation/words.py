@@ -41,6 +41,23 @@ class Standing(msgspec.Struct, frozen=True):
     waiting: tuple[str, ...] = ()
 
 
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a picker. `group` is a heading, `facts` short columns, `preview` text for a side."""
+
+    key: str
+    label: str
+    group: str = ""
+    facts: tuple[str, ...] = ()
+    preview: str = ""
+
+
+class Around(msgspec.Struct, frozen=True):
+    """What lies around: the first names in the directory (folders end in a slash) and its newest sessions."""
+
+    entries: tuple[str, ...] = ()
+    sessions: tuple[Entry, ...] = ()
+
+
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a command answers, for a person; it is not part of the session. `text` may hold anything."""
 
@@ -60,16 +77,6 @@ class Settled(msgspec.Struct, frozen=True):
     """The question needs no answer any more: it has one, or what asked was stopped."""
 
     question: str
-
-
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of a picker. `group` is a heading, `facts` short columns, `preview` text for a side."""
-
-    key: str
-    label: str
-    group: str = ""
-    facts: tuple[str, ...] = ()
-    preview: str = ""
 
 
 class Choosing(msgspec.Struct, frozen=True):
@@ -125,6 +132,7 @@ Told = (
     SessionEvent
     | Opened
     | Standing
+    | Around
     | Shown
     | Asking
     | Settled
