@@ -9,7 +9,7 @@ from codetether.catalog import Row
 from codetether.errors import PluginError
 from codetether.hookspecs import hookimpl
 from codetether.host import Host
-from codetether.words import Verdict
+from codetether.words import Ruling, Verdict
 
 
 class Base:
@@ -200,20 +200,34 @@ async def test_strictest_takes_the_highest_and_a_failure_denies(host_of):
 
     given = {"call": "bash", "tool": None, "session": None}
     host = plugins(host_of, a=impl(codetether_permit=allow), good=Good)
-    assert await host.calls.strictest("codetether_permit", **given) == (
+    assert (await host.calls.strictest("codetether_permit", **given))[:2] == (
         Verdict.ASK,
         "extensions:good",
     )
-    assert await host.calls.strictest("codetether_permit", **given | {"call": "x"}) == (
+    assert (await host.calls.strictest("codetether_permit", **given | {"call": "x"}))[:2] == (
         Verdict.ALLOW,
         "",
     )
     for bad in (fails, nonsense):
         host = plugins(host_of, a=impl(codetether_permit=allow), b=impl(codetether_permit=bad))
-        assert await host.calls.strictest("codetether_permit", **given) == (
+        assert (await host.calls.strictest("codetether_permit", **given))[:2] == (
             Verdict.DENY,
             "extensions:b",
         )
+
+
+async def test_a_patient_plugin_has_the_time_it_says(host_of, autojump_clock):
+    async def slow(self, call):
+        await trio.sleep(50)
+        return Ruling(Verdict.ASK, "looked long")
+
+    given = {"call": "bash", "tool": None, "session": None}
+    hasty, patient = impl(codetether_permit=slow), impl(codetether_permit=slow)
+    patient.patience = 60.0
+    said = await plugins(host_of, p=patient).calls.strictest("codetether_permit", **given)
+    assert (said.verdict, said.why) == (Verdict.ASK, "looked long")
+    said = await plugins(host_of, p=hasty).calls.strictest("codetether_permit", **given)
+    assert said.verdict is Verdict.DENY
 
 
 async def test_notify_survives_raising_exiting_and_hanging(host_of, autojump_clock):

@@ -120,6 +120,7 @@ if TYPE_CHECKING:
         Part,
         Question,
         Request,
+        Ruling,
         Subject,
         Text,
         Thought,
@@ -161,8 +162,8 @@ _WHERE = {
     "ripgrep": "ripgrep",
     "session": "Session",
     "terminal": "Cleaner Style can_move cells clean columns is_terminal one_line wants_colour",
-    "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Subject Text Thought "
-    "ToolCall ToolResult ToolSchema Usage Verdict",
+    "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Ruling Subject Text "
+    "Thought ToolCall ToolResult ToolSchema Usage Verdict",
     "workspace": "Workspace",
 }
 
@@ -221,6 +222,7 @@ __all__ = [
     "Request",
     "Retrying",
     "Router",
+    "Ruling",
     "Sandbox",
     "SandboxPolicy",
     "Say",

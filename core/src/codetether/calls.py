@@ -8,12 +8,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import trio
 
+from codetether.errors import DeniedError
 from codetether.hookspecs import WAYS
-from codetether.words import Verdict
+from codetether.words import Ruling, Verdict
 
 if TYPE_CHECKING:
     import pluggy
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
     from codetether.host import Host
 
 NOTIFY_SECONDS = 5.0
+
+
+class Ruled(NamedTuple):
+    """The strictest ruling of all plugins: whose it was and why; the call's new `arguments` and who changed them last."""
+
+    verdict: Verdict
+    whose: str = ""
+    why: str = ""
+    arguments: str = ""
+    changed_by: str = ""
 
 
 class Calls:
@@ -64,7 +76,7 @@ class Calls:
         """Every answer that is not None, in order."""
         answers = []
         for impl in self._impls(hook, "collect"):
-            answer, _ = await self._answer(impl, hook, given, 30.0)
+            answer, _ = await self._answer(impl, hook, given, _patience(impl))
             if answer is not None:
                 answers.append(answer)
         return answers
@@ -78,7 +90,7 @@ class Calls:
     async def fold(self, hook: str, over: str, **given: Any) -> Any:
         """Hand `given[over]` from one to the next; None or a failure leaves it as it was."""
         for impl in self._impls(hook, "fold"):
-            answer, _ = await self._answer(impl, hook, given, 30.0)
+            answer, _ = await self._answer(impl, hook, given, _patience(impl))
             if answer is not None:
                 given[over] = answer
         return given[over]
@@ -91,21 +103,31 @@ class Calls:
                 return answer
         return None
 
-    async def strictest(self, hook: str, **given: Any) -> tuple[Verdict, str]:
-        """The highest verdict and whose it was; a plugin that fails or answers nonsense has said DENY."""
-        highest, whose = Verdict.ALLOW, ""
+    async def strictest(self, hook: str, **given: Any) -> Ruled:
+        """The highest verdict and whose it was; a plugin that fails or answers nonsense has said DENY. A Ruling may
+        change the arguments of `given["call"]`: those asked after it see the changed call.
+        """
+        found = Ruled(Verdict.ALLOW)
         for impl in self._impls(hook, "strictest"):
-            answer, ok = await self._answer(impl, hook, given, 30.0)
+            answer, ok = await self._answer(impl, hook, given, _patience(impl))
             if ok and answer is None:
                 continue
-            verdict = answer if ok and isinstance(answer, Verdict) else Verdict.DENY
-            if verdict > highest:
-                highest, whose = verdict, impl.plugin_name
-        return highest, whose
+            ruling = _ruling(answer) if ok else Ruling(Verdict.DENY)
+            if ruling.verdict > found.verdict:
+                found = found._replace(
+                    verdict=ruling.verdict, whose=impl.plugin_name, why=ruling.why
+                )
+            if ruling.arguments:
+                call = msgspec.structs.replace(given["call"], arguments=ruling.arguments)
+                given["call"] = call
+                found = found._replace(arguments=call.arguments, changed_by=impl.plugin_name)
+        return found
 
     @asynccontextmanager
     async def around(self, hook: str, **given: Any) -> AsyncIterator[None]:
-        """Hold every plugin's context manager open. One that cannot be entered, or fails on exit, is a fault."""
+        """Hold every plugin's context manager open. One that cannot be entered, or fails on exit, is a fault; one
+        that raises DeniedError as it is entered refuses the work, and that goes to the caller.
+        """
         async with AsyncExitStack() as stack:
             for impl in self._impls(hook, "around"):
                 manager, ok = await self._answer(impl, hook, given, 5.0)
@@ -114,6 +136,16 @@ class Calls:
                         _Guarded(self._host, impl.plugin_name, hook, manager)
                     )
             yield
+
+
+def _patience(impl: pluggy.HookImpl) -> float:
+    return max(30.0, float(getattr(impl.plugin, "patience", 0.0)))
+
+
+def _ruling(answer: Any) -> Ruling:
+    if isinstance(answer, Verdict):
+        return Ruling(answer)
+    return answer if isinstance(answer, Ruling) else Ruling(Verdict.DENY)
 
 
 class _Guarded:
@@ -125,6 +157,8 @@ class _Guarded:
         try:
             await self._manager.__aenter__()
             self._entered = True
+        except DeniedError:
+            raise
         except (Exception, SystemExit) as error:
             self._host.fault(self._plugin, self._hook, error)
 

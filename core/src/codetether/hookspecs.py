@@ -9,7 +9,10 @@ notify    async; answers ignored, 5 s each. A failure is a fault.
 fold      async; each gets what the one before gave; None leaves it. A failure leaves it.
 first     async; the first answer that is not None, no time limit. A failure: the next is asked.
 strictest async; the highest Verdict. A failure counts as DENY.
-around    sync, gives an async context manager held open around the work. A failure: not entered.
+around    sync, gives an async context manager held open around the work. A failure: not entered. One that raises
+          DeniedError as it is entered refuses the work.
+
+What has a limit has 30 s, or what the plugin's `patience` says.
 """
 
 from __future__ import annotations
@@ -25,7 +28,16 @@ if TYPE_CHECKING:
     from codetether.kernel import Kernel
     from codetether.ports import Command, Finding, Tool
     from codetether.session import Session
-    from codetether.words import Answer, Message, ModelInfo, Question, ToolCall, ToolResult, Verdict
+    from codetether.words import (
+        Answer,
+        Message,
+        ModelInfo,
+        Question,
+        Ruling,
+        ToolCall,
+        ToolResult,
+        Verdict,
+    )
 
 PROJECT = "codetether"
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -95,8 +107,11 @@ class Specs:
     @way("strictest")
     async def codetether_permit(
         self, call: ToolCall, tool: Tool[Any], session: Session
-    ) -> Verdict | None:
-        """May this call run? An answer can only tighten what rules and access mode say."""
+    ) -> Verdict | Ruling | None:
+        """May this call run? An answer can only tighten what rules and access mode say. A Ruling says why, and may
+        change the arguments; then rules and plugins are asked once more about the changed call, whose arguments
+        nobody may change again, and the stricter of both answers holds.
+        """
 
     @way("first")
     async def codetether_ask(self, question: Question, session: Session) -> Answer | None:
@@ -110,7 +125,9 @@ class Specs:
 
     @way("around")
     def codetether_around_turn(self, session: Session) -> AbstractAsyncContextManager[None] | None:
-        """Hold something open for a whole turn."""
+        """Hold something open for a whole turn. DeniedError as it is entered refuses the prompt, which is then not
+        sent. `session.tell(text, go_on=True)` as it is left makes the turn go on, and this is entered again.
+        """
 
     @way("around")
     def codetether_around_tool(

@@ -13,7 +13,7 @@ import trio
 
 from codetether.answer import Answer
 from codetether.context import ContextTooLong, fit, shorten
-from codetether.errors import CodetetherError, told
+from codetether.errors import CodetetherError, DeniedError, told
 from codetether.events import (
     MessageDone,
     Notice,
@@ -78,16 +78,21 @@ class Turn:
         started = trio.current_time()
         session = self._session
         session.toolbox.denials.clear()
-        await session.add(Message("user", (*images, Text(text)), id=session.new_id("msg")))
+        session.toolbox.denied_by_plugins = 0
+        prompt = Message("user", (*images, Text(text)), id=session.new_id("msg"))
+        await session.add(prompt)
         await session.emit(TurnStarted(session.turns, text))
         reason, error, hint = "done", "", ""
         with trio.CancelScope() as scope:
             session.turn_scope = scope
             try:
-                async with session.calls.around("codetether_around_turn", session=session):
-                    await self._steps()
+                await self._stretches()
             except Stop as stop:
                 reason, error, hint = stop.reason, stop.error, stop.hint
+            except DeniedError as refused:
+                reason, error, hint = "denied", refused.message, refused.hint
+                if session.messages[-1] is prompt:  # nothing came of it yet: it is never sent
+                    await session.compacted(session.context[:-1])
             except CodetetherError as failure:
                 reason, error, hint = "error", failure.message, failure.hint
             finally:
@@ -100,6 +105,8 @@ class Turn:
         if reason == "done" and session.toolbox.denials and not session.interactive:
             reason, error = "denied", "; ".join(session.toolbox.denials)
             hint = "allow it with --access-mode or a rule (docs/permissions.md)"
+            if session.toolbox.denied_by_plugins:
+                hint = "a plugin said so, whatever rules allow (docs/permissions.md)"
         with trio.move_on_after(SHIELD_SECONDS, shield=True):
             await session.sync()
         seconds = trio.current_time() - started
@@ -107,6 +114,15 @@ class Turn:
         with trio.move_on_after(SHIELD_SECONDS, shield=True):
             await session.emit(finished)
         return finished
+
+    async def _stretches(self) -> None:
+        """The steps; again when a plugin had more to say as the turn was about to end."""
+        session = self._session
+        while True:
+            async with session.calls.around("codetether_around_turn", session=session):
+                await self._steps()
+            if not session.goes_on():
+                return
 
     async def _steps(self) -> None:
         limit = self._session.max_steps
@@ -129,6 +145,7 @@ class Turn:
     # --- the model ---
     async def _step(self, *, last_word: bool) -> Message:
         session = self._session
+        await session.hear()
         await session.emit(StepStarted(self.steps, session.model_ref))
         try:
             await fit(session)

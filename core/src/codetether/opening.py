@@ -62,7 +62,8 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
         kernel.notices += _moved(session, loaded.header)
     kernel.sessions.append(session)
     try:
-        yield session
+        async with session.company():
+            yield session
     finally:
         with trio.move_on_after(2, shield=True):
             await session.emit(SessionFinished(session.id, session.usage))

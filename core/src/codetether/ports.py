@@ -69,9 +69,11 @@ class NoSettings(msgspec.Struct, frozen=True):
 class Plugin:
     """What every plugin is. `Settings` is a msgspec Struct whose fields all have defaults and a description
     (`Annotated[int, Meta(description=...)]`); it is filled from the table `[plugins."<key>"]` (docs/config.md).
+    `patience`: seconds its collect, fold and strictest hooks may take; for one that waits on something outside.
     """
 
     api: ClassVar[int]
+    patience: ClassVar[float] = 30.0
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
 
     def __init__(self, kernel: Kernel, key: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from codetether.words import (
     Message,
     ModelInfo,
     Question,
+    Text,
     ToolCall,
     Usage,
 )
@@ -123,6 +125,9 @@ class Session:
         self._id_prefix = os.urandom(5).hex()
         self._turning = False
         self._begun = False
+        self._news: list[str] = []
+        self._goes_on = False
+        self._beside: trio.Nursery | None = None
 
     @property
     def id(self) -> str:
@@ -188,6 +193,11 @@ class Session:
         finally:
             self._turning = False
 
+    @property
+    def parent(self) -> Session | None:
+        """The session whose sub-agent this one is, while both live."""
+        return self._parent
+
     def new_id(self, kind: str) -> str:
         """An id that no other process and no earlier run of this session has given."""
         return f"{kind}_{self._id_prefix}{next(self._ids):x}"
@@ -224,6 +234,55 @@ class Session:
         if not self._begun:
             self._begun = True
             await self.emit(self.started)
+
+    def tell(self, text: str, *, go_on: bool = False) -> None:
+        """Have the model read `text` before it is asked again, as a message of the user's side. With `go_on` a turn
+        that is about to end goes on with it (see codetether_around_turn).
+        """
+        self._news.append(text)
+        self._goes_on |= go_on
+
+    def goes_on(self) -> bool:
+        """Whether the turn goes on though the model was done; asked once, by the loop."""
+        goes_on, self._goes_on = self._goes_on, False
+        return goes_on
+
+    async def hear(self) -> None:
+        """Put what was told into the conversation; the loop does it before it asks the model."""
+        news, self._news = self._news, []
+        if news:
+            await self.add(Message("user", (Text("\n\n".join(news)),), id=self.new_id("msg")))
+
+    def beside(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do `work` beside the turns; it is cancelled, and waited for, when the session ends. A failure is a fault."""
+        if self._beside is None:
+            raise RuntimeError("this session is not open")
+        self._beside.start_soon(self._guarded, work)
+
+    async def _guarded(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except Exception as error:
+            self.host.fault("kernel", "beside", error)
+
+    @asynccontextmanager
+    async def company(self) -> AsyncIterator[None]:
+        """What is done beside the turns lives in here; opening a session holds it open. An error comes out as it is."""
+        failure: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                self._beside = nursery
+                try:
+                    yield
+                except BaseException as error:
+                    failure = error
+                self._beside = None
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup:
+            if failure is None:
+                raise
+        if failure is not None:
+            raise failure
 
     async def emit(self, event: SessionEvent) -> None:
         """Tell the listeners, and the plugins that observe (deltas go to listeners only)."""

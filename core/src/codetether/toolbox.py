@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import trio
 
-from codetether.errors import CodetetherError, ToolError, told
+from codetether.errors import CodetetherError, DeniedError, ToolError, told
 from codetether.events import ToolFinished, ToolProgress, ToolStarted
 from codetether.ports import Tool, ToolContext, ToolOutput
 from codetether.spill import bound
 from codetether.words import Answer, Effect, Question, ToolCall, ToolResult, ToolSchema, Verdict
 
 if TYPE_CHECKING:
+    from codetether.permit import Decision
     from codetether.session import Session
 
 SIDE_BY_SIDE = frozenset({Effect.READ, Effect.NETWORK, Effect.AGENT})
@@ -27,13 +28,27 @@ NESTING = 4
 
 
 class Refused(Exception):
-    """The call will not run; `result` says why. `invalid`: the model called it wrongly."""
+    """The call will not run; `result` says why. `invalid`: the model called it wrongly. `by`: the plugin that denied."""
 
-    def __init__(self, text: str, *, invalid: bool = False, denied: bool = False) -> None:
+    def __init__(
+        self, text: str, *, invalid: bool = False, denied: bool = False, by: str = ""
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.invalid = invalid
         self.denied = denied
+        self.by = by
+
+
+class Judged(NamedTuple):
+    """A call as it would run, and what rules and plugins say to it. `whose`: the plugin that was stricter than the rules."""
+
+    call: ToolCall
+    params: Any
+    decision: Decision
+    verdict: Verdict
+    whose: str = ""
+    changed_by: str = ""
 
 
 class Toolbox:
@@ -46,6 +61,7 @@ class Toolbox:
         self._told = [tool for tool in self.tools.values() if tool.advertised]
         self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema() for tool in self._told)
         self.denials: list[str] = []
+        self.denied_by_plugins = 0
 
     # --- many calls ---
     async def run(self, calls: Sequence[ToolCall], results: dict[str, ToolResult]) -> None:
@@ -76,12 +92,15 @@ class Toolbox:
     async def one(self, call: ToolCall, depth: int = 0) -> ToolResult:
         """The result of one call. Only cancellation is raised."""
         started = trio.current_time()
-        title = call.name
+        title, note = call.name, ""
         try:
             tool, params = self._decode(call)
             title = tool.title(params)
             ctx = self._context(call, depth)
-            await self._permit(call, tool, params, ctx, title)
+            judged = await self._permit(call, tool, params, ctx)
+            if judged.changed_by:
+                call, params, title = judged.call, judged.params, tool.title(judged.params)
+                note = f"\n[{judged.changed_by} changed the arguments to {call.arguments}]"
             started = trio.current_time()  # a person's thinking is not the tool's time
             arguments = msgspec.to_builtins(params)
             await self._session.emit(ToolStarted(call.id, tool.name, arguments, title))
@@ -92,7 +111,14 @@ class Toolbox:
         except Refused as refused:
             await self._session.emit(ToolStarted(call.id, call.name, {}, title))
             kind = "invalid" if refused.invalid else "denied" if refused.denied else "failed"
-            output = ToolOutput(refused.text, ok=False, summary=kind, meta={kind: True})
+            meta = {kind: True} | ({"denied_by": refused.by} if refused.by else {})
+            output = ToolOutput(refused.text, ok=False, summary=kind, meta=meta)
+        except DeniedError as refused:  # a plugin that was to hold something open around it
+            self.denials.append(f"{title}: {refused.message}")
+            text = f"Denied: {refused.message}"
+            output = ToolOutput(text, ok=False, summary="denied", meta={"denied": True})
+        if note:
+            output = msgspec.structs.replace(output, text=output.text + note)
         output = await bound(output, self._session, call.id)
         name = self.canonical(call.name)
         given = ToolResult(call.id, name, output.text, output.ok, output.images, dict(output.meta))
@@ -187,38 +213,86 @@ class Toolbox:
 
     # --- permission ---
     async def _permit(
-        self, call: ToolCall, tool: Tool[Any], params: Any, ctx: ToolContext, title: str
-    ) -> None:
-        decision = self._session.permissions.decide(call, tool, params, self._session)
-        verdict, why = decision.verdict, decision.why
-        said, whose = await self._session.calls.strictest(
-            "codetether_permit", call=call, tool=tool, session=self._session
-        )
-        if said > verdict:
-            verdict, why = said, f"plugin {whose} said {said.name.lower()}"
-        if verdict is Verdict.ALLOW:
-            return
+        self, call: ToolCall, tool: Tool[Any], params: Any, ctx: ToolContext
+    ) -> Judged:
+        """The call as it may run. Raises Refused."""
+        judged = await self._judged(call, tool, params)
+        if judged.verdict is Verdict.ALLOW:
+            return judged
+        why, by = judged.decision.why, judged.whose
         reason = why
-        if verdict is Verdict.ASK:
+        if judged.verdict is Verdict.ASK:
             answer = await self._session.ask_permission(
-                call, tool, params, decision, await self._preview(tool, params, ctx)
+                judged.call,
+                tool,
+                judged.params,
+                judged.decision,
+                await self._preview(tool, judged.params, ctx),
             )
             if answer is not None and answer.key != "deny":
-                return
+                return judged
             reason = (
                 (answer.text or "the person said no")
                 if answer
                 else f"{why}, and nobody is there to ask"
             )
         if tool.effect in self._session.effects or tool.effect not in self._session.reach:
+            title = tool.title(judged.params)
+            self.denied_by_plugins += bool(by)
             self.denials.append(f"{title}: {reason}")  # what planning forbids, nobody has denied
-        raise Refused(f"Denied: {reason}. Do not try another way around it.", denied=True)
+        end = "" if reason.endswith((".", "!", "?")) else "."
+        text = f"Denied: {reason}{end} Do not try another way around it."
+        raise Refused(text, denied=True, by=by)
+
+    async def _judged(
+        self, call: ToolCall, tool: Tool[Any], params: Any, *, again: bool = False
+    ) -> Judged:
+        """What rules and plugins say. A call that a plugin changed is judged once more: the stricter answer holds."""
+        session = self._session
+        decision = session.permissions.decide(call, tool, params, session)
+        said = await session.calls.strictest(
+            "codetether_permit", call=call, tool=tool, session=session
+        )
+        first = Judged(call, params, decision, decision.verdict)
+        if said.verdict > decision.verdict:
+            first = _by_plugin(first, said.verdict, said.whose, said.why)
+        if not said.arguments or same_json(said.arguments, call.arguments):
+            return first
+        if again:
+            why = f"{said.changed_by} would change a call that is changed already"
+            return _by_plugin(first, Verdict.DENY, said.changed_by, why)
+        changed = msgspec.structs.replace(call, arguments=said.arguments)
+        try:
+            _, params = self._decode(changed)
+        except Refused as refused:
+            why = f"{said.changed_by} changed the arguments wrongly ({refused.text})"
+            return _by_plugin(first, Verdict.DENY, said.changed_by, why)
+        second = await self._judged(changed, tool, params, again=True)
+        second = second._replace(changed_by=said.changed_by)
+        if first.verdict <= second.verdict:
+            return second
+        stricter = msgspec.structs.replace(second.decision, why=first.decision.why)
+        return second._replace(decision=stricter, verdict=first.verdict, whose=first.whose)
 
     async def _preview(self, tool: Tool[Any], params: Any, ctx: ToolContext) -> str:
         try:
             return await tool.preview(params, ctx)
         except Exception:
             return ""
+
+
+def _by_plugin(judged: Judged, verdict: Verdict, whose: str, why: str) -> Judged:
+    why = f"{why} ({whose})" if why else f"plugin {whose} said {verdict.name.lower()}"
+    decision = msgspec.structs.replace(judged.decision, why=why)
+    return judged._replace(decision=decision, verdict=verdict, whose=whose)
+
+
+def same_json(one: str, other: str) -> bool:
+    """Whether two JSON texts say the same."""
+    try:
+        return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+    except msgspec.DecodeError:
+        return one == other
 
 
 def decode(arguments: str, params: type[msgspec.Struct]) -> Any:

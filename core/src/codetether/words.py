@@ -129,6 +129,16 @@ class Verdict(enum.IntEnum):
     DENY = 2
 
 
+class Ruling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A plugin's verdict on a call, with more to say. `why`: one line for the person and the model. `arguments`: JSON
+    text the call gets instead of its own; the changed call is judged again, and the stricter answer holds.
+    """
+
+    verdict: Verdict = Verdict.ALLOW
+    why: str = ""
+    arguments: str = ""
+
+
 class Effect(enum.StrEnum):
     """What a tool does to the world; decides its verdict when no rule spoke, and whether calls run side by side."""
 

@@ -151,7 +151,7 @@ class _Drive:
             return msgspec.structs.replace(
                 finished, reason="error", error=error, hint="raise --timeout"
             )
-        if finished.reason == "denied":
+        if finished.reason == "denied" and self.denied:
             return msgspec.structs.replace(finished, hint=self._allowing())
         return finished
 
@@ -208,7 +208,11 @@ class _Drive:
         """Hand events on; how the turn ended is for the driver to say."""
         with send, self._decisions, suppress(trio.BrokenResourceError):
             async for event in feed:
-                if isinstance(event, ToolFinished) and event.meta.get("denied"):
+                if (
+                    isinstance(event, ToolFinished)
+                    and event.meta.get("denied")
+                    and not event.meta.get("denied_by")  # no rule and no access mode would help
+                ):
                     self.denied.append(event.name)
                 shown = (
                     await self._decisions.receive() if isinstance(event, TurnFinished) else event
