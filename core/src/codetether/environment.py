@@ -36,6 +36,13 @@ FIXED: Mapping[str, str] = {
     "VISUAL": "false",
     "GIT_EDITOR": "false",
     "DEBIAN_FRONTEND": "noninteractive",
+    "GIT_ASKPASS": "false",
+    "SSH_ASKPASS": "false",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_MERGE_AUTOEDIT": "no",
+    "PIP_NO_INPUT": "1",
+    "GH_PROMPT_DISABLED": "1",
+    "SYSTEMD_PAGER": "cat",
 }
 
 

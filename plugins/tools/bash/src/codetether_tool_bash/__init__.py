@@ -25,6 +25,9 @@ class Params(Struct):
         int, Meta(ge=1, le=LONGEST, description="Seconds; then it is ended and its output kept")
     ] = 120
     cwd: Annotated[str, Meta(description="Directory inside the workspace to run it in")] = "."
+    background: Annotated[
+        bool, Meta(description="Return at once with an id for bash_output; timeout is ignored")
+    ] = False
 
 
 class BashSettings(Struct, frozen=True):
@@ -39,6 +42,12 @@ class BashSettings(Struct, frozen=True):
     network: Annotated[
         bool, Meta(description="Whether the sandbox lets commands use the network")
     ] = False
+    background_at_once: Annotated[
+        int, Meta(ge=0, le=64, description="Background commands of a session at one time")
+    ] = 8
+    background_seconds: Annotated[
+        float, Meta(gt=0, description="Seconds a background command may take")
+    ] = 3600.0
 
 
 class Bash(Tool[Params]):
@@ -58,19 +67,22 @@ class Bash(Tool[Params]):
         _check(params.command)
         settings = self.settings
         kept = {name: os.environ[name] for name in settings.pass_env if name in os.environ}
-        done = await ctx.run(
-            [_shell(), "-c", params.command],
-            cwd=_directory(params.cwd, ctx),
-            env=clean_env(kept),
-            timeout=params.timeout,
-            network=settings.network,
-            merge=True,
-            head=HEAD,
-            tail=TAIL,
-            spill=ctx.session.files / f"{ctx.call_id}.out",
-            spill_limit=SPILL,
-            on_output=ctx.progress,
-        )
+        argv = [_shell(), "-c", params.command]
+        how = {
+            "cwd": _directory(params.cwd, ctx),
+            "env": clean_env(kept),
+            "network": settings.network,
+            "merge": True,
+            "head": HEAD,
+            "tail": TAIL,
+            "spill": ctx.session.files / f"{ctx.call_id}.out",
+            "spill_limit": SPILL,
+        }
+        if params.background:
+            from codetether_tool_bash.background import start
+
+            return await start(params.command, argv, how, ctx.session, settings)
+        done = await ctx.run(argv, timeout=params.timeout, on_output=ctx.progress, **how)
         return _told(done, params.timeout)
 
 
@@ -103,12 +115,15 @@ def _directory(cwd: str, ctx: ToolContext) -> str:
 
 
 def _told(done: Completed, timeout: int) -> ToolOutput:
+    from codetether_tool_bash.interactive import wants_input
     from codetether_tool_bash.screen import settled
 
     text = settled(done.output)
     lines = len(text.splitlines())
     end = _end(done, timeout)
     notes = [f"[{end}]"]
+    if not done.ok and wants_input(text):
+        notes.append("[it asked for input: nobody can answer. Give the answer by a flag or stdin]")
     if done.spilled is not None:
         notes.append(f"[all of the output: read_file {done.spilled}]")
     if done.killed_for_output:

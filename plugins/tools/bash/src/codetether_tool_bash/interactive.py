@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 
 EDITORS = frozenset({"vi", "vim", "nvim", "view", "nano", "pico", "emacs"})
@@ -29,3 +30,16 @@ def refusal(command: str) -> str:
     if name in SCREENS:
         return f"{name} redraws a terminal until a person ends it. Run {SCREENS[name]} instead."
     return ""
+
+
+_ASKS = (
+    r"terminal prompts disabled|could not read (?:Username|Password)|a (?:terminal|password) is required"
+    r"|no tty present|/dev/tty: No such device|not a (?:tty|terminal)|Inappropriate ioctl for device"
+    r"|EOF when reading a line|Host key verification failed|Permission denied \(publickey"
+    r"|problem with the editor|no askpass program|must be run from a terminal"
+)
+
+
+def wants_input(text: str) -> bool:
+    """Whether a failed command's output says that it wanted to ask a person something."""
+    return re.search(_ASKS, text[-4000:]) is not None
