@@ -93,6 +93,9 @@ class Conversation:
         self.session: Session | None = None
         self.mode: ModeRun | None = None
         self.busy = False
+        self.closed = trio.Event()  # nothing is told any more
+        self.last = ""  # the id of the session last open
+        self.said_anything = False
         self._tell = tell
         self._next: Start | None = start or Start()
         self._waiting: deque[_Message] = deque()
@@ -106,13 +109,16 @@ class Conversation:
     # --- from the beginning to the end ---
     async def run(self) -> None:
         """Open sessions one after another until the person leaves."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            while (start := self._next) is not None:
-                self._next = Start()
-                await self._one(start)
-            nursery.cancel_scope.cancel()
-        await self._tell(Left())
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                while (start := self._next) is not None:
+                    self._next = Start()
+                    await self._one(start)
+                nursery.cancel_scope.cancel()
+            await self._tell(Left())
+        finally:
+            self.closed.set()
 
     async def _one(self, start: Start) -> None:
         """One session, until another is wanted."""
@@ -140,6 +146,7 @@ class Conversation:
 
     async def _serve(self, session: Session, draft: str) -> None:
         self._context = (None, session.model.context)
+        self.last, self.said_anything = session.id, bool(session.messages)
         with session.feed.listen(ROOM) as feed:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._relay, feed)
@@ -187,6 +194,7 @@ class Conversation:
         material = await add_mentions(self.directory, message.text)
         for note in material.notes:
             await self._tell(Notice("warning", note))
+        self.said_anything = True
         await session.prompt(material.text, (*message.images, *material.images))
 
     # --- what the interface calls ---

@@ -1,0 +1,285 @@
+"""Everything around the chat, as lines of styled text: header, sidebar, inspector, status bar, question, picker, help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from codetether.api import Question, clean, one_line
+from codetether_conversation import Entry
+
+from codetether_mode_tui.items import Called
+from codetether_mode_tui.lines import Line, fitted, padded, width_of, wrapped
+from codetether_mode_tui.paint import detail, diff_lines
+
+if TYPE_CHECKING:
+    from codetether_mode_tui.asking import Ask
+    from codetether_mode_tui.pickers import Picker
+    from codetether_mode_tui.state import State
+
+FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+WARN, ALARM = 0.75, 0.9  # of the context window
+
+
+def header(state: State, width: int) -> Line:
+    """Title and id on the left; branch, changes and model on the right."""
+    now = state.standing
+    title = one_line(now.title) or "new session"
+    left: Line = [
+        ("class:title", f" {title} "),
+        ("class:dim", f"#{now.session[-4:]}" if now.session else ""),
+    ]
+    right: Line = []
+    if now.branch is not None:
+        changes = f" {now.dirty} changed" if now.dirty else " clean" if now.dirty == 0 else ""
+        right = [("class:assistant", f"⎇ {one_line(now.branch)}"), ("class:dim", f"{changes} · ")]
+    right += [("", one_line(now.model) or "no model"), ("", " ")]
+    room = width - width_of(right)
+    if room < 12:
+        return fitted(left, width)
+    return [*padded(fitted(left, room), room), *right]
+
+
+# --- status ------------------------------------------------------------------------------------------------------
+def status(state: State, width: int) -> Line:
+    """Agent, access and key hints on the left; context, tokens and cost on the right."""
+    now = state.standing
+    plan = " · planning" if now.planning else ""
+    left: Line = [("class:status.hot", f" {now.agent or 'no agent'} ")]
+    left.append(("class:status", f"{now.access}{plan} · sandbox {now.sandbox or '-'} "))
+    right: Line = [*_context(state), ("class:status", f" {spent(state)} ")]
+    hints = " F1 help  F4 model  Tab agent  Ctrl+B layout "
+    room = width - width_of(right)
+    if width_of(left) + len(hints) <= room:
+        left.append(("class:status", hints))
+    if room < 20:
+        return padded(fitted(left, width), width, "class:status")
+    return [*padded(fitted(left, room), room, "class:status"), *right]
+
+
+def _context(state: State) -> Line:
+    used, window = state.standing.context, state.standing.window
+    if used is None or not window:
+        return [("class:status", f"{used:,} tokens" if used else "")]
+    share = used / window
+    hot = share >= WARN
+    word = " /compact" if share >= ALARM else ""
+    style = "class:status.hot" if hot else "class:status"
+    return [(style, f"context {share:.0%}{word}")]
+
+
+def spent(state: State) -> str:
+    """Tokens and cost of the session; an unknown price is said to be unknown."""
+    usage = state.standing.usage
+    tokens = usage.input + usage.output
+    return f"{_count(tokens)} tokens {cost(usage.cost)}"
+
+
+def _count(tokens: int) -> str:
+    if tokens >= 1_000_000:
+        return f"{tokens / 1e6:.1f}M"
+    return f"{tokens / 1e3:.1f}k" if tokens >= 1_000 else str(tokens)
+
+
+def cost(usd: float | None) -> str:
+    """Dollars with as many digits as they need."""
+    if usd is None:
+        return "$?"
+    if 0 < usd < 0.0001:
+        return "<$0.0001"
+    digits = 4 if usd < 0.01 else 3 if usd < 1 else 2
+    return f"${usd:.{digits}f}"
+
+
+def input_edge(state: State, width: int, *, reason: bool = False) -> Line:
+    """The line above the input: what is being done and how to stop it, or what is expected."""
+    now = state.standing
+    style = "class:busy" if now.busy else "class:input.border"
+    words = ""
+    if state.toast and state.clock() < state.toast_until:
+        words = f" {state.toast} "
+    elif reason:
+        words = " why not? Enter sends the reason "
+    elif state.question is not None and state.question.kind == "text":
+        words = " your answer "
+    elif now.busy:
+        seconds = max(state.clock() - state.since, 0.0)
+        frame = FRAMES[int(state.clock() * 8) % len(FRAMES)]
+        waiting = f" · {len(now.waiting)} waiting" if now.waiting else ""
+        words = (
+            f" {frame} {one_line(state.doing or 'working')} {seconds:.0f}s{waiting} · Esc stops "
+        )
+    elif state.board is not None and state.board.running:
+        words = f" /{state.board.mode} runs · F2 shows it · Esc stops "
+    body = fitted([(style, "─"), (style, words)], max(width - 1, 1))
+    return [*body, (style, "─" * max(width - width_of(body), 0))]
+
+
+# --- sidebar -----------------------------------------------------------------------------------------------------
+def sidebar(state: State, width: int, height: int) -> list[Line]:
+    """The workspace and the sessions of this directory."""
+    now = state.standing
+    lines: list[Line] = [[("class:title", "Workspace")]]
+    lines.append([("class:dim", one_line(now.directory.rpartition("/")[2] or now.directory))])
+    room = max((height - 6) // 2, 3)
+    lines += [[("", f" {one_line(name)}")] for name in state.around.entries[:room]]
+    if len(state.around.entries) > room:
+        lines.append([("class:dim", f" … {len(state.around.entries) - room} more")])
+    lines += [[], [("class:title", "Sessions"), ("class:dim", "  /sessions")]]
+    for entry in state.around.sessions[: max(height - len(lines), 0)]:
+        here = entry.key == now.session
+        mark = ("class:tool.ok", "● ") if here else ("class:dim", "○ ")
+        lines.append([mark, ("" if here else "class:dim", one_line(entry.label))])
+    return [fitted(line, width) for line in lines[:height]]
+
+
+# --- inspector ---------------------------------------------------------------------------------------------------
+def inspector(state: State, width: int, height: int) -> list[Line]:
+    """The tool call at hand, tokens, cost and context."""
+    now = state.standing
+    lines: list[Line] = [[("class:title", "Session")]]
+    lines += [
+        _fact("model", one_line(now.model) or "none", width),
+        _fact("agent", f"{now.agent}, {now.access}", width),
+        _fact("sent", f"{_count(now.usage.input)} ({_count(now.usage.cached)} cached)", width),
+        _fact("received", _count(now.usage.output), width),
+        _fact("cost", cost(now.usage.cost), width),
+        *_meter(state, width),
+        [],
+    ]
+    call = state.current_call
+    if call is not None:
+        lines += _call(call, state, width)
+    return [fitted(line, width) for line in lines[:height]]
+
+
+def _fact(name: str, value: str, width: int) -> Line:
+    return fitted([("class:dim", f"{name:9}"), ("", value)], width)
+
+
+def _meter(state: State, width: int) -> list[Line]:
+    used, window = state.standing.context, state.standing.window
+    if used is None:
+        return []
+    if not window:
+        return [_fact("context", f"{_count(used)} of ?", width)]
+    share = min(used / window, 1.0)
+    full = round(share * (width - 1))
+    style = "class:error" if share >= ALARM else "class:warning" if share >= WARN else "class:gauge"
+    bar: Line = [(style, "━" * full), ("class:dim", "━" * (width - 1 - full))]
+    return [_fact("context", f"{_count(used)} of {_count(window)}, {share:.0%}", width), bar]
+
+
+def _call(call: Called, state: State, width: int) -> list[Line]:
+    state_word = "running" if call.ok is None else "ok" if call.ok else "failed"
+    seconds = state.clock() - call.since if call.ok is None else call.seconds
+    style = {None: "class:tool.running", True: "class:tool.ok", False: "class:tool.failed"}[call.ok]
+    head: Line = [("class:title", one_line(call.name)), (style, f"  {state_word} {seconds:.1f}s")]
+    return [head, *detail(call, width)]
+
+
+# --- questions ---------------------------------------------------------------------------------------------------
+def question(ask: Ask, width: int, height: int) -> list[Line]:
+    """What is asked, what would happen, and the answers; the middle scrolls when it is long."""
+    asked = ask.question
+    top = [
+        [("class:warning", "? "), *line]
+        for line in wrapped([("bold", clean(asked.title, exact=True))], width - 2)
+    ]
+    bottom = list(_answers(ask, width))
+    middle = list(_what(asked, width))
+    room = max(height - len(top) - len(bottom), 1)
+    ask.scroll = max(0, min(ask.scroll, len(middle) - room))
+    shown = middle[ask.scroll : ask.scroll + room]
+    if len(middle) > room and shown:
+        more = f"… lines {ask.scroll + 1} to {ask.scroll + len(shown)} of {len(middle)}, PgUp PgDn"
+        shown[-1] = [("class:dim", more)]
+    return [*top, *shown, *bottom]
+
+
+def _what(asked: Question, width: int) -> Iterator[Line]:
+    if asked.detail:
+        for row in clean(asked.detail, exact=True).expandtabs(4).rstrip("\n").split("\n"):
+            for line in wrapped([("", row)], width - 4, words=False):
+                yield [("", "    "), *line]
+    if asked.diff:
+        yield from diff_lines(asked.diff, width)
+
+
+def _answers(ask: Ask, width: int) -> Iterator[Line]:
+    for number, (letter, label) in enumerate(ask.rows):
+        at = number == ask.at
+        line: Line = [
+            ("class:picker.at" if at else "class:tool.name", f" {letter} "),
+            ("class:picker.at" if at else "", f" {one_line(label)} "),
+        ]
+        yield fitted(line, width)
+    if ask.question.kind == "text":
+        yield [("class:dim", " type an answer below, Enter sends it")]
+
+
+# --- pickers -----------------------------------------------------------------------------------------------------
+def picker(found: Picker, width: int, height: int) -> list[Line]:
+    """Title, filter, entries under their headings, and the preview of the selected one."""
+    count = len(found.entries)
+    waiting = " …" if found.more else ""
+    lines: list[Line] = [
+        [("class:title", f"{found.title} "), ("class:dim", f"{count}{waiting}")],
+        [("class:input.border", "> "), ("", found.filter), ("reverse", " ")],
+    ]
+    preview = found.selected.preview if found.selected else ""
+    shown_preview = [row for row in clean(preview).split("\n") if row.strip()][
+        : max(height // 4, 2)
+    ]
+    room = max(height - len(lines) - len(shown_preview) - (1 if shown_preview else 0), 1)
+    first, entries = found.window(room)
+    columns = _facts_widths(entries)
+    grouped = found.about == "model"
+    for number, entry in enumerate(entries, first):
+        lines.append(_entry(entry, found, columns, width, at=number == found.at, grouped=grouped))
+    if shown_preview:
+        lines.append([("class:border", "─" * width)])
+        lines += [[("class:dim", row)] for row in shown_preview]
+    return [fitted(line, width) for line in lines[:height]]
+
+
+def _facts_widths(entries: Sequence[Entry]) -> list[int]:
+    count = max((len(entry.facts) for entry in entries), default=0)
+    return [
+        max((len(one_line(e.facts[i])) for e in entries if i < len(e.facts)), default=0)
+        for i in range(count)
+    ]
+
+
+def _entry(
+    entry: Entry, found: Picker, columns: list[int], width: int, *, at: bool, grouped: bool
+) -> Line:
+    style = "class:picker.at" if at else ""
+    mark = "▶ " if at else "✓ " if entry.key == found.current else "  "
+    label = one_line(entry.label)
+    if grouped:
+        label = f"{one_line(entry.group)}/{label}"
+    facts = "  ".join(
+        f"{one_line(fact):{size}}" for fact, size in zip(entry.facts, columns, strict=False)
+    )
+    room = max(width - len(facts) - 3, width // 2)
+    line = padded(fitted([(style, mark), (style, label)], room), room, style)
+    line.append((style or "class:dim", f" {facts}"))
+    return padded(fitted(line, width), width, style)
+
+
+# --- help --------------------------------------------------------------------------------------------------------
+def help_lines(rows: Sequence[tuple[str, str]], width: int, height: int, scroll: int) -> list[Line]:
+    """Keys and what they do, made from the bindings in force."""
+    lines: list[Line] = [
+        [("class:title", "Keys"), ("class:dim", "  Esc closes, /help lists commands")],
+        [],
+    ]
+    size = max((len(keys) for keys, _ in rows), default=0)
+    body: list[Line] = [
+        [("class:tool.name", f"{keys:{size}}  "), ("", about)] for keys, about in rows
+    ]
+    room = max(height - len(lines), 1)
+    scroll = max(0, min(scroll, len(body) - room))
+    lines += body[scroll : scroll + room]
+    return [fitted(line, width) for line in lines]

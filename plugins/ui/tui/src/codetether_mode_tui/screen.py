@@ -1,0 +1,393 @@
+"""The screen: prompt_toolkit's application, made of our lines. It shows the state and turns keys into acts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from codetether_conversation import Act, Speak
+from prompt_toolkit.application import Application
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.data_structures import Point
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.input import create_input
+from prompt_toolkit.layout import (
+    BufferControl,
+    ConditionalContainer,
+    Float,
+    FloatContainer,
+    HSplit,
+    Layout,
+    UIContent,
+    UIControl,
+    VSplit,
+    Window,
+)
+from prompt_toolkit.layout.dimension import Dimension
+from prompt_toolkit.layout.menus import CompletionsMenu
+from prompt_toolkit.layout.processors import BeforeInput, Processor
+from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
+from prompt_toolkit.output import ColorDepth, create_output
+from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style, merge_styles
+from prompt_toolkit.widgets import SearchToolbar
+
+from codetether_mode_tui import panels
+from codetether_mode_tui.chat import Scrollback
+from codetether_mode_tui.completing import InputCompleter
+from codetether_mode_tui.handlers import Handlers
+from codetether_mode_tui.keys import bound, help_rows
+from codetether_mode_tui.lines import Line, padded
+from codetether_mode_tui.pasting import Pastes
+from codetether_mode_tui.state import State
+from codetether_mode_tui.themes import Theme, rules
+
+if TYPE_CHECKING:
+    from codetether_conversation import Conversation
+    from prompt_toolkit.input import Input
+    from prompt_toolkit.output import Output
+
+    from codetether_mode_tui import TuiSettings
+    from codetether_mode_tui.bridge import Bridge
+    from codetether_mode_tui.theming import Theming
+
+WIDE, TALL = 90, 18  # from here on there is room for three columns
+SIDEBAR, INSPECTOR = 26, 38
+INPUT_ROWS = 8
+TICK = 0.125  # seconds between two frames while something turns
+SIZE_POLL = 0.25
+FRAME = 1 / 60
+
+
+class Screen:
+    """Lives in its own thread; `run` returns when the person has left or `leave` was called."""
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        conversation: Conversation,
+        settings: TuiSettings,
+        theming: Theming,
+        history: Any,
+        *,
+        source: Input | None = None,
+        sink: Output | None = None,
+    ) -> None:
+        self.bridge = bridge
+        self.conversation = conversation
+        self.settings = settings
+        self.theming = theming
+        self.state = State()
+        self.state.layout = settings.layout
+        self.state.inspector = settings.inspector
+        self.chat = Scrollback(self.state)
+        self.pastes = Pastes()
+        self.keys = bound(settings.keys)
+        self.help_scroll = 0
+        self._history = history
+        self._source, self._sink = source, sink
+        self._theme: Theme | None = None
+        self._style: BaseStyle = Style([])
+        self.buffer: Buffer
+        self.app: Application[None]
+
+    # --- its life ---
+    def run(self) -> None:
+        """Show it until the end; the terminal is as before afterwards."""
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        self._use(self.theming.first())
+        self.app = self._application()
+        self.bridge.attach(self._take)
+        ticking = asyncio.ensure_future(self._tick())
+        try:
+            await self.app.run_async(handle_sigint=False, set_exception_handler=False)
+        finally:
+            ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+            self.bridge.detach()
+
+    def leave(self) -> None:
+        """Close the screen; from its own thread."""
+        if self.app.is_running and not self.app.is_done:
+            self.app.exit()
+
+    def do(self, act: Act) -> None:
+        """Hand on what the person did."""
+        self.bridge.do(act)
+
+    def _take(self) -> None:
+        for told in self.bridge.take():
+            self.state.take(told)
+        if self.state.left:
+            self.leave()
+            return
+        if (draft := self.state.draft) is not None:
+            self.state.draft = None
+            self._put(draft)
+        if (theme := self.state.theme) is not None:
+            self.state.theme = None
+            self.theming.choose(self, theme)
+        self.app.invalidate()
+
+    def _put(self, draft: str) -> None:
+        """Words into the input, before what is there."""
+        there = self.buffer.text
+        self.buffer.text = f"{draft}\n{there}" if there.strip() else draft
+        self.buffer.cursor_position = len(self.buffer.text)
+
+    async def _tick(self) -> None:
+        """Turn the spinner while something goes on, and look after the theme's files."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK if self._moves() else 0.5)
+            ticks += 1
+            if self._moves():
+                self.app.invalidate()
+            if ticks % 4 == 0 and (theme := self.theming.reloaded()) is not None:
+                self._use(theme)
+                self.app.invalidate()
+
+    def _moves(self) -> bool:
+        board = self.state.board
+        return self.state.standing.busy or (board is not None and board.running)
+
+    def _use(self, theme: Theme) -> None:
+        from prompt_toolkit.styles import style_from_pygments_cls
+        from pygments.styles import get_style_by_name
+
+        self._theme = theme
+        styles: list[BaseStyle] = []
+        if theme.code:
+            with contextlib.suppress(Exception):  # a style that Pygments does not have
+                styles.append(style_from_pygments_cls(get_style_by_name(theme.code)))
+        self._style = merge_styles([*styles, Style.from_dict(rules(theme))])
+
+    use = _use
+
+    # --- the application ---
+    def _application(self) -> Application[None]:
+        self.search = SearchToolbar(text_if_not_searching="")
+        self.buffer = Buffer(
+            multiline=True,
+            history=self._history,
+            completer=InputCompleter(self),
+            complete_while_typing=Condition(lambda: not self.state.asks),
+            enable_history_search=True,
+            tempfile_suffix=".md",
+        )
+        handlers = Handlers(self)
+        output = self._sink or create_output()
+        return Application(
+            layout=self._layout(),
+            key_bindings=handlers.bindings(),
+            style=DynamicStyle(lambda: self._style),
+            full_screen=True,
+            mouse_support=self.settings.mouse,
+            editing_mode=handlers.editing_mode(),
+            color_depth=color_depth(os.environ),
+            input=self._source or create_input(),
+            output=output,
+            min_redraw_interval=FRAME,
+            terminal_size_polling_interval=SIZE_POLL,
+            enable_page_navigation_bindings=False,
+        )
+
+    def _layout(self) -> Layout:
+        control = BufferControl(
+            self.buffer,
+            search_buffer_control=self.search.control,
+            input_processors=self._processors(),
+            focus_on_click=True,
+        )
+        self.input = Window(
+            control,
+            height=self._input_height,
+            wrap_lines=True,
+            dont_extend_height=True,
+            style="",
+        )
+        beside = Condition(lambda: self.columns)
+        main = Lines(self._main)
+        main.clicked, main.scrolled = self._clicked, self.chat.scroll
+        chat = Window(main, always_hide_cursor=True)
+        body = VSplit(
+            [
+                ConditionalContainer(VSplit([_panel(self._sidebar, SIDEBAR), _rule()]), beside),
+                chat,
+                ConditionalContainer(
+                    VSplit([_rule(), _panel(self._inspector, INSPECTOR)]),
+                    beside & Condition(lambda: self.state.inspector and self.width >= WIDE + 20),
+                ),
+            ]
+        )
+        ask = Condition(lambda: self.state.ask is not None)
+        rows = HSplit(
+            [
+                _row(lambda width: panels.header(self.state, width)),
+                body,
+                ConditionalContainer(Window(Lines(self._ask), height=self._ask_height, always_hide_cursor=True), ask),
+                _row(self._edge),
+                self.input,
+                self.search,
+                _row(lambda width: panels.status(self.state, width)),
+            ]
+        )  # fmt: skip
+        menu = CompletionsMenu(max_height=10, scroll_offset=1)
+        return Layout(
+            FloatContainer(rows, [Float(menu, xcursor=True, ycursor=True)]),
+            focused_element=self.input,
+        )
+
+    def _processors(self) -> list[Processor]:
+        return [BeforeInput("> ", style="class:input.border")]
+
+    # --- sizes ---
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self.app.output.get_size().columns
+
+    @property
+    def height(self) -> int:
+        """Rows of the terminal."""
+        return self.app.output.get_size().rows
+
+    @property
+    def columns(self) -> bool:
+        """Whether there are three columns."""
+        return self.state.layout == "webview" and self.width >= WIDE and self.height >= TALL
+
+    def _input_height(self) -> Dimension:
+        most = max(1, min(INPUT_ROWS, self.height // 3))
+        return Dimension(min=1, max=most)
+
+    def _ask_height(self) -> Dimension:
+        room = max(self.height - 8, 5)
+        return Dimension.exact(min(self._ask_rows(), room))
+
+    def _ask_rows(self) -> int:
+        ask = self.state.ask
+        if ask is None:
+            return 0
+        return len(panels.question(ask, max(self.width - 2, 10), 10_000))
+
+    # --- the parts ---
+    def _main(self, width: int, height: int) -> list[Line]:
+        """The chat, or what stands over it."""
+        state = self.state
+        if state.help:
+            return panels.help_lines(help_rows(self.keys), width, height, self.help_scroll)
+        if state.picker is not None:
+            return panels.picker(state.picker, width, height)
+        if state.view == "board" and state.board is not None:
+            return state.board.lines(width, height, state.clock())
+        return self._chat(width, height)
+
+    def _chat(self, width: int, height: int) -> list[Line]:
+        rows = self.chat.rows(width - 1, height)
+        begin, end = self.chat.share()
+        if begin <= 0.0 and end >= 1.0 and self.chat.following:
+            return rows
+        first, last = int(begin * height), max(int(end * height), int(begin * height) + 1)
+        return [
+            [
+                *padded(row, width - 1),
+                ("class:scrollbar.button" if first <= at < last else "", " "),
+            ]
+            for at, row in enumerate([*rows, *([[]] * (height - len(rows)))])
+        ]
+
+    def _sidebar(self, width: int, height: int) -> list[Line]:
+        return panels.sidebar(self.state, width - 1, height)
+
+    def _inspector(self, width: int, height: int) -> list[Line]:
+        return panels.inspector(self.state, width - 1, height)
+
+    def _ask(self, width: int, height: int) -> list[Line]:
+        ask = self.state.ask
+        return panels.question(ask, width - 2, height) if ask is not None else []
+
+    def _edge(self, width: int) -> Line:
+        ask = self.state.ask
+        return panels.input_edge(self.state, width, reason=ask is not None and ask.reasoning)
+
+    def _clicked(self, row: int) -> None:
+        if self.state.view == "chat" and row < len(self.chat.shown):
+            self.state.toggle(self.chat.shown[row])
+
+    # --- what keys need ---
+    def submit(self) -> None:
+        """Enter: send what is typed."""
+        text = self.pastes.filled(self.buffer.text)
+        if not text.strip():
+            return
+        self.buffer.append_to_history()
+        self.buffer.reset()
+        self.pastes.forget()
+        self.chat.to_end()
+        self.do(Speak(text))
+
+
+class Lines(UIControl):
+    """A part of the screen that is painted as lines for exactly its size."""
+
+    def __init__(self, paint: Callable[[int, int], list[Line]]) -> None:
+        self._paint = paint
+        self.clicked: Callable[[int], None] | None = None
+        self.scrolled: Callable[[int], None] | None = None
+
+    def create_content(self, width: int, height: int) -> UIContent:
+        """The lines of one frame."""
+        lines = self._paint(width, height)
+
+        def line(number: int) -> StyleAndTextTuples:
+            return list(lines[number]) if number < len(lines) else []
+
+        return UIContent(
+            line, line_count=len(lines), cursor_position=Point(0, 0), show_cursor=False
+        )
+
+    def is_focusable(self) -> bool:
+        """The input has the focus, always."""
+        return False
+
+    def mouse_handler(self, mouse_event: MouseEvent) -> Any:
+        """The wheel scrolls, a click opens what was clicked."""
+        match mouse_event.event_type:
+            case MouseEventType.SCROLL_UP if self.scrolled:
+                self.scrolled(-3)
+            case MouseEventType.SCROLL_DOWN if self.scrolled:
+                self.scrolled(3)
+            case MouseEventType.MOUSE_UP if self.clicked:
+                self.clicked(mouse_event.position.y)
+            case _:
+                return NotImplemented
+        return None
+
+
+def _panel(paint: Callable[[int, int], list[Line]], width: int) -> Window:
+    return Window(Lines(paint), width=width, always_hide_cursor=True)
+
+
+def _row(paint: Callable[[int], Line]) -> Window:
+    control = Lines(lambda width, _: [paint(width)])
+    return Window(control, height=1, always_hide_cursor=True, dont_extend_height=True)
+
+
+def _rule() -> Window:
+    return Window(width=1, char="│", style="class:border")
+
+
+def color_depth(env: Any) -> ColorDepth:
+    """How many colours the terminal has, by what it says: NO_COLOR, COLORTERM and TERM."""
+    if env.get("NO_COLOR"):
+        return ColorDepth.DEPTH_1_BIT
+    if env.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return ColorDepth.DEPTH_24_BIT
+    return ColorDepth.DEPTH_8_BIT if "256" in env.get("TERM", "") else ColorDepth.DEPTH_4_BIT

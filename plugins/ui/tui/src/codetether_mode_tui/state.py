@@ -1,0 +1,358 @@
+"""What is on the screen, as data: filled by what the conversation tells, changed by keys, painted by others.
+
+Nothing here knows a terminal, so every event and key can be tested without one. Used by the interface's thread only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from codetether.api import (
+    Compacted,
+    MessageDone,
+    Notice,
+    Question,
+    Retrying,
+    SessionStarted,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ThoughtDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+)
+from codetether_conversation import (
+    Around,
+    Asking,
+    Choosing,
+    Left,
+    ModeEnded,
+    ModeEvent,
+    ModeStarted,
+    Opened,
+    Returned,
+    Screen,
+    Settled,
+    Shown,
+    Standing,
+    Told,
+)
+
+from codetether_mode_tui.asking import Ask
+from codetether_mode_tui.boards import Board, board_for
+from codetether_mode_tui.items import (
+    OUTPUT,
+    Answered,
+    Called,
+    Item,
+    Note,
+    Said,
+    Thinking,
+    from_messages,
+    said,
+)
+from codetether_mode_tui.pickers import Picker
+
+ENDS = {
+    "step_limit": "stopped at the step limit",
+    "budget": "stopped at the budget",
+    "cancelled": "stopped",
+    "denied": "done, but something was denied",
+}
+FOLDED_NOTE = 12  # lines of a note that are shown before it is opened
+
+
+class State:
+    """The whole of it. `clock` gives seconds; `draft` is what the input is to hold next, once."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.items: list[Item] = []
+        self.standing = Standing("")
+        self.around = Around()
+        self.asks: list[Ask] = []
+        self.picker: Picker | None = None
+        self.board: Board | None = None
+        self.view = "chat"
+        self.layout = "webview"
+        self.inspector = True
+        self.help = False
+        self.theme: str | None = None
+        self.draft: str | None = None
+        self.doing = ""
+        self.since = 0.0
+        self.selected: int | None = None
+        self.left = False
+        self.rescan = False
+        self.generation = 0
+        self.toast = ""
+        self.toast_until = 0.0
+        self._answer: Answered | None = None
+        self._thinking: Thinking | None = None
+        self._calls: dict[str, Called] = {}
+        self._step = 0
+
+    # --- what is told ---
+    def take(self, told: Told) -> None:
+        """Take in one thing that was told."""
+        match told:
+            case TextDelta(text):
+                self._say(text)
+            case ThoughtDelta(text):
+                self._think(text)
+            case ToolProgress(call, text):
+                self._progress(call, text)
+            case ToolStarted():
+                self._start(told)
+            case ToolFinished():
+                self._finish(told)
+            case MessageDone():
+                self._done(told)
+            case StepStarted():
+                self._step = len(self.items)
+                self._do("waiting for the model")
+            case StepFinished():
+                self._close()
+            case Retrying():
+                self._retry(told)
+            case TurnStarted(text=text):
+                self.items.append(said(text))
+                self._do("waiting for the model")
+            case TurnFinished():
+                self._end(told)
+            case Notice(level, text, hint):
+                self._note(text, level, hint=hint)
+            case Compacted(before, after):
+                text = f"context shortened: about {before:,} tokens to {after:,}"
+                self._note(text, "info")
+            case SessionStarted():
+                pass  # `Opened` and `Standing` say more
+            case _:
+                self._take_own(told)
+
+    def _take_own(self, told: Told) -> None:
+        match told:
+            case Standing():
+                self.standing = told
+            case Around():
+                self.around = told
+            case Opened():
+                self._open(told)
+            case Shown():
+                self._note(told.text, told.kind, told.title, told.hint)
+            case Asking(question):
+                self.asks.append(Ask(question, self.clock()))
+            case Settled(question=name):
+                self._settled(name)
+            case Choosing():
+                self._choose(told)
+            case Screen(what, name):
+                self._wish(what, name)
+            case Returned(text):
+                self.draft = text
+            case ModeStarted(mode, words):
+                self.board = board_for(mode, words, self.clock())
+                self.view = "board"
+            case ModeEvent(event=event):
+                if self.board is not None:
+                    self.board.take(event)
+            case ModeEnded():
+                self._mode_ended(told)
+            case Left():
+                self.left = True
+
+    # --- the session ---
+    def _open(self, opened: Opened) -> None:
+        self.items = list(from_messages(opened.messages))
+        self.selected = None
+        self.draft = opened.draft or None
+        self.view = "chat"
+        self.generation += 1
+        self._answer = self._thinking = None
+        self._calls.clear()
+
+    def _do(self, what: str) -> None:
+        self.doing, self.since = what, self.clock()
+
+    def _say(self, text: str) -> None:
+        self._close_thinking()
+        if self._answer is None:
+            self._answer = Answered()
+            self.items.append(self._answer)
+            self._do("answering")
+        self._answer.text += text
+        self._answer.changed()
+
+    def _think(self, text: str) -> None:
+        if self._thinking is None:
+            self._thinking = Thinking()
+            self.items.append(self._thinking)
+            self._do("thinking")
+        self._thinking.text += text
+        self._thinking.changed()
+
+    def _close_thinking(self) -> None:
+        if self._thinking is not None:
+            self._thinking.done = True
+            self._thinking.changed()
+            self._thinking = None
+
+    def _close(self) -> None:
+        self._close_thinking()
+        if self._answer is not None:
+            self._answer.done = True
+            self._answer.changed()
+            self._answer = None
+
+    def _done(self, event: MessageDone) -> None:
+        """The message as it is kept: it may say what no delta said."""
+        text = event.message.text
+        if self._answer is None and text.strip():
+            self._say(text)
+        if self._answer is not None:
+            self._answer.text = text
+            self._answer.interrupted = event.message.interrupted
+        self._close()
+
+    def _retry(self, event: Retrying) -> None:
+        """What this answer said so far is void."""
+        del self.items[self._step :]
+        self._answer = self._thinking = None
+        self._do(f"trying again in {event.wait:.0f} s: {event.why}")
+
+    def _start(self, event: ToolStarted) -> None:
+        called = Called(
+            call=event.call_id,
+            name=event.name,
+            title=event.title,
+            arguments=event.arguments,
+            since=self.clock(),
+        )
+        self._calls[event.call_id] = called
+        self.items.append(called)
+        self._do(event.title)
+
+    def _progress(self, call: str, text: str) -> None:
+        if (called := self._calls.get(call)) is not None:
+            called.output = (called.output + text)[-OUTPUT:]
+            called.changed()
+
+    def _finish(self, event: ToolFinished) -> None:
+        called = self._calls.pop(event.call_id, None)
+        if called is None:
+            return
+        called.ok, called.summary, called.seconds = event.ok, event.summary, event.seconds
+        called.output, called.meta = event.text, event.meta
+        called.changed()
+        self._do(next(iter(self._calls.values())).title if self._calls else "waiting for the model")
+
+    def _end(self, event: TurnFinished) -> None:
+        self._close()
+        for called in self._calls.values():
+            called.ok, called.summary = False, "stopped"
+            called.changed()
+        self._calls.clear()
+        self.doing = ""
+        if event.reason == "error":
+            self._note(event.error or "the turn failed", "error", hint=event.hint)
+        elif event.reason in ENDS:
+            self._note(ENDS[event.reason], "warning", hint=event.hint)
+        self.items.append(Note(text=f"{event.seconds:.1f} s", kind="end"))
+
+    def _note(self, text: str, kind: str, title: str = "", hint: str = "") -> None:
+        self.items.append(Note(text=text, kind=kind, title=title, hint=hint))
+
+    def _settled(self, question: str) -> None:
+        shown = self.ask
+        self.asks = [each for each in self.asks if each.question.id != question]
+        if self.ask is not None and self.ask is not shown:
+            self.ask.since = self.clock()  # it comes into sight now
+
+    def take_answer(self, ask: Ask) -> None:
+        """It was answered: it leaves the screen at once, before the conversation says so."""
+        self._settled(ask.question.id)
+
+    # --- the screen ---
+    def _choose(self, choosing: Choosing) -> None:
+        if self.picker is not None and self.picker.about == choosing.about:
+            self.picker.replace(choosing)
+        else:
+            self.picker = Picker(choosing)
+
+    def _wish(self, what: str, name: str) -> None:
+        match what:
+            case "layout":
+                self.layout = name
+            case "inspector":
+                self.inspector = not self.inspector
+            case "view":
+                self.view = "chat" if self.view == "board" or self.board is None else "board"
+            case "help":
+                self.help = True
+            case "theme":
+                self.theme = name
+            case "refresh":
+                self.rescan = True
+
+    def _mode_ended(self, ended: ModeEnded) -> None:
+        if self.board is not None:
+            self.board.end(ended.code, ended.said)
+            kind = "text" if ended.code == 0 else "error"
+            self._note(self.board.summary(), kind, title=f"/{ended.mode}")
+        self.view = "chat"
+
+    # --- what keys do ---
+    @property
+    def ask(self) -> Ask | None:
+        """The question that is to be answered now."""
+        return self.asks[0] if self.asks else None
+
+    @property
+    def question(self) -> Question | None:
+        """What is asked."""
+        return self.ask.question if self.ask is not None else None
+
+    @property
+    def current_call(self) -> Called | None:
+        """The call the inspector shows: the selected one, else the last."""
+        if self.selected is not None and self.selected < len(self.items):
+            item = self.items[self.selected]
+            if isinstance(item, Called):
+                return item
+        return next((item for item in reversed(self.items) if isinstance(item, Called)), None)
+
+    def select(self, step: int) -> None:
+        """Select the next item that folds, up (-1) or down (1); past the end: none."""
+        at = len(self.items) if self.selected is None else self.selected
+        at += step
+        while 0 <= at < len(self.items):
+            if self.items[at].folds or is_long(self.items[at]):
+                self.selected = at
+                return
+            at += step
+        if step > 0:
+            self.selected = None
+
+    def toggle(self, at: int | None = None) -> None:
+        """Open or close the item `at`, the selected one, or the last that folds."""
+        at = self.selected if at is None else at
+        if at is None:
+            folding = (i for i in range(len(self.items) - 1, -1, -1) if self.items[i].folds)
+            at = next(folding, None)
+        if at is not None and at < len(self.items):
+            item = self.items[at]
+            item.open = not item.open
+            item.changed()
+
+    def last_said(self) -> list[Said]:
+        """What the person said, the newest first."""
+        return [item for item in reversed(self.items) if isinstance(item, Said)]
+
+
+def is_long(item: Item) -> bool:
+    """Whether a note is shown folded."""
+    return isinstance(item, Note) and item.kind != "end" and item.text.count("\n") >= FOLDED_NOTE
