@@ -59,7 +59,7 @@ def wrapped(line: Sequence[Fragment], width: int, *, words: bool = True) -> list
     width = max(width, 1)
     if width_of(line) <= width:
         return [list(line)]
-    done = _Wrap(width)
+    done = _Wrap(width, words=words)
     for style, piece in _pieces(line, words=words):
         done.add(style, piece)
     return done.lines or [[]]
@@ -68,8 +68,9 @@ def wrapped(line: Sequence[Fragment], width: int, *, words: bool = True) -> list
 class _Wrap:
     """Lines as they fill."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, words: bool) -> None:
         self._width = width
+        self._words = words
         self._used = 0
         self.lines: list[Line] = []
 
@@ -77,7 +78,7 @@ class _Wrap:
         """A word or a gap; a gap at a break is left out, a word longer than a line is cut."""
         size = cells(piece)
         if not self.lines or (self._used and self._used + size > self._width):
-            if self.lines:
+            if self.lines and self._words:
                 _strip(self.lines[-1])
                 if piece.isspace():
                     self._used = self._width

@@ -224,8 +224,8 @@ def picker(found: Picker, width: int, height: int) -> list[Line]:
     count = len(found.entries)
     waiting = " …" if found.more else ""
     lines: list[Line] = [
-        [("class:title", f"{found.title} "), ("class:dim", f"{count}{waiting}")],
-        [("class:input.border", "> "), ("", found.filter), ("reverse", " ")],
+        [("class:title", f"{one_line(found.title)} "), ("class:dim", f"{count}{waiting}")],
+        [("class:input.border", "> "), ("", one_line(found.filter)), ("reverse", " ")],
     ]
     preview = found.selected.preview if found.selected else ""
     shown_preview = [row for row in clean(preview).split("\n") if row.strip()][

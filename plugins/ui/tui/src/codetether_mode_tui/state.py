@@ -206,6 +206,8 @@ class State:
         if self._answer is not None:
             self._answer.done = True
             self._answer.changed()
+            if not self._answer.text.strip() and self.items[-1] is self._answer:
+                self.items.pop()
             self._answer = None
 
     def _done(self, event: MessageDone) -> None:
