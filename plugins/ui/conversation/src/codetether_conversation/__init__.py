@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from codetether_conversation.conversation import Conversation, Start
     from codetether_conversation.place import closest
     from codetether_conversation.slash import Slash, commands, is_command, listed
+    from codetether_conversation.watchdog import Watchdog
     from codetether_conversation.words import (
         Act,
         Around,
@@ -45,6 +46,7 @@ _WHERE = {
     "conversation": "Conversation Start",
     "place": "closest",
     "slash": "Slash commands is_command listed",
+    "watchdog": "Watchdog",
     "words": "Act Around Asking Choose Choosing Entry Leave Left ModeEnded ModeEvent ModeStarted Opened Reply Returned "
     "Rewind Screen Settled Shown Speak Standing Stop Told",
 }
@@ -52,7 +54,7 @@ _WHERE = {
 __all__ = [
     "Act", "Around", "Asking", "Candidate", "Choose", "Choosing", "Conversation", "Entry", "Leave", "Left", "ModeEnded",
     "ModeEvent", "ModeStarted", "Opened", "Reply", "Returned", "Rewind", "Screen", "Settled", "Shown", "Slash",
-    "Speak", "Standing", "Start", "Stop", "Told", "candidates", "closest", "commands", "is_command", "listed",
+    "Speak", "Standing", "Start", "Stop", "Told", "Watchdog", "candidates", "closest", "commands", "is_command", "listed",
 ]  # fmt: skip
 
 __getattr__ = lazy(globals(), _WHERE)

@@ -17,7 +17,6 @@ import trio
 from codetether.api import (
     Answer,
     Answered,
-    Asked,
     CodetetherError,
     Compacted,
     Image,
@@ -55,11 +54,13 @@ if TYPE_CHECKING:
     from codetether.api import Kernel, Session, SessionEvent
 
 ROOM = 10_000  # events an interface may be behind
+TOLD_SECONDS = 5.0  # an interface may take to be told how a turn ended
 WAITING = 100  # messages that may wait for a turn
 
 
 class Start(msgspec.Struct, frozen=True):
-    """How a session is to be opened; empty values as for `Kernel.open_session`. `draft`: words for the input."""
+    """How a session is to be opened; empty values as for `Kernel.open_session`. `draft`: words for the input;
+    `undone`: a diff of what was taken back in files on the way there."""
 
     model: str | None = None
     agent: str = ""
@@ -67,6 +68,7 @@ class Start(msgspec.Struct, frozen=True):
     resume: str | None = None
     fork: bool = False
     draft: str = ""
+    undone: str = ""
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -100,6 +102,8 @@ class Conversation:
         self._next: Start | None = start or Start()
         self._waiting: deque[_Message] = deque()
         self._wake = trio.Event()
+        self._quiet = trio.Event()
+        self._ended = trio.Event()  # the end of the turn was told
         self._change: trio.CancelScope | None = None
         self._questions: dict[str, tuple[trio.Event, list[Answer]]] = {}
         self._context: tuple[int | None, int | None] = (None, None)
@@ -134,31 +138,34 @@ class Conversation:
                     interactive=True,
                 ) as session:
                     self.session = session
-                    await self._serve(session, start.draft)
+                    await self._serve(session, start)
             except CodetetherError as error:
                 self.session = None
                 await self.show(error.message, kind="error", hint=error.hint)
                 await self.stand()
+                self._quiet.set()
                 await trio.sleep_forever()  # a command opens another, or the person leaves
             finally:
                 self.session = None
                 self.busy = False
 
-    async def _serve(self, session: Session, draft: str) -> None:
+    async def _serve(self, session: Session, start: Start) -> None:
         self._context = (None, session.model.context)
         self.last, self.said_anything = session.id, bool(session.messages)
         with session.feed.listen(ROOM) as feed:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._relay, feed)
                 title = session.transcript.title
-                await self._tell(Opened(session.id, title, tuple(session.messages), draft))
+                await self._tell(Opened(session.id, title, tuple(session.messages), start.draft))
                 await session.begin()
+                if start.undone:
+                    await self.show(start.undone, title="taken back in files", kind="diff")
                 await self.refresh()
                 await self._turns(session)
 
     async def _relay(self, feed: trio.abc.ReceiveChannel[SessionEvent]) -> None:
         async for event in feed:
-            if isinstance(event, Asked | Answered | SessionFinished):
+            if isinstance(event, Answered | SessionFinished):
                 continue
             await self._tell(event)
             if isinstance(event, StepFinished):
@@ -168,6 +175,7 @@ class Conversation:
             if isinstance(event, StepFinished | Compacted | SessionStarted | TurnStarted):
                 await self.stand()
             if isinstance(event, TurnFinished):
+                self._ended.set()
                 await self.refresh()
         notice = "this interface was too slow and was left behind"
         await self._tell(Notice("error", notice, "/resume shows the session again"))
@@ -176,6 +184,7 @@ class Conversation:
         while True:
             while not self._waiting:
                 self._wake = trio.Event()
+                self._quiet.set()
                 await self._wake.wait()
             message = self._waiting.popleft()
             self.busy = True
@@ -195,7 +204,10 @@ class Conversation:
         for note in material.notes:
             await self._tell(Notice("warning", note))
         self.said_anything = True
+        self._ended = trio.Event()
         await session.prompt(material.text, (*message.images, *material.images))
+        with trio.move_on_after(TOLD_SECONDS):
+            await self._ended.wait()
 
     # --- what the interface calls ---
     async def act(self, act: Act) -> None:
@@ -248,6 +260,7 @@ class Conversation:
             await self.show("too many messages wait", kind="error", hint="wait, or stop the turn")
             await self._tell(Returned(text))
             return
+        self._quiet = trio.Event()
         self._waiting.append(_Message(text, tuple(images)))
         self._wake.set()
         if self.busy:
@@ -264,6 +277,11 @@ class Conversation:
         elif self.mode is not None:
             self.mode.stop()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the person has left and no session follows."""
+        return self._next is None
+
     def leave(self) -> None:
         """End `run` when the session is closed."""
         self.open(None)
@@ -271,6 +289,7 @@ class Conversation:
     def open(self, start: Start | None) -> None:
         """Leave this session for another one; None: for none. A running turn is stopped and kept."""
         self._next = start
+        self._quiet = trio.Event()
         self._waiting.clear()
         if self.session is not None and self.busy:
             self.session.cancel()
@@ -281,6 +300,11 @@ class Conversation:
         """The same session again, with another agent or model."""
         if self.session is not None:
             self.open(msgspec.structs.replace(Start(resume=self.session.id), **changes))
+
+    async def quiet(self) -> None:
+        """Wait until no turn runs and nothing waits for one, in a session that is open or could not be opened."""
+        while not self._quiet.is_set():
+            await self._quiet.wait()
 
     # --- questions ---
     async def ask(self, question: Question) -> Answer | None:

@@ -29,17 +29,17 @@ async def rewind(conversation: Conversation, message: str, *, with_files: bool) 
     if at is None or session.messages[at].role != "user":
         raise CodetetherError(f"there is no message {message}", "")
     said = session.messages[at]
-    if with_files:
-        await _give_back(conversation, session, session.messages[:at])
+    undone = await _give_back(session, session.messages[:at]) if with_files else ""
     if at == 0:
-        conversation.open(_as(session, draft=said.text))
+        conversation.open(_as(session, draft=said.text, undone=undone))
         return
     copy = await trio.to_thread.run_sync(_copy, conversation, session, session.messages[at - 1].id)
-    conversation.open(_as(session, draft=said.text, resume=copy))
+    conversation.open(_as(session, draft=said.text, undone=undone, resume=copy))
 
 
-def _as(session: Session, *, draft: str, resume: str | None = None) -> Start:
-    return Start(session.model_ref, session.agent.name, session.access, resume, draft=draft)
+def _as(session: Session, *, draft: str, undone: str, resume: str | None = None) -> Start:
+    agent, access = session.agent.name, session.access
+    return Start(session.model_ref, agent, access, resume, draft=draft, undone=undone)
 
 
 def _copy(conversation: Conversation, session: Session, upto: str) -> str:
@@ -51,13 +51,14 @@ def _copy(conversation: Conversation, session: Session, upto: str) -> str:
         return transcript.id
 
 
-async def _give_back(conversation: Conversation, session: Session, kept: list[Message]) -> None:
-    """Undo the turns after `kept`, the newest first."""
+async def _give_back(session: Session, kept: list[Message]) -> str:
+    """Undo the turns after `kept`, the newest first; the diffs of that."""
     if session.toolbox.find("undo") is None:
-        return
+        return ""
     turns = sum(1 for message in kept if message.role == "user")
     listed = await session.toolbox.by_person("undo", {"action": "list"})
     able = [each["turn"] for each in listed.meta.get("turns", ()) if not each["undone"]]
+    diffs = []
     for turn in sorted(able, reverse=True):
         if turn > turns:
             done = await session.toolbox.by_person("undo", {"action": "undo", "turn": turn})
@@ -66,4 +67,5 @@ async def _give_back(conversation: Conversation, session: Session, kept: list[Me
                     f"the files of turn {turn} cannot be given back: {done.text}",
                     "rewind without files, or mend them first",
                 )
-            await conversation.show(done.meta.get("diff", ""), title=done.text, kind="diff")
+            diffs.append(str(done.meta.get("diff", "")))
+    return "".join(diffs)

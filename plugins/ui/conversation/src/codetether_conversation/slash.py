@@ -16,7 +16,8 @@ Run = Callable[["Conversation", str], Awaitable[None]]
 
 
 class Slash(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One command. `arguments` shows what may follow; `while_busy`: it may run while a turn does; `origin`: whose."""
+    """One command. `arguments` shows what may follow; `while_busy`: it may run while a turn does;
+    `origin`: whose; `mode`: the mode that must be installed for it."""
 
     name: str
     summary: str
@@ -25,6 +26,7 @@ class Slash(msgspec.Struct, frozen=True, omit_defaults=True):
     aliases: tuple[str, ...] = ()
     while_busy: bool = True
     origin: str = ""
+    mode: str = ""
 
 
 def is_command(text: str) -> bool:
@@ -61,8 +63,9 @@ async def commands(conversation: Conversation) -> dict[str, Slash]:
     )
     for answer in answers:
         found += [_of_plugin(command.name, command.summary, command.run) for command in answer]
+    modes = {"", *conversation.kernel.host.names("modes")}
     by_name: dict[str, Slash] = {}
-    for command in (*found, *BUILT_IN):
+    for command in (*found, *(each for each in BUILT_IN if each.mode in modes)):
         for name in (command.name, *command.aliases):
             by_name[name] = command
     return by_name

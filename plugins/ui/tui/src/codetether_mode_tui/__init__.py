@@ -83,7 +83,7 @@ class Tui(Mode):
                 "the full screen needs a terminal",
                 "codetether repl is a line interface; codetether exec PROMPT needs no terminal",
             )
-        from codetether_conversation import Start
+        from codetether_conversation import Start, Watchdog
 
         start = Start(
             args.model,
@@ -92,9 +92,7 @@ class Tui(Mode):
             await self._resumed(args),
             args.fork,
         )
-        from codetether_mode_tui.watchdog import Watchdog
-
-        with Watchdog(sys.stdout.fileno()):
+        with Watchdog(sys.stdout.fileno(), full_screen=True):
             return await self._show(start)
 
     async def _resumed(self, args: Namespace) -> str | None:

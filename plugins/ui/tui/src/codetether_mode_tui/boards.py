@@ -17,6 +17,10 @@ ICONS = {
 }  # fmt: skip
 
 
+KEYS = ("subtask_id", "story_id", "id")
+SAID = ("text", "error", "output", "tool_name", "summary", "why")
+
+
 class Row:
     """One sub-task or story."""
 
@@ -57,8 +61,32 @@ class Board:
         return self.rows.setdefault(key, Row(key))
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take in one event; ones that are not known say nothing."""
-        raise NotImplementedError
+        """Take in one event: its row by `subtask_id`, `story_id` or `id`; what it says of it goes to the row's log.
+
+        `subtasks` and `stories` list the rows there will be.
+        """
+        for each in (*event.get("subtasks", ()), *event.get("stories", ())):
+            if isinstance(each, dict) and isinstance(each.get("id"), str):
+                self._know(self.row(each["id"]), each)
+        key = next((event[name] for name in KEYS if isinstance(event.get(name), str)), None)
+        if key is None:
+            return
+        row = self.row(key)
+        self._know(row, event)
+        kind = str(event.get("type", ""))
+        said = next((str(event[name]) for name in SAID if event.get(name)), "")
+        style = "class:tool.failed" if event.get("success") is False or "error" in event else ""
+        row.note(style, f"{kind}: {one_line(said)}" if said else kind)
+
+    def _know(self, row: Row, facts: dict[str, Any]) -> None:
+        """Take over what an event says of a row."""
+        row.name = str(facts.get("name") or facts.get("title") or row.name)
+        row.status = str(facts.get("status") or row.status).lower()
+        row.tool = str(facts.get("tool_name") or facts.get("current_tool") or row.tool)
+        if isinstance(facts.get("stage"), int):
+            row.stage = facts["stage"]
+        if isinstance(facts.get("steps"), int):
+            row.steps = facts["steps"]
 
     def end(self, code: int, said: str) -> None:
         """It is over."""
@@ -144,15 +172,3 @@ class Board:
         self.scroll = max(0, min(self.scroll, len(body) - room))
         start = max(len(body) - room - self.scroll, 0)
         return [*lines, *body[start : start + room]]
-
-
-class Events(Board):
-    """A run whose events are shown as they are: one row for each `id`, one line for each event."""
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Whatever names something: its row, with what is said of it."""
-
-
-def board_for(mode: str, words: Sequence[str], since: float) -> Board:
-    """The board of a mode."""
-    return Events(mode, words, since)

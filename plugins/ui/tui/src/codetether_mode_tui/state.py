@@ -43,7 +43,7 @@ from codetether_conversation import (
 )
 
 from codetether_mode_tui.asking import Ask
-from codetether_mode_tui.boards import Board, board_for
+from codetether_mode_tui.boards import Board
 from codetether_mode_tui.items import (
     OUTPUT,
     Answered,
@@ -155,7 +155,7 @@ class State:
             case Returned(text):
                 self.draft = text
             case ModeStarted(mode, words):
-                self.board = board_for(mode, words, self.clock())
+                self.board = Board(mode, words, self.clock())
                 self.view = "board"
             case ModeEvent(event=event):
                 if self.board is not None:

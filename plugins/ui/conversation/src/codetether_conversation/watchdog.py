@@ -13,8 +13,9 @@ import termios
 from types import TracebackType
 from typing import Self
 
-# Mouse off, bracketed paste off, cursor shown and of the usual shape, colours reset, main screen.
-RESET = r"\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?2004l\033[?1004l\033[?25h\033[0 q\033[0m\033[?1049l\r"
+# Bracketed paste off, cursor shown and of the usual shape, colours reset; and of a full screen: mouse off, main screen.
+LINE = r"\033[?2004l\033[?25h\033[0 q\033[0m"
+FULL = r"\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1004l" + LINE + r"\033[?1049l\r"
 SCRIPT = (
     "trap '' HUP INT TERM TTOU TSTP; IFS= read -r word; "
     '[ "$word" = ok ] || { stty "$1" <"$2"; printf "$3" >"$2"; } 2>/dev/null'
@@ -24,8 +25,9 @@ SCRIPT = (
 class Watchdog:
     """Hold it open while the terminal is not as it was."""
 
-    def __init__(self, terminal: int) -> None:
+    def __init__(self, terminal: int, *, full_screen: bool) -> None:
         self._terminal = terminal
+        self._reset = FULL if full_screen else LINE
         self._shell: subprocess.Popen[bytes] | None = None
         self._before: list[object] | None = None
 
@@ -42,7 +44,7 @@ class Watchdog:
                 timeout=5,
             ).stdout.strip()
             self._shell = subprocess.Popen(
-                ["sh", "-c", SCRIPT, "codetether-watchdog", saved, name, RESET],
+                ["sh", "-c", SCRIPT, "codetether-watchdog", saved, name, self._reset],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
