@@ -77,7 +77,7 @@ def plugin_breach(
     if top in sys.stdlib_module_names:
         return (
             "asyncio has no place beside trio"
-            if top == "asyncio" and member.name != "codetether-ui-tui"
+            if top == "asyncio" and member.name != "codetether-mode-tui"
             else ""
         )
     if top == member.package or top in LENT:

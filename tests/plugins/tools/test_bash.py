@@ -13,9 +13,9 @@ from codetether.errors import ToolError
 from codetether.process import run_process
 from codetether.testing import call, check_plugin, make_kernel, reply
 from codetether.workspace import Workspace
+from codetether_background import settled
 from codetether_tool_bash import Bash, BashSettings, Params
 from codetether_tool_bash.interactive import refusal
-from codetether_tool_bash.screen import settled
 from hypothesis import given
 from hypothesis import strategies as st
 

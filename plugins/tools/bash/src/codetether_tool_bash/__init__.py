@@ -79,9 +79,16 @@ class Bash(Tool[Params]):
             "spill_limit": SPILL,
         }
         if params.background:
-            from codetether_tool_bash.background import start
+            from codetether_background import start
 
-            return await start(params.command, argv, how, ctx.session, settings)
+            return await start(
+                params.command,
+                argv,
+                ctx.session,
+                at_once=settings.background_at_once,
+                seconds=settings.background_seconds,
+                **how,
+            )
         done = await ctx.run(argv, timeout=params.timeout, on_output=ctx.progress, **how)
         return _told(done, params.timeout)
 
@@ -115,8 +122,9 @@ def _directory(cwd: str, ctx: ToolContext) -> str:
 
 
 def _told(done: Completed, timeout: int) -> ToolOutput:
+    from codetether_background import settled
+
     from codetether_tool_bash.interactive import wants_input
-    from codetether_tool_bash.screen import settled
 
     text = settled(done.output)
     lines = len(text.splitlines())

@@ -102,8 +102,9 @@ async def _keeping(session: Session) -> AsyncIterator[None]:
             text = f"the change of {path} was not kept and cannot be undone: {error}"
             session.kernel.notices.append(Notice("warning", session.redact(text)))
 
-    with contextlib.suppress(OSError, ValueError):  # said when a change cannot be kept
-        await trio.to_thread.run_sync(_checkpoints(session).forget_from, session.turns)
+    if session.transcript.path.with_name(f"{session.id}.files").joinpath("undo").exists():
+        with contextlib.suppress(OSError, ValueError):  # said when a change cannot be kept
+            await trio.to_thread.run_sync(_checkpoints(session).forget_from, session.turns)
     session.workspace.keep = keep
     try:
         yield

@@ -81,13 +81,13 @@ async def plugins(conversation: Conversation, _: str) -> None:
 
 async def status(conversation: Conversation, _: str) -> None:
     """What is in force."""
-    from codetether import __version__
+    from importlib.metadata import version
 
     now = conversation.standing()
     session = conversation.session
     git = "no repository" if now.branch is None else f"{now.branch}, {now.dirty or 0} changed"
     lines = [
-        f"codetether  {__version__}",
+        f"codetether  {version('codetether-core')}",
         f"directory   {now.directory} ({git})",
         f"session     {now.session or 'none'} {now.title}".rstrip(),
         f"model       {now.model or 'none'}",

@@ -84,7 +84,8 @@ class Line:
             event.current_buffer.insert_text("\n")
 
         output = Vt100_Output.from_pty(sys.stdout, os.environ.get("TERM"))
-        output.enable_cpr = False  # not every terminal answers where the cursor is, and a warning is noise
+        # Not every terminal answers where its cursor is, and a warning is noise.
+        output.enable_cpr = False
         with contextlib.suppress(OSError):
             self._history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._history, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))

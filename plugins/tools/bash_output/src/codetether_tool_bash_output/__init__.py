@@ -29,7 +29,7 @@ class BashOutput(Tool[Params]):
 
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """What is new. Raises ToolError NOT_FOUND for an id that is none."""
-        from codetether_tool_bash.background import jobs_of, look
+        from codetether_background import jobs_of, look
 
         jobs = jobs_of(ctx.session)
         if not params.id:

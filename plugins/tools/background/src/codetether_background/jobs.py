@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 from codetether.api import Notice, ToolError, ToolOutput, one_line
 
-from codetether_tool_bash.screen import settled
+from codetether_background.screen import settled
 
 if TYPE_CHECKING:
     from codetether.api import Completed, Session
-
-    from codetether_tool_bash import BashSettings
 
 KEY = "tools:bash"
 UNHEARD = 32_000  # characters kept between two looks; the file has all when there was much
@@ -112,17 +110,23 @@ def jobs_of(session: Session) -> Jobs:
 
 
 async def start(
-    command: str, argv: Sequence[str], how: dict[str, Any], session: Session, settings: BashSettings
+    command: str,
+    argv: Sequence[str],
+    session: Session,
+    *,
+    at_once: int,
+    seconds: float,
+    **how: Any,
 ) -> ToolOutput:
-    """Start one. Raises ToolError DENIED when too many run."""
+    """Start one, for at most `seconds`; `how` as for run_process. Raises ToolError DENIED when `at_once` run."""
     jobs = jobs_of(session)
-    if len(jobs.running) >= settings.background_at_once:
+    if len(jobs.running) >= at_once:
         names = ", ".join(job.name for job in jobs.running) or "none allowed"
         raise ToolError(
             f"Too many background commands run ({names}). Kill one with bash_output.", "DENIED"
         )
     job = jobs.add(command)
-    session.beside(lambda: _run(job, argv, how, session, settings.background_seconds))
+    session.beside(lambda: _run(job, argv, how, session, seconds))
     await job.ended(FIRST)
     return look(job)
 
