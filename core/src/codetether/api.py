@@ -109,6 +109,7 @@ if TYPE_CHECKING:
         wants_colour,
     )
     from codetether.transcript import SessionReadOnly, Transcript
+    from codetether.trust import is_trusted
     from codetether.words import (
         Agent,
         Answer,
@@ -161,6 +162,7 @@ _WHERE = {
     "redact": "Redactor",
     "ripgrep": "ripgrep",
     "session": "Session",
+    "trust": "is_trusted",
     "terminal": "Cleaner Style can_move cells clean columns is_terminal one_line wants_colour",
     "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Ruling Subject Text "
     "Thought ToolCall ToolResult ToolSchema Usage Verdict",
@@ -279,6 +281,7 @@ __all__ = [
     "head",
     "hookimpl",
     "is_terminal",
+    "is_trusted",
     "latest_session",
     "lazy",
     "list_sessions",

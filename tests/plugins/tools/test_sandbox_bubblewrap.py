@@ -313,6 +313,16 @@ async def test_auto_picks_it_and_a_command_of_a_session_is_confined(tmp_path):
                 assert json.dumps([each.text for each in kernel.notices]).count("bubblewrap") == 1
 
 
+async def test_what_is_read_only_below_tmp_can_be_seen_and_not_written(sandbox, work):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder, "seen").write_text("seen\n")
+        policy = SandboxPolicy((str(work),), read_only=(folder,))
+        done = await run(sandbox, policy, "sh", "-c", f"cat {folder}/seen; echo no > {folder}/new")
+        assert done.output == "seen\n"
+        assert not done.ok
+        assert os.listdir(folder) == ["seen"]
+
+
 def test_a_command_outlives_the_thread_that_started_it(sandbox, work):
     """bwrap dies with its parent thread, and trio's threads end when they are idle for 10 s."""
     policy = SandboxPolicy((str(work),))

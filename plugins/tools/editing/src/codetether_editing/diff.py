@@ -26,8 +26,12 @@ class Diff:
     removed: int
 
 
-def unified_diff(before: bytes | None, after: bytes | None, path: str) -> Diff:
-    """What changes `before` to `after` (None: no such file). Line ends are not shown when both have the same."""
+def unified_diff(
+    before: bytes | None, after: bytes | None, path: str, largest: int = LARGEST
+) -> Diff:
+    """What changes `before` to `after` (None: no such file), cut at `largest` characters. Line ends are not shown when
+    both have the same.
+    """
     try:
         old, new = decode(before or b""), decode(after or b"")
     except NotText:
@@ -50,7 +54,7 @@ def unified_diff(before: bytes | None, after: bytes | None, path: str) -> Diff:
         out += _hunks(left, right, changes, skipped)
     text = "".join(out) if changes else ""
     added, removed = sum(c[3] - c[2] for c in changes), sum(c[1] - c[0] for c in changes)
-    return Diff(_cut(text), added, removed)
+    return Diff(_cut(text, largest), added, removed)
 
 
 def _without_ends(a: str, b: str) -> tuple[str, str, int]:
@@ -234,8 +238,8 @@ def _range(start: int, count: int) -> str:
     return f"{start + 1 if count else start},{count}" if count != 1 else str(start + 1)
 
 
-def _cut(text: str) -> str:
-    if len(text) <= LARGEST:
+def _cut(text: str, largest: int) -> str:
+    if len(text) <= largest:
         return text
-    kept = text[: text.rfind("\n", 0, LARGEST) + 1] or text[:LARGEST] + "\n"
+    kept = text[: text.rfind("\n", 0, largest) + 1] or text[:largest] + "\n"
     return f"{kept}[{text.count(chr(10)) - kept.count(chr(10))} more lines of diff]\n"

@@ -35,6 +35,8 @@ def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
             for parent in _between(root, path):
                 plan.setdefault(parent, WRITABLE)
             plan[path] = READ_ONLY
+        elif any(_lies_in(path, other) for other in PRIVATE):
+            plan[path] = READ_ONLY  # else it could not be seen there at all
     hidden = [*_existing(policy.hidden), *_sockets()]
     plan.update(dict.fromkeys(hidden, HIDDEN))
     private = list(dict.fromkeys(_existing(PRIVATE)))
