@@ -1,0 +1,52 @@
+"""Git worktrees for agents that work side by side in one repository.
+
+Each has a branch of its own, and what was done in it is merged by the coordinator. Nothing here deletes a commit that
+is not contained in another branch, or touches what the user has not committed. Names load on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codetether.api import lazy
+
+if TYPE_CHECKING:
+    from codetether_worktrees.cleanup import Left, remove
+    from codetether_worktrees.landing import Landing, land
+    from codetether_worktrees.leases import Lease
+    from codetether_worktrees.merging import Merge, abort, conclude, merge, unresolved
+    from codetether_worktrees.repository import GitFailed, NoRepository, Repository, place_of
+    from codetether_worktrees.trees import PREFIX, Worktree, adopt, commit, create
+
+_WHERE = {
+    "cleanup": "Left remove",
+    "landing": "Landing land",
+    "leases": "Lease",
+    "merging": "Merge abort conclude merge unresolved",
+    "repository": "GitFailed NoRepository Repository place_of",
+    "trees": "PREFIX Worktree adopt commit create",
+}
+
+__all__ = [
+    "PREFIX",
+    "GitFailed",
+    "Landing",
+    "Lease",
+    "Left",
+    "Merge",
+    "NoRepository",
+    "Repository",
+    "Worktree",
+    "abort",
+    "adopt",
+    "commit",
+    "conclude",
+    "create",
+    "land",
+    "merge",
+    "place_of",
+    "remove",
+    "unresolved",
+]
+
+__getattr__ = lazy(globals(), _WHERE)

@@ -1,0 +1,64 @@
+"""Taking worktrees away without losing anything that was done in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from codetether_worktrees.merging import abort
+from codetether_worktrees.trees import commit, nested
+
+if TYPE_CHECKING:
+    from codetether_worktrees.trees import Worktree
+
+
+class Left(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stays of a worktree: `branch` when its commits are in no other branch, `path` when its files are needed."""
+
+    branch: str = ""
+    path: str = ""
+    why: str = ""
+
+
+async def remove(
+    tree: Worktree, merged_into: Sequence[str] = (), message: str = "Unfinished work"
+) -> Left:
+    """Take the worktree away. What is not committed in it is committed to its branch first; the branch goes only when
+    one of `merged_into` (branches, commits) contains it, or when it holds nothing new. The lease must be ours.
+
+    Only ignored files are lost. Raises GitFailed when git does not work; then all is still there.
+    """
+    if not tree.lease.held:
+        return Left(
+            tree.branch, str(tree.path), f"in use by {tree.lease.holder() or 'another process'}"
+        )
+    with trio.CancelScope(shield=True):
+        if (tree.control / "MERGE_HEAD").exists():
+            await abort(tree)  # both sides are on their branches; half of each is nothing to keep
+        await commit(tree, message)
+        if inner := await nested(tree):
+            tree.lease.give_back()
+            return Left(
+                tree.branch, str(tree.path), f"it holds a repository of its own: {inner[0]}"
+            )
+        async with tree.repository.changing:
+            kept = await _take_away(tree, merged_into)
+        tree.lease.give_back(remove=True)
+    return kept
+
+
+async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
+    repository = tree.repository
+    tip = await tree.tip()
+    await repository.git("worktree", "remove", "--force", "--", str(tree.path))
+    places = [tree.base, *merged_into]
+    if not tip:
+        return Left()
+    if not any([await repository.contains(place, tip) for place in places]):
+        return Left(tree.branch, why="its work is merged nowhere")
+    # With the commit named: a branch that moved since we looked stays.
+    await repository.git("update-ref", "-d", f"refs/heads/{tree.branch}", tip)
+    return Left()

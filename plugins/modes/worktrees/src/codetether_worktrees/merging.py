@@ -1,0 +1,83 @@
+"""Merging branches one after another in a worktree of their own, and what to do when two do not agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from codetether.api import one_line
+
+from codetether_worktrees.repository import names
+
+if TYPE_CHECKING:
+    from codetether_worktrees.trees import Worktree
+
+MARKS = (b"<<<<<<< ", b">>>>>>> ", b"||||||| ")
+LARGEST = 5_000_000  # bytes of a file that is looked through for marks
+
+
+class Merge(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of a merge: `commit` is the new tip (the old one when there was nothing new). With `conflicts` (paths)
+    the tree is left in the middle of it, for `conclude` or `abort`. `why`: what else kept it from being done.
+    """
+
+    ok: bool
+    commit: str = ""
+    files: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    why: str = ""
+
+
+async def merge(into: Worktree, branch: str, message: str) -> Merge:
+    """Merge `branch` into the worktree's own. Raises GitFailed when git itself does not work."""
+    before = await into.tip()
+    done = await into.repository.ask(
+        "-c", "rerere.enabled=false", "-c", "merge.conflictStyle=diff3", "-c", "merge.verifySignatures=false",
+        "merge", "--no-ff", "--no-verify", "--no-edit", "-m", message, "--end-of-options", branch,
+        control=into.control, tree=into.path,
+    )  # fmt: skip
+    if done.ok:
+        return await _merged(into, before)
+    conflicts = await unresolved(into)
+    if conflicts:
+        return Merge(False, before, conflicts=conflicts, why="both sides changed the same place")
+    await abort(into)
+    return Merge(False, before, why=one_line(done.errors or done.output, 300))
+
+
+async def conclude(into: Worktree, message: str, conflicts: tuple[str, ...]) -> Merge:
+    """Commit a merge whose conflicts were resolved in the tree; not ok while marks of a conflict are left in a file."""
+    marked = tuple(path for path in conflicts if _marked(into, path))
+    if marked:
+        return Merge(False, conflicts=marked, why="marks of the conflict are left")
+    before = await into.tip()
+    await into.git("add", "--all")
+    await into.git(
+        "commit", "--quiet", "--no-verify", "--allow-empty", "--cleanup=whitespace", "-m", message
+    )
+    return await _merged(into, before)
+
+
+async def abort(into: Worktree) -> None:
+    """Give up a merge: the tree is again as its branch says. Both branches keep their commits."""
+    await into.repository.ask("merge", "--abort", control=into.control, tree=into.path)
+    await into.git("reset", "--hard", "--quiet")
+    await into.git("clean", "-fdq")
+
+
+async def unresolved(tree: Worktree) -> tuple[str, ...]:
+    """Paths whose conflict git still waits for."""
+    return names(await tree.git("diff", "--name-only", "--diff-filter=U"))
+
+
+async def _merged(into: Worktree, before: str) -> Merge:
+    after = await into.tip()
+    return Merge(True, after, await into.repository.files_between(before, after))
+
+
+def _marked(tree: Worktree, path: str) -> bool:
+    file = tree.path / path
+    if file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return any(line.startswith(MARKS) for line in opened.read(LARGEST).splitlines())

@@ -1,0 +1,168 @@
+"""The user's repository, and git calls that no file in a worktree can mislead."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+from codetether.api import CodetetherError, git
+
+if TYPE_CHECKING:
+    from codetether.api import Completed, Dirs
+
+SECONDS = 300.0  # a checkout of a large repository takes its time
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "CodeTether",
+    "GIT_AUTHOR_EMAIL": "codetether@localhost",
+    "GIT_COMMITTER_NAME": "CodeTether",
+    "GIT_COMMITTER_EMAIL": "codetether@localhost",
+}
+
+
+class NoRepository(CodetetherError):
+    """There is no repository with a commit here, so there is nothing that a worktree could start from."""
+
+
+class GitFailed(CodetetherError):
+    """git did not do what it was asked to."""
+
+
+def place_of(dirs: Dirs) -> Path:
+    """Where worktrees are kept: beside the data directory, since what is inside it is hidden from sandboxed commands."""
+    return dirs.data.with_name(f"{dirs.data.name}-worktrees")
+
+
+class Repository:
+    """One repository and the place of its worktrees.
+
+    `root`: the user's working tree; `prefix`: the directory asked for, below it ("" is the root itself); `common`:
+    the git directory all worktrees share; `folder`: where worktrees and leases are made.
+    """
+
+    def __init__(self, root: Path, prefix: str, common: Path, folder: Path) -> None:
+        self.root = root
+        self.prefix = prefix
+        self.common = common
+        self.folder = folder
+        self.changing = (
+            trio.Lock()
+        )  # git's own records of worktrees and packed refs know one writer
+        self._identity: dict[str, str] | None = None
+
+    @classmethod
+    async def find(cls, directory: Path, place: Path) -> Repository:
+        """The repository around `directory`; worktrees go below `place`. Raises NoRepository."""
+        asked = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"]
+        try:
+            done = await git(asked, directory, timeout=30)
+            first = await git(
+                ["rev-parse", "--verify", "-q", "HEAD^{commit}"], directory, timeout=30
+            )
+        except CodetetherError as error:
+            raise NoRepository(error.message) from None
+        lines = done.output.splitlines()
+        if not done.ok or len(lines) != 2:
+            raise NoRepository(f"{directory} is not in a git repository", "make one: git init")
+        if not first.ok:
+            raise NoRepository(
+                f"the repository {lines[0]} has no commit yet", "commit something first"
+            )
+        root, common = (Path(line) for line in lines)
+        inside = _below(directory, root)
+        key = f"{root.name}-{hashlib.sha256(str(common).encode()).hexdigest()[:8]}"
+        return cls(root, inside, common, place / key)
+
+    async def git(
+        self, *args: str, control: Path | None = None, tree: Path | None = None, stdin: bytes = b""
+    ) -> str:
+        """What git says on standard output, the last newline cut off. Raises GitFailed."""
+        done = await self.ask(*args, control=control, tree=tree, stdin=stdin)
+        if not done.ok:
+            raise GitFailed(f"git {args[0]} failed: {_said(done)}")
+        return done.output.rstrip("\n")
+
+    async def ask(
+        self, *args: str, control: Path | None = None, tree: Path | None = None, stdin: bytes = b""
+    ) -> Completed:
+        """Run git on the repository, or on a worktree: then by its administrative directory `control`.
+
+        The file `.git` of a worktree is not believed: an agent can write it, and the settings it would name hold commands.
+        """
+        env = dict(await self.identity())
+        if control is not None:
+            env |= {
+                "GIT_DIR": str(control),
+                "GIT_COMMON_DIR": str(self.common),
+                "GIT_WORK_TREE": str(tree),
+            }
+        return await git(
+            args,
+            tree or self.root,
+            timeout=SECONDS,
+            env=env,
+            stdin=stdin,
+            head=8_000_000,
+            tail=64_000,
+        )
+
+    async def identity(self) -> dict[str, str]:
+        """Environment that names an author when the user's settings name none."""
+        if self._identity is None:
+            done = await git(["var", "GIT_COMMITTER_IDENT"], self.root)
+            self._identity = {} if done.ok else IDENTITY
+        return self._identity
+
+    async def commit_of(self, name: str) -> str:
+        """The commit `name` stands for, "" when there is none."""
+        done = await self.ask(
+            "rev-parse", "--verify", "-q", "--end-of-options", f"{name}^{{commit}}"
+        )
+        return done.output.strip() if done.ok else ""
+
+    async def contains(self, name: str, commit: str) -> bool:
+        """Whether `commit` is `name` or one of its ancestors."""
+        return (await self.ask("merge-base", "--is-ancestor", commit, name)).ok
+
+    async def files_between(self, old: str, new: str) -> tuple[str, ...]:
+        """Paths that differ between two commits."""
+        said = await self.git("diff", "--name-only", "--no-renames", old, new, "--")
+        return names(said)
+
+    async def branch(self) -> str:
+        """The user's branch, "" when their HEAD is detached."""
+        done = await self.ask("symbolic-ref", "-q", "--short", "HEAD")
+        return done.output.strip() if done.ok else ""
+
+    async def uncommitted(self) -> tuple[str, ...]:
+        """Tracked files the user changed and did not commit."""
+        said = await self.git("status", "--porcelain", "--untracked-files=no", "--no-renames")
+        return tuple(plain(line[3:]) for line in said.split("\n") if line)
+
+
+def names(said: str) -> tuple[str, ...]:
+    """The paths git listed one a line, those that it had to quote as they are."""
+    return tuple(plain(line) for line in said.split("\n") if line)
+
+
+def plain(path: str) -> str:
+    """A path without the quotes and escapes git gives unusual ones."""
+    if not path.startswith('"'):
+        return path
+    data = codecs.escape_decode(path[1:-1].encode())[0]
+    return os.fsdecode(data)
+
+
+def _said(done: Completed) -> str:
+    if done.timed_out:
+        return "it took too long"
+    lines = [line for line in (done.errors or done.output).splitlines() if line.strip()]
+    return " ".join(lines[-3:])[:400] or f"exit code {done.code}"
+
+
+def _below(directory: Path, root: Path) -> str:
+    inside = os.path.relpath(os.path.realpath(directory), os.path.realpath(root))
+    return "" if inside == "." else inside

@@ -1,0 +1,182 @@
+"""Making worktrees, finding them again, and keeping what was done in them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+from codetether.api import CodetetherError
+
+from codetether_worktrees.leases import Lease
+from codetether_worktrees.repository import GitFailed, plain
+
+if TYPE_CHECKING:
+    from codetether_worktrees.repository import Repository
+
+PREFIX = "codetether/"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+GITLINK = "160000"
+
+
+class Worktree:
+    """One worktree. `path`: its root; `directory`: where an agent works in it; `branch`:
+    its branch; `base`: the commit it started from.
+    """
+
+    def __init__(self, repository: Repository, name: str, base: str, lease: Lease) -> None:
+        self.repository = repository
+        self.name = name
+        self.base = base
+        self.lease = lease
+        self.branch = PREFIX + name
+        self.path = repository.folder / name
+        self._control: Path | None = None
+
+    @property
+    def control(self) -> Path:
+        """Its administrative directory: the one that says it is of this path. Raises GitFailed when there is none."""
+        if self._control is None:
+            wanted = str(self.path / ".git")
+            for record in (self.repository.common / "worktrees").glob("*/gitdir"):
+                if record.read_text("utf-8", "replace").strip() == wanted:
+                    self._control = record.parent
+                    return self._control
+            raise GitFailed(f"{self.path} is no worktree of {self.repository.root}")
+        return self._control
+
+    @property
+    def directory(self) -> Path:
+        """Where the user stood in their own tree, if that exists here, else the root."""
+        inside = self.path / self.repository.prefix
+        return inside if inside.is_dir() else self.path
+
+    async def git(self, *args: str) -> str:
+        """Run git in it. Raises GitFailed."""
+        return await self.repository.git(*args, control=self.control, tree=self.path)
+
+    async def tip(self) -> str:
+        """The commit its branch is at."""
+        return await self.repository.commit_of(f"refs/heads/{self.branch}")
+
+    async def changed(self) -> tuple[str, ...]:
+        """Paths that are not committed; ignored files do not count."""
+        said = await self.git("status", "--porcelain", "--untracked-files=all", "--no-renames")
+        return tuple(plain(line[3:]) for line in said.split("\n") if line)
+
+    async def diff(self, limit: int = 40_000) -> str:
+        """What its branch changed since `base`, as a unified diff of at most `limit` characters."""
+        said = await self.repository.git("diff", "--no-color", self.base, await self.tip(), "--")
+        return said if len(said) <= limit else said[:limit] + "\n[the rest is left out]"
+
+
+async def create(
+    repository: Repository, name: str, *, base: str = "HEAD", holder: str = ""
+) -> Worktree:
+    """A worktree with a new branch `codetether/<name>` at the commit `base`, leased to this process.
+
+    `name`: lower-case letters, digits, `-` and `_`. Raises GitFailed, also when the name is in use.
+    """
+    _check(name)
+    commit = await repository.commit_of(base)
+    if not commit:
+        raise GitFailed(f"there is no commit {base}")
+    lease = _leased(repository, name, holder)
+    tree = Worktree(repository, name, commit, lease)
+    try:
+        with trio.CancelScope(shield=True):  # half a worktree would be in the way of the next one
+            async with repository.changing:
+                await repository.git(
+                    "worktree", "add", "--no-track", "-b", tree.branch, "--", str(tree.path), commit
+                )
+    except CodetetherError:
+        lease.give_back(remove=True)
+        raise
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return tree
+
+
+async def adopt(
+    repository: Repository, name: str, *, base: str = "", holder: str = ""
+) -> Worktree | None:
+    """A worktree that an earlier process made, leased to this one; None when neither it nor its branch is there.
+
+    When only the branch is left it is checked out again. `base`: the commit it started from, the user's HEAD unless given.
+    Raises GitFailed when another process works in it.
+    """
+    _check(name)
+    start = base or await repository.commit_of("HEAD")
+    tip = await repository.commit_of(f"refs/heads/{PREFIX}{name}")
+    if not tip:
+        return None
+    lease = _leased(repository, name, holder)
+    tree = Worktree(repository, name, start, lease)
+    try:
+        with trio.CancelScope(shield=True):
+            async with repository.changing:
+                await _put_back(tree)
+    except CodetetherError:
+        lease.give_back()
+        raise
+    return tree
+
+
+async def commit(tree: Worktree, message: str) -> str:
+    """Commit everything in the worktree, without the user's hooks; the new commit, "" when nothing had changed.
+
+    A repository that an agent made inside of it is not stored by git and stays in the tree (see `remove`).
+    """
+    await tree.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")  # an agent may have left it
+    await tree.git("add", "--all")
+    staged = await tree.repository.ask(
+        "diff", "--cached", "--quiet", control=tree.control, tree=tree.path
+    )
+    if staged.ok:
+        return ""
+    await tree.git("commit", "--quiet", "--no-verify", "--cleanup=whitespace", "-m", message)
+    return await tree.tip()
+
+
+async def nested(tree: Worktree) -> tuple[str, ...]:
+    """Repositories inside the worktree whose commits are nowhere else: git keeps of them a number only."""
+    said = await tree.git("diff", "--raw", "--no-renames", tree.base, "HEAD", "--")
+    new = [line for line in said.splitlines() if line.split(" ")[1] == GITLINK]
+    links = [plain(line.partition("\t")[2]) for line in new]
+    return tuple(path for path in links if (tree.path / path / ".git").exists())
+
+
+def _check(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise GitFailed(f"{name!r} cannot be the name of a worktree")
+
+
+def _leased(repository: Repository, name: str, holder: str) -> Lease:
+    lease = Lease(repository.folder / f"{name}.lease")
+    if not lease.take(holder or name):
+        raise GitFailed(
+            f"the worktree {name} is in use by {lease.holder() or 'another process'}",
+            "wait for it, or choose another name",
+        )
+    return lease
+
+
+async def _put_back(tree: Worktree) -> None:
+    """Have a checked-out tree: the one there is, or a new one of the branch."""
+    if tree.path.is_dir() and _known(tree):
+        for lock in tree.control.glob("*.lock"):
+            lock.unlink()  # of a git that was killed: we hold the lease
+        return
+    if tree.path.exists():
+        aside = tree.path.with_name(f"{tree.name}.left-{len(list(tree.path.parent.iterdir()))}")
+        shutil.move(tree.path, aside)  # files without their worktree: kept, out of the way
+    await tree.repository.git("worktree", "prune")
+    await tree.repository.git("worktree", "add", "--", str(tree.path), tree.branch)
+
+
+def _known(tree: Worktree) -> bool:
+    try:
+        return (tree.control / "HEAD").is_file()
+    except GitFailed:
+        return False

@@ -1,0 +1,243 @@
+"""Worktrees: what is done in them is never lost, what the user has is never touched, nothing in them misleads git."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from codetether_worktrees import (
+    GitFailed,
+    Lease,
+    NoRepository,
+    Repository,
+    abort,
+    adopt,
+    commit,
+    conclude,
+    create,
+    land,
+    merge,
+    remove,
+)
+
+
+def git(where, *words):
+    done = subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def make(where):
+    where.mkdir()
+    git(where, "init", "-q", "-b", "main")
+    (where / "a.txt").write_text("one\ntwo\nthree\n")
+    (where / "sub").mkdir()
+    (where / "sub" / "b.txt").write_text("b\n")
+    git(where, "add", "-A")
+    git(where, "commit", "-qm", "first")
+    return where
+
+
+@pytest.fixture
+def user(tmp_path):
+    return make(tmp_path / "repo")
+
+
+async def found(user, tmp_path, inside="."):
+    return await Repository.find(user / inside, tmp_path / "trees")
+
+
+def branches(user):
+    return git(user, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+
+
+async def test_work_goes_from_a_worktree_to_the_result_to_the_users_branch(user, tmp_path):
+    repository = await found(user, tmp_path, "sub")
+    result = await create(repository, "run-result")
+    one = await create(repository, "run-one")
+    assert one.directory == one.path / "sub"
+    (one.path / "new.txt").write_text("new\n")
+    (one.path / "a.txt").unlink()
+    assert await one.changed() == ("a.txt", "new.txt")
+    made = await commit(one, "one did it")
+    assert made == git(user, "rev-parse", one.branch)
+    assert await commit(one, "nothing") == ""
+    done = await merge(result, one.branch, "Merge one")
+    assert (done.ok, done.files) == (True, ("a.txt", "new.txt"))
+    assert not (user / "new.txt").exists()
+    landed = await land(repository, done.commit, branch="main")
+    assert landed.ok
+    assert (user / "new.txt").exists()
+    assert git(user, "log", "--merges", "--format=%s") == "Merge one"
+    assert await remove(one, [result.branch]) == type(await remove(result, ["main"]))()
+    assert branches(user) == ["main"]
+    assert len(git(user, "worktree", "list").splitlines()) == 1
+    assert list(repository.folder.iterdir()) == []
+
+
+async def test_a_conflict_is_told_resolved_and_its_marks_are_found(user, tmp_path):
+    repository = await found(user, tmp_path)
+    result, one, two = [await create(repository, name) for name in ("result", "one", "two")]
+    for tree, word in ((one, "ONE"), (two, "TWO")):
+        (tree.path / "a.txt").write_text(f"{word}\ntwo\nthree\n")
+        await commit(tree, word)
+    assert (await merge(result, one.branch, "m1")).ok
+    before = await result.tip()
+    stuck = await merge(result, two.branch, "m2")
+    assert (stuck.ok, stuck.conflicts) == (False, ("a.txt",))
+    assert "<<<<<<<" in (result.path / "a.txt").read_text()
+    half = await conclude(result, "m2", stuck.conflicts)
+    assert (half.ok, half.conflicts) == (False, ("a.txt",))
+    await abort(result)
+    assert (await result.tip(), await result.changed()) == (before, ())
+    stuck = await merge(result, two.branch, "m2")
+    (result.path / "a.txt").write_text("ONE and TWO\ntwo\nthree\n")
+    assert (await conclude(result, "m2", stuck.conflicts)).ok
+    assert len(git(user, "log", "-1", "--format=%P", result.branch).split()) == 2
+
+
+async def test_unmerged_and_uncommitted_work_stays_on_its_branch(user, tmp_path):
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "lone")
+    (tree.path / "half.txt").write_text("half\n")
+    left = await remove(tree, ["main"])
+    assert left.branch == "codetether/lone"
+    assert not tree.path.exists()
+    assert git(user, "show", "codetether/lone:half.txt") == "half"
+
+
+async def test_a_repository_made_inside_is_not_thrown_away(user, tmp_path):
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "nests")
+    make(tree.path / "inner")
+    left = await remove(tree, ["main"])
+    assert left.path == str(tree.path)
+    assert (tree.path / "inner" / "a.txt").exists()
+
+
+async def test_an_unfinished_merge_is_not_committed_with_its_marks(user, tmp_path):
+    repository = await found(user, tmp_path)
+    result, one = await create(repository, "result"), await create(repository, "one")
+    for tree, word in ((one, "ONE"), (result, "TWO")):
+        (tree.path / "a.txt").write_text(word)
+        await commit(tree, word)
+    assert not (await merge(result, one.branch, "m")).ok
+    await remove(result)
+    assert git(user, "show", "codetether/result:a.txt") == "TWO"
+
+
+async def test_the_users_changes_keep_a_result_away(user, tmp_path):
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "w")
+    (tree.path / "a.txt").write_text("theirs\n")
+    (tree.path / "mine.txt").write_text("agent\n")
+    tip = await commit(tree, "work")
+    (user / "a.txt").write_text("mine\n")
+    assert "uncommitted" in (await land(repository, tip, branch="main")).why
+    git(user, "checkout", "-q", "a.txt")
+    (user / "mine.txt").write_text("mine\n")
+    assert not (await land(repository, tip, branch="main")).ok
+    assert (user / "mine.txt").read_text() == "mine\n"
+    (user / "mine.txt").unlink()
+    git(user, "checkout", "-qb", "other")
+    assert "no longer on main" in (await land(repository, tip, branch="main")).why
+    git(user, "checkout", "-q", "main")
+    git(user, "commit", "-q", "--allow-empty", "-m", "meanwhile")
+    assert "moved on" in (await land(repository, tip, branch="main")).why
+
+
+async def test_what_an_agent_writes_into_dot_git_is_not_believed(user, tmp_path):
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "evil")
+    trap = make(tmp_path / "trap")
+    git(trap, "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
+    (trap / ".git" / "info").mkdir(exist_ok=True)
+    (tree.path / ".git").write_text(f"gitdir: {trap}/.git\n")
+    (tree.path / ".gitattributes").write_text("* filter=x\n")
+    (tree.path / "new.txt").write_text("new\n")
+    await commit(tree, "work")
+    assert git(user, "show", "codetether/evil:new.txt") == "new"
+    assert not (tmp_path / "ran").exists()
+    assert "main" in branches(trap)
+    assert len(branches(trap)) == 1
+
+
+async def test_hooks_of_the_user_do_not_run(user, tmp_path):
+    for name in ("pre-commit", "post-checkout", "post-merge", "commit-msg", "pre-merge-commit"):
+        hook = user / ".git" / "hooks" / name
+        hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran-{name}\n")
+        hook.chmod(0o755)
+    repository = await found(user, tmp_path)
+    tree, result = await create(repository, "w"), await create(repository, "r")
+    (tree.path / "new.txt").write_text("new\n")
+    await commit(tree, "work")
+    done = await merge(result, tree.branch, "m")
+    assert (await land(repository, done.commit, branch="main")).ok
+    assert list(tmp_path.glob("ran-*")) == []
+
+
+async def test_a_lease_ends_with_its_process_and_keeps_others_out(user, tmp_path):
+    repository = await found(user, tmp_path)
+    code = (
+        "import sys, time; from pathlib import Path; from codetether_worktrees import Lease\n"
+        "print(Lease(Path(sys.argv[1])).take('run 7'), flush=True); time.sleep(60)"
+    )
+    path = repository.folder / "w.lease"
+    keep = (
+        "lease = Lease(Path(sys.argv[1]))\nprint(lease.take('run 7'), flush=True); time.sleep(60)"
+    )
+    code = code.splitlines()[0] + "\n" + keep
+    other = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "True\n"
+        with pytest.raises(GitFailed, match="run 7"):
+            await create(repository, "w")
+        assert "codetether/w" not in branches(user)
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    assert Lease(path).holder() == ""
+    tree = await create(repository, "w")
+    assert str(os.getpid()) in Lease(path).holder()
+    assert (await remove(tree)).branch == ""
+
+
+async def test_an_earlier_process_worktree_is_found_again_whatever_is_left_of_it(user, tmp_path):
+    repository = await found(user, tmp_path)
+    assert await adopt(repository, "w") is None
+    tree = await create(repository, "w")
+    (tree.path / "half.txt").write_text("half\n")
+    (tree.control / "index.lock").write_text("")
+    tree.lease.give_back()
+    again = await adopt(repository, "w", base=tree.base)
+    assert await commit(again, "half") != ""
+    again.lease.give_back()
+    subprocess.run(["rm", "-rf", str(tree.path)], check=True)
+    third = await adopt(repository, "w", base=tree.base)
+    assert (third.path / "half.txt").read_text() == "half\n"
+
+
+async def test_where_no_worktree_can_be(tmp_path, user):
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(NoRepository, match="not in a git repository"):
+        await Repository.find(tmp_path / "plain", tmp_path / "trees")
+    git(tmp_path / "plain", "init", "-q")
+    with pytest.raises(NoRepository, match="no commit"):
+        await Repository.find(tmp_path / "plain", tmp_path / "trees")
+    repository = await found(user, tmp_path)
+    with pytest.raises(GitFailed, match="cannot be the name"):
+        await create(repository, "../x")
+    with pytest.raises(GitFailed, match="no commit"):
+        await create(repository, "x", base="nowhere")
+    await create(repository, "x")
+    with pytest.raises(GitFailed, match="in use"):
+        await create(repository, "x")
+
+
+async def test_without_a_name_in_the_settings_commits_are_made_all_the_same(user, tmp_path, home):
+    (home / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "w")
+    (tree.path / "n").write_text("n")
+    await commit(tree, "w")
+    assert git(user, "log", "-1", "--format=%an", tree.branch) == "CodeTether"
