@@ -26,6 +26,7 @@ from codetether.words import Agent, Effect, ModelInfo
 
 if TYPE_CHECKING:
     from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Ui
+    from codetether.process import Completed
     from codetether.session import Session
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -185,16 +186,39 @@ class Kernel:
 
     def sandbox_policy(self, session: Session, *, network: bool) -> SandboxPolicy:
         """What a child of this session may do: write in the workspace, except where that would change what runs."""
+        return self._policy(session.directory, network=network)
+
+    def _policy(self, directory: Path, *, network: bool) -> SandboxPolicy:
         home = Path.home()
         return SandboxPolicy(
-            writable=(str(session.directory),),
+            writable=(str(directory),),
             hidden=(
                 *(str(home / name) for name in HIDDEN),
                 str(self.dirs.data),
                 f"/run/user/{os.getuid()}",
             ),
-            read_only=tuple(str(session.directory / name) for name in READ_ONLY),
+            read_only=tuple(str(directory / name) for name in READ_ONLY),
             network=network,
+        )
+
+    async def run_process(
+        self, argv: Sequence[str], *, directory: Path, network: bool = False, **how: Any
+    ) -> Completed:
+        """Run a child inside the sandbox, as one that may write in `directory`. `how` as for process.run_process; `cwd`
+        is `directory` unless given. Nothing of what it says is redacted.
+        """
+        from codetether.ports import Launch
+        from codetether.process import clean_env, run_process
+
+        await self.settle_sandbox()
+        cwd = str(how.pop("cwd", directory))
+        env = how.pop("env", None) or clean_env({})
+        launch = self.sandbox().wrap(
+            Launch(tuple(argv), cwd, env), self._policy(directory, network=network)
+        )
+        await self.sweep()
+        return await run_process(
+            launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, **how
         )
 
     def _on_fault(self, fault: Fault) -> None:

@@ -369,18 +369,8 @@ class Session:
         """Run a child in the workspace, inside the sandbox. `how` as for process.run_process; `cwd` is the
         workspace's root and `timeout` 120 s unless given; `network` false asks the sandbox for none.
         """
-        from codetether.ports import Launch
-        from codetether.process import clean_env, run_process
-
-        cwd = str(how.pop("cwd", self.directory))
-        env = how.pop("env", None) or clean_env({})
-        policy = self.kernel.sandbox_policy(self, network=how.pop("network", False))
-        launch = self.kernel.sandbox().wrap(Launch(tuple(argv), cwd, env), policy)
         how.setdefault("timeout", TOOL_SECONDS)
-        await self.kernel.sweep()
-        done = await run_process(
-            launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, **how
-        )
+        done = await self.kernel.run_process(argv, directory=self.directory, **how)
         if done.spilled is not None:
             await trio.to_thread.run_sync(redact_file, done.spilled, self.redact)
         return done

@@ -1,0 +1,226 @@
+"""Gates: what a project's files say its checks are, and what is new in what fails."""
+
+import json
+import shutil
+import sys
+
+import pytest
+from codetether.testing import make_kernel
+from codetether_gates import Gate, baseline, check, detect, identities, touched
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Every program is installed, but those named."""
+    absent = set()
+    monkeypatch.setattr(
+        shutil, "which", lambda name: None if name in absent else f"/usr/bin/{name}"
+    )
+    return absent
+
+
+def project(tmp_path, **files):
+    for name, text in files.items():
+        path = tmp_path / name.replace("__", ".")
+        path.write_text(text)
+    return tmp_path
+
+
+def found(directory, **how):
+    return {gate.kind: gate.command for gate in detect(directory, **how).gates}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"Cargo__toml": ""}, {"typecheck": "cargo check --quiet --all-targets", "test": "cargo test --quiet --no-fail-fast"}),
+        ({"go__mod": ""}, {"typecheck": "go build ./...", "lint": "go vet ./...", "test": "go test ./..."}),
+        ({"pom__xml": ""}, {"test": "mvn -q -B test"}),
+        ({"pom__xml": "", "mvnw": ""}, {"test": "./mvnw -q -B test"}),
+        ({"build__gradle__kts": "", "gradlew": ""}, {"test": "./gradlew --no-daemon -q check"}),
+        ({"Makefile": "X := 1\ncheck: all\n\tx\nlint:\n\ty\n"}, {"lint": "make --no-print-directory lint", "test": "make --no-print-directory check"}),
+        ({"go__mod": "", "Makefile": "test:\nbuild:\n"}, {"typecheck": "go build ./...", "lint": "go vet ./...", "test": "go test ./...", "build": "make --no-print-directory build"}),
+        ({"README__md": "hello"}, {}),
+    ],
+)  # fmt: skip
+def test_checks_by_the_files_of_a_project(tmp_path, programs, files, expected):
+    assert found(project(tmp_path, **files)) == expected
+
+
+def test_node_scripts_by_the_lock_file_of_their_package_manager(tmp_path, programs):
+    scripts = {
+        "lint": "eslint .",
+        "test": 'echo "Error: no test specified" && exit 1',
+        "build": "vite build",
+        "tsc": "tsc",
+    }
+    project(tmp_path, package__json=json.dumps({"scripts": scripts}))
+    assert found(tmp_path) == {
+        "typecheck": "npm run tsc",
+        "lint": "npm run lint",
+        "build": "npm run build",
+    }
+    (tmp_path / "pnpm-lock.yaml").write_text("")
+    assert found(tmp_path)["lint"] == "pnpm run lint"
+    (tmp_path / "package.json").write_text("[1]")
+    assert found(tmp_path) == {}
+
+
+def test_python_tools_that_are_configured_in_the_users_environment(tmp_path, programs):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    project(
+        tree, pyproject__toml="[tool.mypy]\nfiles=['src']\n[tool.ruff]\n[tool.pytest.ini_options]\n"
+    )
+    (tree / "src").mkdir()
+    home = tmp_path / "my home"
+    (home / ".venv" / "bin").mkdir(parents=True)
+    (home / ".venv" / "bin" / "python").write_text("")
+    python = f"PYTHONPATH=\"$PWD/src:$PWD\" '{home}/.venv/bin/python'"
+    assert found(tree, home=home) == {
+        "typecheck": f"{python} -m mypy",
+        "lint": "ruff check --no-cache .",
+        "test": f"{python} -m pytest -q -p no:cacheprovider",
+    }
+    assert [gate.kind for gate in detect(tree, home=home).gates] == ["typecheck", "lint", "test"]
+
+
+def test_a_check_whose_program_is_absent_is_named_and_left_out(tmp_path, programs):
+    programs.add("cargo")
+    seen = detect(project(tmp_path, Cargo__toml=""))
+    assert seen.gates == ()
+    assert seen.notes[0] == "typecheck (Cargo.toml) is left out: cargo is not installed"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("FAILED tests/test_a.py::test_x[1-2] - assert 1 == 2", "tests/test_a.py::test_x[1-2]"),
+        ("ERROR tests/test_a.py - ImportError: no", "tests/test_a.py"),
+        ("FAIL: test_x (tests.test_a.T.test_x)", "test_x (tests.test_a.T.test_x)"),
+        ("test parser::quotes ... FAILED", "parser::quotes"),
+        ("--- FAIL: TestThing (0.02s)", "TestThing"),
+        ("FAIL\texample.org/pkg\t0.4s", "example.org/pkg"),
+        ("  ✕ adds numbers (12 ms)", "adds numbers"),
+        ("not ok 3 - adds", "adds"),
+        ('\x1b[31msrc/a.py:10: error: Name "x" is not defined  [name-defined]\x1b[0m', 'src/a.py:#: error: Name "x" is not defined  [name-defined]'),
+        ("src/a.py:3:5: F401 `os` imported but unused", "src/a.py:#:#: F401 `os` imported but unused"),
+        ("src/a.ts(4,7): error TS2304: Cannot find name 'x'.", "src/a.ts(#,#): error TS2304: Cannot find name 'x'."),
+        ("error[E0425]: cannot find value `x` in this scope", "error[E0425]: cannot find value `x` in this scope"),
+        ("error: could not compile `a` due to 1 previous error", ""),
+        ("everything is fine", ""),
+    ],
+)  # fmt: skip
+def test_a_failure_is_known_by_its_name(line, name):
+    assert identities(line) == ({name: 1} if name else {})
+
+
+def test_a_failure_is_the_same_in_another_place_and_on_another_line():
+    one = identities("/w/one/src/a.py:10: error: bad\n/w/one/src/a.py:12: error: bad", "/w/one")
+    two = identities("/w/two/src/a.py:11: error: bad\n/w/two/src/a.py:15: error: bad", "/w/two")
+    assert one == two == {"src/a.py:#: error: bad": 2}
+
+
+@given(st.text())
+def test_no_output_is_too_odd(text):
+    assert all(count > 0 for count in identities(text).values())
+
+
+def test_tests_and_what_configures_gates_are_flagged():
+    paths = ("src/a.py", "tests/test_a.py", "src/a_test.go", "web/x.spec.ts", "Makefile", "pyproject.toml", "docs/contest.md", ".github/workflows/ci.yml")  # fmt: skip
+    assert touched(paths) == tuple(
+        path for path in paths if path not in ("src/a.py", "docs/contest.md")
+    )
+
+
+# --- running ---
+@pytest.fixture
+def work(tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    return work
+
+
+def kernel_at(tmp_path):
+    return make_kernel(tmp_path / "home", plugins=["sandboxes"])
+
+
+SAY = Gate("test", "cat said; exit $(cat code)")
+
+
+def says(work, text, code):
+    (work / "said").write_text(text)
+    (work / "code").write_text(str(code))
+
+
+async def test_only_new_failures_block(tmp_path, work):
+    async with kernel_at(tmp_path) as kernel:
+        run = kernel.run_process
+        says(work, "FAILED a::one\n", 1)
+        before = await baseline([SAY], run, work)
+        report = await check([SAY], run, work, before=before)
+        assert report.ok
+        assert not report.verified
+        assert report.told == "test: fails as it did before the work"
+        says(work, "FAILED a::one\nFAILED a::two - assert 0\n", 1)
+        report = await check([SAY], run, work, before=before)
+        assert not report.ok
+        assert report.verdicts[0].new == ("a::two",)
+        assert "- a::two" in report.feedback()
+        assert "a::one" in report.feedback()
+        says(work, "all is well\n", 0)
+        report = await check([SAY], run, work, before=before)
+        assert (report.ok, report.verified) == (True, True)
+        says(work, "it broke down\n", 3)
+        assert not (await check([SAY], run, work, before=before)).ok
+        assert not (await check([SAY], run, work)).ok
+
+
+async def test_what_passes_the_second_time_is_flaky(tmp_path, work):
+    gate = Gate("test", "test -e seen && exit 0; touch seen; echo FAILED a::one; exit 1")
+    async with kernel_at(tmp_path) as kernel:
+        report = await check([gate], kernel.run_process, work, logs=tmp_path / "logs")
+    assert report.ok
+    assert report.verdicts[0].flaky
+    assert len(list((tmp_path / "logs").iterdir())) == 2
+
+
+async def test_a_gate_is_confined_limited_logged_and_told_of(tmp_path, work):
+    gates = [
+        Gate("lint", "touch ../outside; touch inside"),
+        Gate("test", "echo begun; sleep 60", seconds=0.3),
+        Gate("build", "echo the key is hunter''22; no-such-program"),
+    ]
+    async with kernel_at(tmp_path) as kernel:
+        kernel.redact.add("hunter22")
+        report = await check(
+            gates, kernel.run_process, work, logs=tmp_path / "logs", redact=kernel.redact.text
+        )
+    lint, slow, build = report.verdicts
+    assert (work / "inside").exists()
+    assert not (tmp_path / "outside").exists()
+    assert lint.ok
+    assert slow.timed_out
+    assert "longer than 0.3 s" in slow.why
+    assert build.code == 127
+    assert "hunter22" not in report.feedback()
+    assert "begun" in (tmp_path / "logs" / "002-gate-test.log").read_text()
+
+
+async def test_a_real_project_with_a_failing_test(tmp_path, work):
+    (work / "src").mkdir()
+    (work / "src" / "adding.py").write_text("def add(a, b):\n    return a - b\n")
+    (work / "test_adding.py").write_text(
+        "import unittest, adding\nclass T(unittest.TestCase):\n    def test_add(self):\n        self.assertEqual(adding.add(1, 1), 2)\n"
+    )
+    (work / "setup.cfg").write_text("")
+    (work / ".venv" / "bin").mkdir(parents=True)
+    (work / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    gates = detect(work).gates
+    async with kernel_at(tmp_path) as kernel:
+        report = await check(gates, kernel.run_process, work)
+        assert report.verdicts[0].new[0].startswith("test_add (test_adding.T")
+        (work / "src" / "adding.py").write_text("def add(a, b):\n    return a + b\n")
+        assert (await check(gates, kernel.run_process, work)).verified
