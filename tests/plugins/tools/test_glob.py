@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import subprocess
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 import trio
 from codetether.errors import ToolError
+from codetether.ripgrep import ALWAYS, ripgrep_path
 from codetether.testing import check_plugin
 from codetether.workspace import Workspace
 from codetether_tool_glob import Glob, Params
-from codetether_tool_glob.pattern import regex
-from hypothesis import given
+from codetether_tool_glob.pattern import listing_options, regex
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 FILES = (
@@ -89,8 +94,10 @@ async def test_everything_and_directories(root):
         [".gitignore", *(p for p in FILES if not p.startswith((".git/", "node_modules", "debug")))],
         key=lambda path: path.split("/"),
     )
-    assert (await glob(root, "**/lib", dirs=True)).text == "src/lib/"
-    assert (await glob(root, "s*", dirs=True)).text == "setup.py\nsrc/\nsrc.py/"
+    assert (await glob(root, "**/lib", kind="dirs")).text == "src/lib/"
+    assert (await glob(root, "s*", kind="all")).text == "setup.py\nsrc/\nsrc.py/"
+    assert (await glob(root, "**", kind="dirs")).text == ".github/\ndocs/\nsrc/\nsrc/lib/\nsrc.py/"
+    assert "No directories match" in (await glob(root, "*.py", kind="dirs", path="src")).text
     assert (await glob(root, "**/lib")).meta["found"] == 0
 
 
@@ -105,11 +112,71 @@ async def test_nothing_says_what_to_try(root):
     assert "No files match" in (await glob(root, "**/*.none")).text
 
 
-async def test_limit(root):
+async def test_pages(root):
     output = await glob(root, "**/*.py", limit=2)
-    assert output.text.startswith("setup.py\nsrc/lib/[x].py\n[2 of 4 shown")
+    assert output.text == (
+        "setup.py\nsrc/lib/[x].py\n[1-2 of 4 paths; more with offset 2, or narrow it]"
+    )
     assert output.meta == {"count": 2, "found": 4, "truncated": True}
     assert output.summary == "4 paths"
+    last = await glob(root, "**/*.py", offset=2)
+    assert last.text == "src/lib/util.py\nsrc/main.py\n[3-4 of 4 paths]"
+    assert not last.meta["truncated"]
+    assert (await glob(root, "**/*.py", offset=4)).text == "[nothing at offset 4: 4 paths]"
+
+
+async def test_counting_only(root):
+    output = await glob(root, "**/*.py", limit=0)
+    assert output.text == "4 paths match '**/*.py' in .."
+    assert output.meta["found"] == 4
+
+
+async def test_the_newest_first_and_equals_by_path(root):
+    for age, path in enumerate(["src/main.py", "setup.py", "src/lib/util.py", "src/lib/[x].py"]):
+        os.utime(root / path, (age // 2, age // 2))
+    output = await glob(root, "**/*.py", sort="modified")
+    assert output.text == "src/lib/[x].py\nsrc/lib/util.py\nsetup.py\nsrc/main.py"
+
+
+async def test_ignored_files_when_asked(root):
+    assert (await glob(root, "**/*.{js,log}", no_ignore=True)).text == (
+        "debug.log\nnode_modules/m/index.js"
+    )
+    assert (await glob(root, "**/config", no_ignore=True)).meta["found"] == 0
+
+
+NAMES = st.text(alphabet="ab.é-", min_size=1, max_size=4).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@given(
+    st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=1, max_size=6),
+    st.text(alphabet="ab.é*?/{,}[]!-", min_size=1, max_size=10),
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_what_ripgrep_lists_is_what_the_expression_covers(tmp_path, paths, pattern):
+    """Whether ripgrep applies the pattern itself or picks from a list, the answer is the same."""
+    try:
+        options, exact = listing_options(pattern)
+        covers = re.compile(regex(pattern).replace("(?-i:", "(?:").replace("(?!", "(?:"))
+    except (ToolError, re.error):
+        return
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    for parts in paths:
+        with contextlib.suppress(OSError):
+            root.joinpath(*parts).parent.mkdir(parents=True, exist_ok=True)
+            root.joinpath(*parts).write_text("")
+    every = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+    argv = [ripgrep_path(), *ALWAYS, "--files", "--no-ignore", *options]
+    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
+    listed = set(done.stdout.splitlines())
+    assert done.returncode in (0, 1), (done.stderr, options)
+    wanted = {path for path in every if covers.match(path) and not pattern.startswith("/")}
+    assert listed >= wanted
+    assert not exact or listed == wanted
 
 
 async def test_a_list_too_long_is_told(root, monkeypatch):

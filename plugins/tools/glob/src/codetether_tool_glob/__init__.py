@@ -1,14 +1,17 @@
 """The tool `glob`: files by name pattern.
 
-ripgrep lists what is not ignored, then picks from that list by a regular expression made from the pattern. Its own
-`--glob` would bring ignored files back, and `fnmatch` has no `**` and runs on `re`, which a pattern can make slow.
+ripgrep lists what is not ignored. Most patterns it can apply itself, as a file type; for others a regular expression
+made from the pattern picks from the list. Its `--glob` would bring ignored files back, and `fnmatch` has no `**` and
+runs on `re`, which a pattern can make slow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct
@@ -16,16 +19,25 @@ from msgspec import Meta, Struct
 SECONDS = 30
 COLLECTED = 32_000_000  # bytes of names listed at most
 
+_KINDS = {"files": "files", "dirs": "directories", "all": "paths"}
+
 
 class Params(Struct):
     """What to find, and where."""
 
     pattern: Annotated[str, Meta(description="Name pattern, relative to path")]
     path: Annotated[str, Meta(description="Directory inside the workspace")] = "."
-    limit: Annotated[int, Meta(ge=1, le=1000, description="Paths shown at most")] = 100
-    dirs: Annotated[
-        bool, Meta(description="Find directories too, shown with a slash at the end")
-    ] = False
+    kind: Annotated[
+        Literal["files", "dirs", "all"], Meta(description="What to find; dirs are shown as `name/`")
+    ] = "files"
+    sort: Annotated[
+        Literal["path", "modified"], Meta(description="Order; modified is newest first")
+    ] = "path"
+    no_ignore: Annotated[bool, Meta(description="Find ignored files too")] = False
+    limit: Annotated[int, Meta(ge=0, le=1000, description="Paths shown at most; 0 only counts")] = (
+        100
+    )
+    offset: Annotated[int, Meta(ge=0, description="Paths to skip")] = 0
 
 
 class Glob(Tool[Params]):
@@ -38,12 +50,10 @@ class Glob(Tool[Params]):
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The paths. Raises ToolError: INVALID_ARGUMENT, NOT_FOUND, DENIED, TIMEOUT."""
         base, wanted = _where(params, ctx)
-        names, partial = await _list(str(ctx.workspace.root), base) if base else ([], False)
-        if params.dirs:
-            names = [*_directories(names), *names]
-        picked = await _pick(names, wanted)
-        paths = sorted((_joined(base, name) for name in picked), key=lambda path: path.split("/"))
-        return _told(paths, params, partial=partial)
+        root = str(ctx.workspace.root)
+        names, partial = await _find(root, base, wanted, params) if base else ([], False)
+        part = await _page(os.path.join(root, base), names, params)
+        return _told([_joined(base, name) for name in part], len(names), params, partial=partial)
 
 
 def _where(params: Params, ctx: ToolContext) -> tuple[str, str]:
@@ -67,12 +77,24 @@ def _where(params: Params, ctx: ToolContext) -> tuple[str, str]:
     return base if is_directory else "", wanted
 
 
-async def _list(root: str, base: str) -> tuple[list[str], bool]:
+async def _find(root: str, base: str, wanted: str, params: Params) -> tuple[list[str], bool]:
+    """The names below `base` that `wanted` covers, in no order, and whether there may be more."""
+    from codetether_tool_glob.pattern import listing_options, regex
+
+    expression = regex(wanted)
+    options, exact = listing_options(wanted) if params.kind == "files" else ([], False)
+    names, partial = await _list(os.path.join(root, base), options, ignored=params.no_ignore)
+    if params.kind != "files":
+        names = [*_directories(names), *(names if params.kind == "all" else ())]
+    return names if exact else await _pick(names, wanted, expression), partial
+
+
+async def _list(where: str, options: list[str], *, ignored: bool) -> tuple[list[str], bool]:
     from codetether.api import ripgrep
 
     done = await ripgrep(
-        ["--files"],
-        cwd=os.path.join(root, base),
+        ["--files", *("--no-ignore",) * ignored, *options],
+        cwd=where,
         timeout=SECONDS,
         head=COLLECTED,
         tail=0,
@@ -90,7 +112,36 @@ def _directories(names: list[str]) -> list[str]:
         while at > 0 and name[: at + 1] not in found:
             found.add(name[: at + 1])
             at = name.rfind("/", 0, at)
-    return sorted(found)
+    return list(found)
+
+
+async def _page(where: str, names: list[str], params: Params) -> list[str]:
+    """The names to show. Only as many as needed are put in order."""
+    import heapq
+
+    if not params.limit:
+        return []
+    key: Callable[[str], Any] = _by_directory
+    if params.sort == "modified":
+        import trio
+
+        ages = await trio.to_thread.run_sync(_ages, where, names, abandon_on_cancel=True)
+        key = lambda name: (ages[name], _by_directory(name))  # noqa: E731
+    return heapq.nsmallest(params.offset + params.limit, names, key)[params.offset :]
+
+
+def _by_directory(name: str) -> str:
+    """What puts a directory's files together, each directory in the order of its own name."""
+    return name.replace("/", "\0")
+
+
+def _ages(where: str, names: list[str]) -> dict[str, int]:
+    """Per name a number that is the smaller the later it was modified; 0 when it is gone."""
+    ages = dict.fromkeys(names, 0)
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            ages[name] = -os.stat(f"{where}/{name}", follow_symlinks=False).st_mtime_ns
+    return ages
 
 
 def _joined(base: str, name: str) -> str:
@@ -98,19 +149,17 @@ def _joined(base: str, name: str) -> str:
     return os.path.normpath(os.path.join(base, name)) + "/" * name.endswith("/")
 
 
-async def _pick(names: list[str], wanted: str) -> list[str]:
+async def _pick(names: list[str], wanted: str, expression: str) -> list[str]:
     """Those of `names` that the pattern covers. The expression is linear in ripgrep, whatever the pattern."""
     if not names:
         return []
     from codetether.api import ripgrep
 
-    from codetether_tool_glob.pattern import regex
-
     done = await ripgrep(
         ["--no-line-number", "--no-filename"],
         ["-"],
         cwd="/",
-        pattern=regex(wanted),
+        pattern=expression,
         stdin="\n".join(names).encode(),
         timeout=SECONDS,
         head=2 * COLLECTED,
@@ -124,22 +173,27 @@ async def _pick(names: list[str], wanted: str) -> list[str]:
     return [name for name in done.output.split("\n") if name]
 
 
-def _told(paths: list[str], params: Params, *, partial: bool) -> ToolOutput:
-    shown = paths[: params.limit]
-    cut = partial or len(shown) < len(paths)
-    text = "\n".join(shown) or f"No files match {params.pattern!r} in {params.path}." + _hint(
-        params
-    )
-    if cut:
-        at_least = "at least " * partial
-        text += f"\n[{len(shown)} of {at_least}{len(paths)} shown; narrow the pattern or the path]"
-    count = f"{len(paths)} {'path' if len(paths) == 1 else 'paths'}"
-    return ToolOutput(
-        text, summary=count, meta={"count": len(shown), "found": len(paths), "truncated": cut}
-    )
+def _told(shown: list[str], found: int, params: Params, *, partial: bool) -> ToolOutput:
+    last = params.offset + len(shown)
+    cut = partial or last < found
+    count = f"{'at least ' * partial}{found} {'path' if found == 1 else 'paths'}"
+    lines = list(shown)
+    if not found:
+        lines.append(
+            f"No {_KINDS[params.kind]} match {params.pattern!r} in {params.path}.{_hint(params)}"
+        )
+    elif not params.limit:
+        lines.append(f"{count} match {params.pattern!r} in {params.path}.")
+    elif not shown:
+        lines.append(f"[nothing at offset {params.offset}: {count}]")
+    elif cut or params.offset:
+        more = f"; more with offset {last}, or narrow it" if last < found else ""
+        lines.append(f"[{params.offset + 1}-{last} of {count}{more}]")
+    meta = {"count": len(shown), "found": found, "truncated": cut}
+    return ToolOutput("\n".join(lines), summary=count, meta=meta)
 
 
 def _hint(params: Params) -> str:
     if "**" not in params.pattern:
         return f" To look at every depth use **/{params.pattern.rpartition('/')[2]}."
-    return " Ignored files are found only when path is inside the ignored directory."
+    return "" if params.no_ignore else " Ignored files are found with no_ignore."

@@ -7,6 +7,8 @@ import re
 from codetether.api import ToolError
 
 LONGEST = 1000
+# no `**`, no choice within a choice, no empty one; and ripgrep takes no type for a name that ends with a dot
+_SIMPLE = re.compile(r"(?!.*\*\*)(?!.*\.(?:$|[,}]))(?:[^\[\]{}?\\:!]|\{[^\[\]{}?\\:,!]+(?:,[^\[\]{}?\\:,!]+)*\})+")
 _WILD = frozenset("*?[]{}\\")
 
 
@@ -26,6 +28,24 @@ def split_literal(pattern: str) -> tuple[str, str]:
     if ".." in rest.split("/"):
         raise ToolError("`..` cannot come after a wildcard.", "INVALID_ARGUMENT")
     return literal, rest
+
+
+def listing_options(pattern: str) -> tuple[list[str], bool]:
+    """Options with which ripgrep lists what `pattern` covers and as little else as it can; whether nothing else.
+
+    A name with stars and choices only is given as a file type of its own. For ripgrep `?` and `[...]` are bytes.
+    """
+    folders, _, name = pattern.rpartition("/")
+    if any("/" in choice for choice in re.findall(r"\{[^}]*", pattern)):
+        return [], False
+    options: list[str] = []
+    if "**" not in pattern:
+        options.append(f"--max-depth={pattern.count('/') + 1}")
+    if name in ("*", "**"):
+        return options, folders in ("", "**")
+    if not _SIMPLE.fullmatch(name):
+        return options, False
+    return [*options, f"--type-add=wanted:{name}", "--type=wanted"], folders in ("", "**")
 
 
 def regex(pattern: str) -> str:

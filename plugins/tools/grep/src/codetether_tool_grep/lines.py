@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import nsmallest
 from typing import NamedTuple
 
 # Between path, line number and text. A file name may hold them; its lines are then misread, and nothing worse.
@@ -47,7 +48,7 @@ class Found:
         """How many matches (of mode lines) or files are shown behind the first `offset`, and the text."""
         if mode == "lines":
             return self._show_lines(offset, limit)
-        shown = self.paths()[offset : offset + limit]
+        shown = nsmallest(offset + limit, self.counts, _by_directory)[offset:]
         told = shown if mode == "files" else [f"{path}: {self.counts[path]}" for path in shown]
         return len(shown), "\n".join(told)
 
@@ -112,15 +113,18 @@ def read_lines(output: str) -> Found:
 def read_counts(output: str) -> Found:
     """What ripgrep said in mode count."""
     found = Found()
-    for raw in output.split("\n"):
-        path, _, count = raw.rpartition(":")
-        if count.isdecimal():
-            found.counts[path.removeprefix("./")] = int(count)
+    pairs = (line.rpartition(":") for line in _paths(output))
+    found.counts = {path: int(count) for path, _, count in pairs if count.isdecimal()}
     return found
 
 
 def read_files(output: str) -> Found:
     """What ripgrep said in mode files."""
     found = Found()
-    found.counts = {path.removeprefix("./"): 1 for path in output.split("\n") if path}
+    found.counts = dict.fromkeys(filter(None, _paths(output)), 1)
     return found
+
+
+def _paths(output: str) -> list[str]:
+    """Lines that begin with a path, as it is from the workspace root."""
+    return output.removeprefix("./").replace("\n./", "\n").split("\n")
