@@ -1,0 +1,22 @@
+"""A live view of long work: what each part is doing, in place on a terminal, as plain lines in a pipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codetether.api import lazy
+
+if TYPE_CHECKING:
+    from codetether_live.board import STATES, Board, Row, observer
+    from codetether_live.picture import picture
+    from codetether_live.showing import showing
+
+_WHERE = {
+    "board": "STATES Board Row observer",
+    "picture": "picture",
+    "showing": "showing",
+}
+
+__all__ = ["STATES", "Board", "Row", "observer", "picture", "showing"]
+
+__getattr__ = lazy(globals(), _WHERE)
