@@ -62,23 +62,28 @@ def screen(command: list[str], columns: int) -> list[Text]:
             break
         stream.feed(data)
     os.waitpid(pid, 0)
-    lines = [_line(display.buffer[row], columns) for row in range(ROWS)]
+    lines = [line_of(display.buffer[row], columns) for row in range(ROWS)]
+    for line in lines:
+        line.rstrip()
     while lines and not lines[-1].plain.strip():
         lines.pop()
     return lines
 
 
-def _line(row: dict[int, pyte.screens.Char], columns: int) -> Text:
+def line_of(row: dict[int, pyte.screens.Char], columns: int) -> Text:
     text = Text()
     for column in range(columns):
         char = row[column]
         text.append(
             char.data,
             Style(
-                color=_colour(char.fg), bold=char.bold, italic=char.italics, reverse=char.reverse
+                color=_colour(char.fg),
+                bgcolor=_colour(char.bg),
+                bold=char.bold,
+                italic=char.italics,
+                reverse=char.reverse,
             ),
         )
-    text.rstrip()
     return text
 
 

@@ -236,7 +236,8 @@ class Screen:
                 self.input,
                 self.search,
                 _row(lambda width: panels.status(self.state, width)),
-            ]
+            ],
+            style="class:ground",
         )  # fmt: skip
         menu = CompletionsMenu(max_height=10, scroll_offset=1)
         return Layout(

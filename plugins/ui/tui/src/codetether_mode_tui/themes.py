@@ -162,7 +162,7 @@ def rules(theme: Theme) -> dict[str, str]:
     if not any(value.startswith("#") for value in c.values()):
         add, remove = "ansigreen", "ansired"
     return {
-        "": f"{ground} {theme.text}".strip(),
+        "ground": f"{ground} {theme.text}".strip(),
         "user": f"bold {c['user_color']}",
         "user.bar": c["user_color"],
         "assistant": c["assistant_color"],
