@@ -47,12 +47,21 @@ class Child:
         self.dismissed = False
 
     @classmethod
-    async def start(cls, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | str) -> Self:
-        """Start `argv` with the socket's number added. What it says of itself comes with `receive`."""
+    async def start(
+        cls,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | str,
+        pass_fds: Sequence[int] = (),
+    ) -> Self:
+        """Start `argv` with the socket's number added. What it says of itself comes with `receive`. `pass_fds`: what
+        the sandbox that wrapped `argv` needs.
+        """
         ours, theirs = socket.socketpair()
         child = cls(ours, theirs)
         argv = [*argv, str(theirs.fileno())]
-        trio.lowlevel.spawn_system_task(child._live, argv, env, cwd)
+        trio.lowlevel.spawn_system_task(child._live, argv, env, cwd, tuple(pass_fds))
         await trio.lowlevel.checkpoint()
         return child
 
@@ -119,7 +128,13 @@ class Child:
             return True
         return not peek
 
-    async def _live(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | str) -> None:
+    async def _live(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path | str,
+        pass_fds: tuple[int, ...],
+    ) -> None:
         """A system task: it must not raise. When trio ends, it is cancelled, and run_process ends the child."""
         try:
             with self._scope:
@@ -132,7 +147,7 @@ class Child:
                     head=TOLD // 4,
                     tail=TOLD,
                     kill_at_limit=False,
-                    pass_fds=(self._theirs.fileno(),),
+                    pass_fds=(self._theirs.fileno(), *pass_fds),
                 )
                 self._why = _words(done)
         except CodetetherError as exc:
