@@ -45,6 +45,7 @@ PROMPT = {
 ONE_CALL = {
     "codetether": "schema",
     "codetether_editing": "document kinds",
+    "codetether_tool_lsp": "settings",
     "codetether_tool_read_file": "window",
     "codetether_tool_todo_write": "items",
 }

@@ -243,7 +243,8 @@ class _File:
             return text
         near = here[min(place, len(here) - 1)] if here else ""
         if not near.endswith("\n"):
-            near = here[place - 1] if place and len(here) >= place else self._document.newline
+            ended = (line for line in reversed(here[:place]) if line.endswith("\n"))
+            near = next(ended, self._document.newline)
         return text.rstrip("\r\n") + ("\r\n" if near.endswith("\r\n") else "\n")
 
 
