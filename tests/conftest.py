@@ -8,7 +8,15 @@ import socket
 
 import pytest
 import trio
+from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
+
+# The same examples in every run, however slow the machine; `--hypothesis-profile search` looks for new ones.
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile("same")
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def pytest_pyfunc_call(pyfuncitem):
     clocks = [value for value in pyfuncitem.funcargs.values() if isinstance(value, MockClock)]
 
     async def limited():
-        with trio.fail_after(120):
+        with trio.fail_after(300):  # only against waiting for ever
             await function(**given)
 
     trio.run(limited, clock=clocks[0] if clocks else None)

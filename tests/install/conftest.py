@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -49,15 +50,40 @@ class Environment(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory):
+def wheels(shared):
     """The folder with every wheel. Third-party ones come from the index, at the versions pinned."""
+    return shared("wheels", _make_wheels)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory, worker_id):
+    """`shared(name, make)` is a folder that one worker makes, with `make(folder)`, and all workers of this run use."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    def once(name, make):
+        folder, done = base / f"shared-{name}", base / f"shared-{name}.done"
+        with open(base / f"shared-{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a failed attempt left
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+def _make_wheels(folder):
     from alone import build
     from strangers import write_broken, write_newer, write_twin
     from workspace import Workspace, requirement_name
 
-    folder = tmp_path_factory.mktemp("wheels")
+    folder.mkdir()
     build(folder)
-    place = tmp_path_factory.mktemp("strangers")
+    place = folder.with_name("strangers")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
     shutil.copytree(
         HERE / "acme_hello", place / "acme_hello", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -95,12 +121,31 @@ def wheels(tmp_path_factory):
     }
     asked.write_text("\n".join(sorted(lines)))
     pip("download", "-c", str(pins), "-d", str(folder), "-r", str(asked))
-    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(wheels, shared):
+    """`prepared(folder, *names)` is an Environment in `folder` with these distributions, a copy of one made once."""
+
+    def copy(folder, *names):
+        def make(origin):
+            subprocess.run([sys.executable, "-m", "venv", origin], check=True)
+            if names:
+                Environment(origin, wheels).pip(*names)
+
+        origin = shared("-".join(["environment", *names]), make)
+        shutil.copytree(origin, folder, symlinks=True)
+        for script in (folder / "bin").iterdir():  # each names its Python by path
+            if not script.is_symlink():
+                script.write_bytes(
+                    script.read_bytes().replace(os.fsencode(origin), os.fsencode(folder))
+                )
+        return Environment(folder, wheels)
+
+    return copy
 
 
 @pytest.fixture
-def environment(wheels, tmp_path):
+def environment(prepared, tmp_path):
     """A fresh one for each test."""
-    folder = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    return Environment(folder, wheels)
+    return prepared(tmp_path / "environment")

@@ -41,10 +41,11 @@ def turn(environment, name, *off):
 
 
 @pytest.fixture
-def acme(environment):
-    environment.pip("codetether-core", "codetether-provider-scripted")
-    environment.pip("acme-codetether-hello")
-    return environment
+def acme(prepared, tmp_path):
+    return prepared(
+        tmp_path / "environment",
+        "codetether-core", "codetether-provider-scripted", "acme-codetether-hello",
+    )  # fmt: skip
 
 
 def test_it_is_listed_with_its_own_version(acme):
@@ -81,9 +82,11 @@ def test_one_for_another_kernel_is_refused_by_pip(environment):
 
 
 @pytest.fixture
-def broken(acme):
-    acme.pip("acme-broken")
-    return acme
+def broken(prepared, tmp_path):
+    return prepared(
+        tmp_path / "environment",
+        "codetether-core", "codetether-provider-scripted", "acme-codetether-hello", "acme-broken",
+    )  # fmt: skip
 
 
 def test_every_broken_plugin_is_listed_survived_and_reported_once(broken):
