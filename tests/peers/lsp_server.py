@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 
 MODE = sys.argv[1]
 NOTES = sys.argv[2] if len(sys.argv) > 2 else os.devnull
 OUT = sys.stdout.buffer
+SAID: dict[str, list] = {}
 TEXTS: dict[str, tuple[int, str]] = {}
 CAPABILITIES = {
     "textDocumentSync": {"openClose": True, "change": 1, "save": {"includeText": True}},
@@ -53,6 +55,9 @@ def receive():
 def publish(uri):
     """One error for every line that says `wrong`."""
     version, text = TEXTS[uri]
+    if MODE == "quiet":
+        publish_changed(uri, text)
+        return
     if MODE == "old":
         send(
             {
@@ -82,6 +87,38 @@ def publish(uri):
             "params": {"uri": uri, "version": version, "diagnostics": found},
         }
     )
+
+
+def publish_changed(uri, text):
+    """Without a version, and only when there is something else to say than before."""
+    wrong = [{"range": span(0, 0, 5), "message": "it is wrong"}] if text.startswith("wrong") else []
+    if SAID.get(uri) != wrong:
+        SAID[uri] = wrong
+        send(
+            {
+                "method": "textDocument/publishDiagnostics",
+                "params": {"uri": uri, "diagnostics": wrong},
+            }
+        )
+
+
+def attempts():
+    """What a server that means harm could do from here."""
+
+    def done(work):
+        try:
+            work()
+        except OSError:
+            return False
+        return True
+
+    return {
+        "write": done(lambda: open("new", "w").close()),
+        "overwrite": done(lambda: open("a.fake", "a").close()),
+        "cache": done(lambda: open(os.path.join(os.environ["XDG_CACHE_HOME"], "new"), "w").close()),
+        "connect": done(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[3])), 2)),
+        "secrets": [name for name in os.environ if "SECRET" in name],
+    }
 
 
 def span(line, start, end):
@@ -164,6 +201,8 @@ def answer(message):
             publish(uri)
         case "textDocument/definition":
             misbehave(number, uri)
+        case "textDocument/hover" if MODE == "nosy":
+            send({"id": number, "result": {"contents": json.dumps(attempts())}})
         case "textDocument/hover":
             send({"id": number, "result": {"contents": TEXTS[uri][1]}})
         case "textDocument/codeAction":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import trio
 from codetether.testing import make_kernel, processes_with
 from codetether.words import ToolCall
-from codetether_tool_lsp import connection, crew, watch
+from codetether_tool_lsp import connection, crew, server, watch
 
 SERVER = Path(__file__).parents[2] / "peers/lsp_server.py"
 PLUGINS = [
@@ -21,7 +23,6 @@ PLUGINS = [
     "tools:write_file",
     "tools:apply_patch",
     "tools:bash",
-    "sandboxes:none",
 ]
 
 
@@ -32,15 +33,18 @@ def no_pauses(monkeypatch):
 
 
 @asynccontextmanager
-async def session_with(tmp_path, mode, *, access="full", **settings):
+async def session_with(tmp_path, mode, *, access="full", sandbox="none", more=(), **settings):
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
     (work / "a.fake").write_text("one\n")
-    command = [sys.executable, str(SERVER), mode, str(tmp_path / "notes")]
-    server = {"command": command, "extensions": [".fake"], "settings": {"fake": {"a": {"b": 1}}}}
-    chosen = {'plugins."tools:lsp"': {"servers": {"fake": server}, **settings}, "sandbox": "none"}
+    notes = "/dev/null" if sandbox != "none" else str(tmp_path / "notes")
+    command = [os.path.realpath(sys.executable), str(SERVER), mode, notes, *more]
+    fake = {"command": command, "extensions": [".fake"], "settings": {"fake": {"a": {"b": 1}}}}
+    chosen = {'plugins."tools:lsp"': {"servers": {"fake": fake}, **settings}, "sandbox": sandbox}
     async with (
-        make_kernel(tmp_path, replies=[], plugins=PLUGINS, settings=chosen) as kernel,
+        make_kernel(
+            tmp_path, replies=[], plugins=[*PLUGINS, f"sandboxes:{sandbox}"], settings=chosen
+        ) as kernel,
         kernel.open_session(directory=work, access=access) as session,
     ):
         yield session
@@ -186,7 +190,7 @@ async def test_many_questions_start_one_server_and_few_servers_stay(tmp_path):
 
 async def test_idle_servers_end(tmp_path, monkeypatch):
     monkeypatch.setattr(crew, "CHECK", 0.02)
-    async with session_with(tmp_path, "good", idle_minutes=0.0001) as session:
+    async with session_with(tmp_path, "good", idle_minutes=0.005) as session:
         await ask(session)
         with trio.fail_after(20):
             while not notes(tmp_path, "exit"):
@@ -287,6 +291,32 @@ async def test_without_a_sandbox_and_trust_nothing_starts(tmp_path):
         assert "no sandbox works here" in (await ask(session)).text
         assert (await use(session, "edit", path="a.fake", old_string="one", new_string="wrong")).ok
     assert not (tmp_path / "notes").exists()
+
+
+async def test_a_server_that_does_not_repeat_itself_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "QUIET", 0.2)
+    monkeypatch.setattr(server, "SETTLE", 0.05)
+    async with session_with(tmp_path, "quiet") as session:
+        same = await use(session, "edit", path="a.fake", old_string="one", new_string="two")
+        assert "problems" not in same.text
+        wrong = await use(session, "edit", path="a.fake", old_string="two", new_string="wrong")
+        assert "a.fake:1:1 error: it is wrong" in wrong.text
+        other = await use(session, "edit", path="a.fake", old_string="wrong", new_string="wrong 2")
+        assert "problems" not in other.text
+        assert "1:1 error" in (await ask(session, "diagnostics")).text
+
+
+async def test_a_server_in_the_sandbox_can_change_and_reach_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", "s")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        async with session_with(
+            tmp_path, "nosy", access="ask", sandbox="bubblewrap", more=[port]
+        ) as session:
+            tried = json.loads((await ask(session, "hover")).text)
+    assert tried == {
+        "write": False, "overwrite": False, "cache": True, "connect": False, "secrets": [],
+    }  # fmt: skip
 
 
 # --- changes that servers want ---

@@ -255,6 +255,20 @@ def test_the_outermost_root_where_projects_nest(tmp_path):
     assert find.root_of(file, biome, tmp_path / "w") is None
 
 
+def test_a_compiler_that_is_no_server_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    for folder, old in (("old", True), ("new", False)):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+        (tmp_path / folder / "bin/tsc").touch(0o755)
+        (tmp_path / folder / "lib").mkdir()
+        if old:
+            (tmp_path / folder / "lib/tsserver.js").touch()
+    tsc = [known for known in table.SERVERS if known.name == "tsc"]
+    monkeypatch.setenv("PATH", f"{tmp_path}/old/bin:{tmp_path}/new/bin")
+    (found,) = find.for_file(tmp_path / "work/a.ts", tsc, session(tmp_path / "work"))
+    assert found.program == f"{tmp_path}/new/bin/tsc"
+
+
 # --- edits ---
 def span(start, end, new):
     names = ({"line": line, "character": column} for line, column in (start, end))

@@ -137,7 +137,11 @@ class Lsp(Tool[Params]):
             module = await _loaded("after_edit")
             desk = await self._desk(session)
             self._touched[call.id] = await module.before(paths, desk, self.settings)
-        yield
+        try:
+            yield
+        except BaseException:
+            self._touched.pop(call.id, None)
+            raise
 
     @hookimpl
     async def codetether_result(
@@ -174,10 +178,10 @@ class Lsp(Tool[Params]):
 
 def _paths(call: ToolCall, tool: Tool[Any]) -> tuple[str, ...]:
     """The files a call edits."""
-    from codetether.toolbox import decode
-
     try:
-        paths: tuple[str, ...] = tool.subject(decode(call.arguments, tool.params)).paths
+        arguments = msgspec.json.decode(call.arguments)
+        params = msgspec.convert(arguments, tool.params, strict=False)
+        paths: tuple[str, ...] = tool.subject(params).paths
     except Exception:
         return ()
     return paths

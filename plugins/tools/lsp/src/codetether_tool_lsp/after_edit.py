@@ -106,6 +106,8 @@ async def _servers(path: Path, desk: Desk, settings: LspSettings) -> list[Server
         found = [each for each in found if desk.crew.running(each)]
     servers = []
     for each in found:
+        if desk.crew.rests(each):
+            continue
         try:
             servers.append(await desk.crew.get(each, desk.session))
         except CodetetherError:

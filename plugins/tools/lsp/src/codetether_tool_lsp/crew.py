@@ -65,6 +65,10 @@ class Crew:
         server = self._servers.get((found.known.name, found.root))
         return server is not None and not server.over.is_set()
 
+    def rests(self, found: Found) -> bool:
+        """Whether it fell and may not be started yet."""
+        return not self.running(found) and self._rest((found.known.name, found.root)) > 0
+
     def all(self) -> list[Server]:
         """Those that run, in the order they were started."""
         return [server for server in self._servers.values() if not server.over.is_set()]
@@ -76,9 +80,14 @@ class Crew:
                 f"{key[0]} failed {len(falls)} times: {falls[-1][1]}",
                 "it is not started again in this run",
             )
-        if falls:
-            wait = falls[-1][0] + PAUSE * 4 ** (len(falls) - 1) - trio.current_time()
-            await trio.sleep(max(wait, 0))
+        await trio.sleep(self._rest(key))
+
+    def _rest(self, key: Key) -> float:
+        """Seconds until it may be started again."""
+        falls = self._falls.get(key)
+        if not falls:
+            return 0.0
+        return max(falls[-1][0] + PAUSE * 4.0 ** (len(falls) - 1) - trio.current_time(), 0.0)
 
     async def _start(self, key: Key, found: Found, session: Session) -> Server:
         await self._kernel.sweep()

@@ -59,7 +59,8 @@ class Stamp:
 
 class Open:
     """One open file. `pushed`: the problems the server last published, `current`
-    whether that was after the file's last change, `versioned` whether it said so; `raw` what it last said, unread.
+    whether that was after the file's last change, `versioned` whether it said so; without versions it may not say again
+    what did not change (`repeats_nothing`). `raw`: what it last said, unread.
     """
 
     def __init__(self, path: Path, text: str, encoding: str, stamp: Stamp) -> None:
@@ -71,6 +72,7 @@ class Open:
         self.raw: list[Any] = []
         self.current = False
         self.versioned = False
+        self.repeats_nothing = False
         self.heard: trio.Event | None = None
 
     @property
@@ -88,6 +90,7 @@ class Open:
     def hear(self, found: list[Problem], version: object) -> None:
         """The server has published what it found."""
         self.pushed, self.current, self.versioned = found, True, isinstance(version, int)
+        self.repeats_nothing = not self.versioned
         self.wake()
 
     def wake(self) -> None:

@@ -35,6 +35,7 @@ class Files:
     async def show(self, path: Path, text: str | None, workspace: Workspace) -> Open:
         """Open a file, or tell what is in it now: `text`, or what is on the disk. Raises ToolError, ServerGone."""
         await self._server.ready()
+        self._server.used = trio.current_time()
         async with self._syncing:
             return await self._show(path, text, workspace)
 

@@ -121,6 +121,8 @@ def program_of(known: Known, root: Path, session: Session) -> str:
         folders, name = [os.path.dirname(name)], os.path.basename(name)
     for folder in folders:
         found = shutil.which(name, path=folder) if os.path.isabs(folder) else None
+        if found and known.unless and _beside(found, known.unless).exists():
+            continue
         if found and (not _of_project(found, session.directory) or trusted(session)):
             return found
     return ""
@@ -130,9 +132,13 @@ def _in_project(known: Known, *roots: Path) -> str:
     for root in roots:
         for folder in IN_PROJECT:
             found = shutil.which(known.command[0], path=str(root / folder))
-            if found:
+            if found and not (known.unless and _beside(found, known.unless).exists()):
                 return found
     return ""
+
+
+def _beside(program: str, name: str) -> Path:
+    return Path(os.path.realpath(program)).parent / name
 
 
 def _of_project(program: str, directory: Path) -> bool:

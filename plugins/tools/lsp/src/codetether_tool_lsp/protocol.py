@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,12 @@ def read(raw: Any, kind: Any) -> Any:
 
 def initialize(root: Path, options: Any) -> Any:
     """The parameters of `initialize`. No process id: in a sandbox of its own a server would not find us, and leave."""
-    from codetether import __version__
-
     folder = types.WorkspaceFolder(uri=root.as_uri(), name=root.name)
     return plain(
         types.InitializeParams(
             capabilities=capabilities(),
             process_id=None,
-            client_info=types.ClientInfo(name="codetether", version=__version__),
+            client_info=types.ClientInfo(name="codetether", version=version("codetether-core")),
             root_uri=root.as_uri(),
             root_path=str(root),
             workspace_folders=[folder],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codetether_tool_lsp.settings import LspSettings
 
 SETTLE = 0.3  # seconds after what was published without a version, for more of the same
+QUIET = 1.2  # after so long a server that gives no versions has found nothing else than before
 LEAVING = 0.8
 RECENT = 3.0  # seconds to wait for problems that only help to find code actions
 NEEDS = {
@@ -195,14 +196,17 @@ class Server:
                     if not opened.versioned:
                         await trio.sleep(SETTLE)
                     return opened.pushed
-                await self._heard(opened)
+                with trio.move_on_after(QUIET if opened.repeats_nothing else seconds) as quiet:
+                    await self._heard(opened)
+                opened.current = opened.current or quiet.cancelled_caught
             pulled = await self._pulled(opened, deadline - trio.current_time())
             return None if pulled is None else [*pulled, *opened.pushed]
         return None
 
     async def _heard(self, opened: Open) -> None:
         """Wait until the server says something of a file, or that it is to be asked. Raises ServerGone."""
-        opened.heard = opened.heard or trio.Event()
+        if opened.heard is None:
+            opened.heard = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_over, nursery.cancel_scope)
             await opened.heard.wait()

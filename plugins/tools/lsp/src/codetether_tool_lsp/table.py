@@ -10,7 +10,8 @@ from codetether_tool_lsp.settings import ServerSettings
 
 class Known(NamedTuple):
     """One server. `command`: program and arguments. `family`: of the servers of one family the first found is used;
-    others work beside it. `roots`: the nearest directory with one of these is its root; `top`: the outermost one.
+    others work beside it. `roots`: the nearest directory with one of these is its root; `top`: the outermost one. `unless`: a
+    file beside the program that says it is another version, which is no server.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Known(NamedTuple):
     options: Mapping[str, Any] = {}
     settings: Mapping[str, Any] = {}
     language: str = ""
+    unless: str = ""
 
 
 PYTHON = (".py", ".pyi")
@@ -51,8 +53,10 @@ SERVERS = (
     Known("jedi", ("jedi-language-server",), PYTHON, "python", "pip install jedi-language-server", PYTHON_ROOTS),
     Known("ruff", ("ruff", "server"), PYTHON, "python-lint", "pip install ruff",
           ("ruff.toml", ".ruff.toml", *PYTHON_ROOTS)),
+    Known("tsc", ("tsc", "--lsp", "--stdio"), SCRIPT, "script", "npm install -g typescript@7", SCRIPT_ROOTS,
+          unless="../lib/tsserver.js"),
     Known("typescript", ("typescript-language-server", "--stdio"), SCRIPT, "script",
-          "npm install -g typescript-language-server typescript", SCRIPT_ROOTS),
+          "npm install -g typescript-language-server typescript@5", SCRIPT_ROOTS),
     Known("vtsls", ("vtsls", "--stdio"), SCRIPT, "script", "npm install -g @vtsls/language-server", SCRIPT_ROOTS),
     Known("biome", ("biome", "lsp-proxy"), (*SCRIPT, ".json", ".css"), "script-lint", "npm install -D @biomejs/biome",
           ("biome.json", "biome.jsonc")),
