@@ -128,6 +128,15 @@ async def test_meaning_finds_what_words_miss(work):
     assert not [found for found in fused.values() if "by words only" in found.text]
 
 
+async def test_tests_come_after_what_they_test(work):
+    for path in ("tests/test_b.py", "src/zz.py"):
+        (work / path).parent.mkdir(exist_ok=True)
+        (work / path).write_text('def ripen():\n    """Make cheese older."""\n')
+    async with session_of(work) as session:
+        found = await ask(session, "make cheese older", include="zz.py,test_b.py")
+        assert [head.partition(":")[0] for head in heads(found)] == ["src/zz.py", "tests/test_b.py"]
+
+
 async def test_what_is_not_to_be_found_is_not_in_the_index(work, tmp_path):
     async with session_of(work) as session:
         for name in (

@@ -20,7 +20,10 @@ WEIGHTS, TOKENIZER = (
     "weights/l2_supercat_256.safetensors",
     "tokenizers/l2_supercat_tokenizer_config.json",
 )
-CHARACTERS = 700  # of a text that go into its vector
+BEGINNING, CHARACTERS = (
+    200,
+    700,
+)  # of a body without a comment, and of a whole text, that go into a vector
 
 
 def folder() -> str:
@@ -32,11 +35,13 @@ def folder() -> str:
 
 
 def text_of(path: str, symbol: Symbol) -> str:
-    """What an entry means, in words: its name counts most, so it comes twice."""
-    name = split(symbol.name)
-    doc = symbol.doc or symbol.body[: CHARACTERS // 2]
+    """What an entry means, in words: its names, and the first paragraph about it or, without one, how it begins.
+
+    More text makes it worse, measured by benchmarks/bench_codesearch.py: a mean of many words means nothing in particular.
+    """
+    about = symbol.doc.partition("\n\n")[0] or symbol.body[:BEGINNING]
     where = " ".join(path.rpartition(".")[0].split("/")[-2:])
-    parts = (name, name, split(symbol.container), split(where), split(doc))
+    parts = (split(symbol.name), split(symbol.container), split(where), split(about))
     return joined(parts)[:CHARACTERS].lower()
 
 
@@ -90,7 +95,7 @@ class Vectors:
 
         self._np = np
         self.model = model
-        self._files: dict[int, tuple[int, Any]] = {}
+        self._files: dict[int, tuple[int, Any, Any]] = {}
         self._joined: tuple[Any, Any, Any, Any] | None = None
 
     def known(self) -> set[int]:
@@ -99,7 +104,10 @@ class Vectors:
 
     def put(self, file: int, first: int, packed: bytes) -> None:
         """The vectors of one file, whose symbols count from the id `first`."""
-        self._files[file] = first, self._np.frombuffer(packed, self._np.int8).reshape(-1, SIZE)
+        rows = self._np.frombuffer(packed, self._np.int8).reshape(-1, SIZE)
+        wide = rows.astype(self._np.float32)
+        norms = self._np.sqrt(self._np.einsum("ij,ij->i", wide, wide))
+        self._files[file] = first, rows, self._np.maximum(norms, 1e-9)
         self._joined = None
 
     def drop(self, files: set[int]) -> None:
@@ -131,11 +139,8 @@ class Vectors:
     def _join(self) -> tuple[Any, Any, Any, Any]:
         np = self._np
         each = sorted(self._files.items())
-        matrix = np.concatenate([rows for _, (_, rows) in each])
-        ids = np.concatenate([np.arange(first, first + len(rows)) for _, (first, rows) in each])
-        files = np.repeat([file for file, _ in each], [len(rows) for _, (_, rows) in each])
-        norms = np.empty(len(matrix), np.float32)
-        for at in range(0, len(matrix), self.CHUNK):
-            part = matrix[at : at + self.CHUNK].astype(np.float32)
-            norms[at : at + self.CHUNK] = np.sqrt(np.einsum("ij,ij->i", part, part))
-        return matrix, np.maximum(norms, 1e-9), ids, files
+        matrix = np.concatenate([rows for _, (_, rows, _) in each])
+        norms = np.concatenate([lengths for _, (_, _, lengths) in each])
+        ids = np.concatenate([np.arange(first, first + len(rows)) for _, (first, rows, _) in each])
+        files = np.repeat([file for file, _ in each], [len(rows) for _, (_, rows, _) in each])
+        return matrix, norms, ids, files

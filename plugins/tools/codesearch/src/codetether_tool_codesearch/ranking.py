@@ -6,6 +6,7 @@ methods", SIGIR 2009: an entry scores 1 / (60 + rank) in each ranking. It needs 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from codetether_tool_codesearch import words
@@ -15,7 +16,12 @@ from codetether_tool_codesearch.store import Found, Store
 K = 60
 DEPTH = 100  # entries taken of each ranking
 SAME_NAME = 20
-FILE_SHARE = 0.5  # what is outside definitions says less than a definition
+# What is outside definitions says less than a definition, and so does a constant's name alone.
+_TEST = re.compile(
+    r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_|_test\.|\.(test|spec)\.", re.IGNORECASE
+)
+TEST_SHARE = 0.92  # tests speak of everything; who wants them says so
+SHARES = {"file": 0.5, "text": 0.7, "constant": 0.7}
 
 
 def fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
@@ -44,8 +50,12 @@ def search(
     found = store.found([*dict.fromkeys([*exact, *scores])])
     place = {each: at for at, each in enumerate(exact)}
 
+    tests = "test" in query.casefold()
+
     def order(each: Found) -> tuple[float, float, str, int]:
-        share = FILE_SHARE if each.kind in {"file", "text"} else 1.0
+        share = SHARES.get(each.kind, 1.0)
+        if not tests and _TEST.search(each.path):
+            share *= TEST_SHARE
         return (
             place.get(each.id, len(place)),
             -scores.get(each.id, 0.0) * share,

@@ -18,7 +18,7 @@ from codetether_tool_codesearch.source import Stamp
 from codetether_tool_codesearch.words import joined, split
 
 DATABASE, LOCK = "index.sqlite", "lock"
-WEIGHTS = "8.0, 3.0, 3.0, 1.0, 2.0"  # name, signature, doc, body, path
+WEIGHTS = "4.0, 2.0, 3.0, 1.0, 2.0"  # name, signature, doc, body, path; hardly matters, measured
 _BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files(
