@@ -10,3 +10,4 @@ class OpenAI(WireProvider):
 
     api = 1
     base_url = "https://api.openai.com/v1"
+    organization = "OpenAI-Organization"

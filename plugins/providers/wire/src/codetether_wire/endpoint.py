@@ -27,12 +27,13 @@ def endpoint_from_secret(
     provider: str,
     base_url: str,
     auth: str = "Authorization: Bearer {key}",
-    organization: str = "OpenAI-Organization",
+    organization: str = "",
     redact: Any = None,
 ) -> Endpoint:
     """The endpoint a secret document describes: `api_key`, `base_url`, `organization` and `headers` are honoured.
 
-    `auth` is the header line the key is put in; `base_url` the vendor's own. Values that prove identity are given to
+    `auth` is the header line the key is put in, `organization` the header of the secret's ("": the vendor has none);
+    `base_url` the vendor's own. Values that prove identity are given to
     `redact` (a Redactor). Raises CodetetherError when the key is missing or cannot be a header.
     """
     key = str(secret.get("api_key") or "").strip()
@@ -41,7 +42,7 @@ def endpoint_from_secret(
         raise CodetetherError(f"the secret of {provider} has no api_key", hint)
     name, _, template = auth.partition(": ")
     headers = {name: template.format(key=key)}
-    if org := secret.get("organization"):
+    if organization and (org := secret.get("organization")):
         headers[organization] = str(org)
     headers.update(extra_headers(secret.get("headers"), provider))
     if redact is not None:

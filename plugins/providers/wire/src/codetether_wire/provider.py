@@ -37,14 +37,15 @@ class WireProvider(Provider):
     """A vendor reached by HTTP. A plugin sets `base_url` and puts `models.json` beside its module; it overrides
     `dialect_for`, `headers`, `endpoint`, `signed`, `listing` or `listed` where its vendor differs.
 
-    `auth` is the header line the key goes in; `organization` the header of the secret's `organization`;
-    `models_path` what is asked for the list of models ("" when the vendor has none).
+    `auth` is the header line the key goes in; `organization` the header of the secret's `organization` ("" when
+    the vendor knows none: then it is sent to nobody); `models_path` what is asked for the list of models ("" when the
+    vendor has none).
     """
 
     Settings: ClassVar[type[msgspec.Struct]] = WireSettings
     base_url: ClassVar[str] = ""
     auth: ClassVar[str] = "Authorization: Bearer {key}"
-    organization: ClassVar[str] = "OpenAI-Organization"
+    organization: ClassVar[str] = ""
     models_path: ClassVar[str] = "/models"
 
     def __init__(self, kernel: Any, key: str) -> None:
