@@ -88,8 +88,10 @@ async def fit(session: Session) -> None:
         await shorten(session)
 
 
-async def shorten(session: Session) -> None:
-    """Ask the plugins to shorten the context. Raises ContextTooLong after two attempts that did not help."""
+async def shorten(session: Session) -> bool:
+    """Ask the plugins to shorten the context; whether it became shorter. Raises ContextTooLong when nobody would, or
+    after two attempts that did not help.
+    """
     before = session.context_tokens()
     # A vendor that refuses what should fit has a smaller window than was known.
     limit = int(min(session.model.context or before, before) * AIM)
@@ -100,20 +102,24 @@ async def shorten(session: Session) -> None:
         session=session,
         limit=max(limit - overhead, 1_000),
     )
-    if messages is not None:
-        messages = [_uncounted(message) for message in messages]
-    after = overhead + estimate(messages) if messages is not None else before
-    if messages is None or after >= before:
+    share = 1.0 if messages is None else _share(session, messages)
+    if messages is None or share >= 1:
         session.compaction_failures += 1
         if messages is None or session.compaction_failures >= FAILURES:
             raise ContextTooLong(
                 f"the conversation ({before} tokens) does not fit {session.model_ref} and cannot be shortened",
                 "start a new session, or use a model with a larger context",
             )
-    else:
-        session.compaction_failures = 0
-    await session.compacted(messages)
-    await session.emit(Compacted(before, after, "compact hook"))
+        return False
+    session.compaction_failures = 0
+    await session.compacted([_uncounted(message) for message in messages])
+    await session.emit(Compacted(before, int(before * share), "compact hook"))
+    return True
+
+
+def _share(session: Session, messages: Sequence[Message]) -> float:
+    """What `messages` are of the context so far; both estimated, since the vendor has counted only one of them."""
+    return (session.overhead + estimate(messages)) / (session.overhead + estimate(session.context))
 
 
 def _uncounted(message: Message) -> Message:

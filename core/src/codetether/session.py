@@ -189,7 +189,9 @@ class Session:
             raise RuntimeError("a turn of this session is running")
         self._turning = True
         try:
-            await context.shorten(self)
+            if not await context.shorten(self):
+                self.compaction_failures = 0  # a person's wish is no attempt to save a turn
+                await self.emit(Notice("info", "the conversation is as short as it can be made"))
         finally:
             self._turning = False
 
