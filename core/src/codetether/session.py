@@ -305,6 +305,7 @@ class Session:
         if messages is not None:
             self.transcript.append_compaction(list(messages), upto=self.messages[-1].id)
             self.context = list(messages)
+            self.toolbox.nested.forget()
 
     async def sync(self) -> None:
         """Wait until the transcript is on the disk itself: before a tool acts, and at the end of a turn."""

@@ -15,6 +15,7 @@ import trio
 
 from codetether.errors import CodetetherError, DeniedError, ToolError, told
 from codetether.events import ToolFinished, ToolProgress, ToolStarted
+from codetether.instructions import Nested
 from codetether.ports import Tool, ToolContext, ToolOutput
 from codetether.spill import bound
 from codetether.words import Answer, Effect, Question, ToolCall, ToolResult, ToolSchema, Verdict
@@ -62,6 +63,7 @@ class Toolbox:
         self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema() for tool in self._told)
         self.denials: list[str] = []
         self.denied_by_plugins = 0
+        self.nested = Nested(session)
 
     # --- many calls ---
     async def run(self, calls: Sequence[ToolCall], results: dict[str, ToolResult]) -> None:
@@ -93,6 +95,7 @@ class Toolbox:
         """The result of one call. Only cancellation is raised."""
         started = trio.current_time()
         title, note = call.name, ""
+        touched: Sequence[str] = ()
         try:
             tool, params = self._decode(call)
             title = tool.title(params)
@@ -108,6 +111,7 @@ class Toolbox:
                 "codetether_around_tool", call=call, session=self._session
             ):
                 output = await self._run(tool, params, ctx)
+            touched = tool.subject(params).paths
         except Refused as refused:
             await self._session.emit(ToolStarted(call.id, call.name, {}, title))
             kind = "invalid" if refused.invalid else "denied" if refused.denied else "failed"
@@ -120,6 +124,8 @@ class Toolbox:
         if note:
             output = msgspec.structs.replace(output, text=output.text + note)
         output = await bound(output, self._session, call.id)
+        if output.ok and touched and (more := await self.nested.beside(touched)):
+            output = msgspec.structs.replace(output, text=f"{output.text}\n\n{more}")
         name = self.canonical(call.name)
         given = ToolResult(call.id, name, output.text, output.ok, output.images, dict(output.meta))
         result: ToolResult = await self._session.calls.fold(
