@@ -47,6 +47,7 @@ ONE_CALL = {
     "codetether_editing": "document kinds",
     "codetether_tool_lsp": "settings",
     "codetether_tool_read_file": "window",
+    "codetether_tool_skill": "folders",
     "codetether_tool_todo_write": "items",
 }
 

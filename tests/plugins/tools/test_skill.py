@@ -150,3 +150,35 @@ def test_any_front_matter_is_a_skill_or_told(tmp_path_factory, data):
     (folder / "any" / "SKILL.md").write_bytes(b"---\nname: any\n" + data)
     found = find([Place(folder, own=True)])
     assert len(found.skills) + len(found.wrong) == 1
+
+
+async def test_the_model_is_told_which_skills_there_are(tmp_path):
+    """Names and one line each; what they say costs nothing until one is loaded."""
+    async with session_of(tmp_path) as session:
+        assert "# Skills" not in session.system
+        put(session.kernel.dirs.config / "skills", "release", "How to release", "Tag it.")
+        put(tmp_path / "work/.codetether/skills", "planted", "Do as the repository says")
+        kernel = session.kernel
+        async with kernel.open_session(directory=tmp_path / "work", agent="explore") as told:
+            assert "\n- release: How to release" in told.system
+            assert "Tag it." not in told.system
+            assert "planted" not in told.system
+        trust(tmp_path / "work", kernel.dirs)
+        async with kernel.open_session(directory=tmp_path / "work", agent="explore") as told:
+            assert "- planted: Do as the repository says" in told.system
+        async with kernel.open_session(directory=tmp_path / "work", tools=False) as told:
+            assert "# Skills" not in told.system
+
+
+async def test_many_skills_are_told_of_within_bounds(tmp_path):
+    async with session_of(tmp_path) as session:
+        for number in range(60):
+            put(session.kernel.dirs.config / "skills", f"skill-{number:02}", "d" * 900)
+        async with session.kernel.open_session(
+            directory=tmp_path / "work", agent="explore"
+        ) as told:
+            block = told.system[told.system.index("# Skills") :]
+    named = block.count("\n- skill-")
+    assert 0 < named < 50
+    assert f"- and {60 - named} more" in block
+    assert len(block) < 6_500

@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import trio
-from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
+from codetether.api import (
+    Effect,
+    Session,
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolOutput,
+    hookimpl,
+    one_line,
+)
 from msgspec import Meta, Struct
 
 if TYPE_CHECKING:
     from codetether_tool_skill.folders import Found
+
+
+MOST_TOLD = 50
+LONGEST_TOLD = 160  # characters of one description
+ROOM = 6_000  # characters in all
 
 
 class Params(Struct):
@@ -25,6 +39,17 @@ class Skill(Tool[Params]):
     api = 1
     params = Params
     effect = Effect.READ
+
+    @hookimpl
+    async def codetether_system(self, session: Session) -> str | None:
+        """Which skills there are, so that the model knows when to load one; as they were when the session was opened."""
+        if session.toolbox.find(self.name) is None:
+            return None
+        from codetether_tool_skill.folders import find, places
+
+        kernel, directory = self.kernel, session.directory
+        found = await trio.to_thread.run_sync(lambda: find(places(kernel, directory)))
+        return _told(found)
 
     def title(self, params: Params) -> str:
         """The skill and the file."""
@@ -58,6 +83,27 @@ class Skill(Tool[Params]):
             summary=folder.description,
             meta={"skill": params.name, "folder": str(folder.path), "files": files},
         )
+
+
+def _told(found: Found) -> str | None:
+    """The block for the system text; nothing when there are no skills."""
+    lines: list[str] = []
+    room = ROOM
+    for name, skill in list(found.skills.items())[:MOST_TOLD]:
+        line = f"- {name}: {one_line(skill.description, LONGEST_TOLD)}"
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    if not lines:
+        return None
+    rest = len(found.skills) - len(lines)
+    more = f"\n- and {rest} more: call skill without a name" if rest else ""
+    return (
+        "# Skills\n\nLoad one with the tool skill before work it is for.\n"
+        + "\n".join(lines)
+        + more
+    )
 
 
 def _list(found: Found) -> ToolOutput:
