@@ -8,7 +8,9 @@ from codetether.api import ToolError
 
 LONGEST = 1000
 # no `**`, no choice within a choice, no empty one; and ripgrep takes no type for a name that ends with a dot
-_SIMPLE = re.compile(r"(?!.*\*\*)(?!.*\.(?:$|[,}]))(?:[^\[\]{}?\\:!]|\{[^\[\]{}?\\:,!]+(?:,[^\[\]{}?\\:,!]+)*\})+")
+_SIMPLE = re.compile(
+    r"(?!.*\*\*)(?!.*\.(?:$|[,}]))(?:[^\[\]{}?\\:!]|\{[^\[\]{}?\\:,!]+(?:,[^\[\]{}?\\:,!]+)*\})+"
+)
 _WILD = frozenset("*?[]{}\\")
 
 
