@@ -80,7 +80,9 @@ class Worker:
         policy = kernel.sandbox_policy(session, network=False)
         # It parses what others wrote: it may read the workspace, and write nothing but the index.
         policy = msgspec.structs.replace(
-            policy, writable=(str(self._place),), read_only=(self._root,)
+            policy,
+            writable=(str(self._place),),
+            read_only=(self._root, sys.prefix, *sys.path),  # a sandbox hides what lies below /tmp
         )
         launch = kernel.sandbox().wrap(Launch(argv, str(self._place), env), policy)
         return await Child.start(

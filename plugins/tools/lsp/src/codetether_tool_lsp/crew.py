@@ -98,10 +98,11 @@ class Crew:
         if self.running(found):
             return self._servers[key]
         hidden = self._kernel.sandbox_policy(session, network=False).hidden
-        policy = SandboxPolicy((str(place),), hidden, (str(session.directory),), network=False)
         sandbox = self._kernel.sandbox()
 
         def launch(argv: tuple[str, ...], fds: tuple[int, int]) -> Launch:
+            seen = (str(session.directory), *_homes(argv))
+            policy = SandboxPolicy((str(place),), hidden, seen, network=False)
             return sandbox.wrap(Launch(argv, str(found.root), _env(place), fds), policy)
 
         server = self._servers[key] = Server(found, self._settings, launch)
@@ -204,6 +205,12 @@ class Crew:
         nursery.cancel_scope.cancel()
         with trio.move_on_after(CLOSING, shield=True):
             await gone.wait()
+
+
+def _homes(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The environments that the programs of `argv` are part of: a sandbox hides what lies below /tmp unless told."""
+    files = (word for word in argv if os.path.isabs(word) and os.path.isfile(word))
+    return tuple(os.path.dirname(os.path.dirname(os.path.abspath(file))) for file in files)
 
 
 def _place(cache: Path, found: Found) -> Path:
