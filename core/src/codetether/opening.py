@@ -128,6 +128,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             parent=parent,
             planning=settings.get("planning", ""),
         )
+        session.started_by = wishes.started_by
         await _equip(session, with_tools=wishes.tools)
     except BaseException:
         if transcript is not None:

@@ -177,7 +177,8 @@ class Tool(Plugin, Generic[P]):
     The description the model reads is `<name>.md` beside the module (or the class attribute `text`).
     `parameters` are described by `Meta(description=...)`. Raise ToolError to answer with an error.
     `alone`: it runs alone and in its turn, though its effect only looks (what it starts may do more). `advertised`:
-    false for one that models are not told of.
+    false for one that models are not told of. `foreign`: what it does is done by another program, outside of our
+    sandbox: access `auto` does not allow it, and what a person grants is the tool as a whole.
     """
 
     params: ClassVar[type[msgspec.Struct]]
@@ -185,6 +186,7 @@ class Tool(Plugin, Generic[P]):
     aliases: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[bool] = False
     advertised: ClassVar[bool] = True
+    foreign: ClassVar[bool] = False
     text: ClassVar[str] = ""
 
     def schema(self) -> ToolSchema:
@@ -341,7 +343,8 @@ class AgentTask(msgspec.Struct, frozen=True, omit_defaults=True):
     """Work for one sub-agent: JSON all the way, so that it can travel. Limits None: the agent's own.
     `started_by` is the id of the session that asks. `within`: effects it may have whatever its agent may (None: no
     further limit). `depth`: how many sub-agents stand between it and a person, itself counted; the kernel ends it
-    at Session.DEEPEST."""
+    at Session.DEEPEST. For an executor that works elsewhere `directory` is in the repository to bring there, `base` the
+    commit to start from, `branch` the branch of that repository on which it leaves what was changed."""
 
     id: str
     prompt: str
@@ -355,6 +358,8 @@ class AgentTask(msgspec.Struct, frozen=True, omit_defaults=True):
     started_by: str = ""
     within: frozenset[Effect] | None = None
     depth: int = 0
+    base: str = ""
+    branch: str = ""
 
 
 class AgentResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -374,7 +379,12 @@ class AgentResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Executor(Plugin):
-    """Where sub-agents run: `local` (trio tasks of this process), or a queue that other machines serve."""
+    """Where sub-agents run: `local` (trio tasks of this process), or a queue that other machines serve.
+
+    `elsewhere`: not in `directory`; it brings the repository there, and the result back as a branch.
+    """
+
+    elsewhere: ClassVar[bool] = False
 
     async def run(
         self, task: AgentTask, observe: Callable[[SessionEvent], Awaitable[None]] | None = None

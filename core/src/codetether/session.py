@@ -68,6 +68,7 @@ class Session:
     overhead: int = 0
     instructions: Sequence[Path] = ()
     started: SessionStarted
+    started_by: str = ""
 
     def __init__(
         self,

@@ -244,6 +244,20 @@ done; mv {work}/.git/worktrees {work}/.git/w && echo moved; mv .git g && echo mo
     assert done.output.split() == (["committed"] if works() else []), done
 
 
+async def test_another_worktree_that_goes_meanwhile_is_not_missed(sandbox, work, place):
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run(["git", *who, "commit", "-qm", "0", "--allow-empty"], cwd=work, check=True)
+    for name in ("stays", "goes"):
+        subprocess.run(["git", "worktree", "add", "-q", place / name], cwd=work, check=True)
+    policy = SandboxPolicy((str(place / "stays"),))
+    launch = sandbox.wrap(Launch(("echo", "ran"), str(place / "stays"), clean_env({})), policy)
+    subprocess.run(["git", "worktree", "remove", place / "goes"], cwd=work, check=True)
+    done = await run_process(
+        launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, timeout=20
+    )
+    assert done.output == ("ran\n" if works() else ""), done
+
+
 async def test_a_git_file_that_points_elsewhere_opens_nothing(sandbox, place):
     """It is content of the repository: believed only when the other side says the same."""
     work, target = place / "work", place / "target"

@@ -9,14 +9,14 @@ from codetether.api import lazy
 if TYPE_CHECKING:
     from codetether_live.board import STATES, Board, Row, observer
     from codetether_live.picture import picture
-    from codetether_live.showing import showing
+    from codetether_live.showing import only, showing
 
 _WHERE = {
     "board": "STATES Board Row observer",
     "picture": "picture",
-    "showing": "showing",
+    "showing": "only showing",
 }
 
-__all__ = ["STATES", "Board", "Row", "observer", "picture", "showing"]
+__all__ = ["STATES", "Board", "Row", "observer", "only", "picture", "showing"]
 
 __getattr__ = lazy(globals(), _WHERE)

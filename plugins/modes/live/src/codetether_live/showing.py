@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 import trio
-from codetether.api import Output, Style, can_move, cells, wants_colour
+from codetether.api import CodetetherError, Output, Style, can_move, cells, wants_colour
 
 from codetether_live.picture import clock, picture, summary
 
@@ -30,14 +30,35 @@ async def showing(board: Board, stream: TextIO | None = None) -> AsyncIterator[N
     """
     output = Output(stream or sys.stderr)
     show = _Terminal(board, output) if output.terminal and can_move() else _Lines(board, output)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_refresh, show)
-        try:
-            yield
-        finally:
-            nursery.cancel_scope.cancel()
-            with trio.move_on_after(LAST_SECONDS, shield=True), suppress(OSError):
-                await show.end()
+    with only():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_refresh, show)
+            try:
+                yield
+            finally:
+                nursery.cancel_scope.cancel()
+                with trio.move_on_after(LAST_SECONDS, shield=True), suppress(OSError):
+                    await show.end()
+
+
+@contextmanager
+def only() -> Iterator[None]:
+    """An error that comes out of nurseries alone comes out as it is; one of ours before others."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = _leaves(group)
+        ours = [each for each in leaves if isinstance(each, CodetetherError)]
+        if ours or len(leaves) == 1:
+            raise (ours or leaves)[0] from None
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for each in group.exceptions:
+        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found
 
 
 async def _refresh(show: _Terminal | _Lines) -> None:

@@ -43,12 +43,18 @@ def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
     words = [*BASE, *(word for path in private for word in _hide(path))]
     for path in sorted(plan, key=lambda each: (len(PurePath(each).parts), each)):
         if plan[path] != HIDDEN:
-            words += ["--bind" if plan[path] == WRITABLE else "--ro-bind", path, path]
+            words += [_bind(path, plan[path]), path, path]
         elif not any(_lies_in(path, other) for other in (*private, *hidden)) or _inside(
             path, writable
         ):
             words += _hide(path)
     return words
+
+
+def _bind(path: str, how: int) -> str:
+    """The option. Git's folder of another worktree may be gone by now: what is not there needs no protection."""
+    bind = "--bind" if how == WRITABLE else "--ro-bind"
+    return f"{bind}-try" if "/.git/worktrees/" in path else bind
 
 
 def _existing(paths: Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,134 @@
+"""Where everything stands: written to the journal first, then shown and told."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+from codetether.api import SessionEvent, Usage
+from codetether_live import Board, observer
+
+from codetether_mode_swarm.events import (
+    StageFinished,
+    SubtaskChanged,
+    SubtaskResult,
+    SwarmEvent,
+    SwarmNotice,
+    SwarmPlanned,
+)
+from codetether_mode_swarm.journal import Journal, Past, Planned, Record, Spent, changed
+from codetether_mode_swarm.parts import ENDED, SHOWN, Attempt, Part
+
+if TYPE_CHECKING:
+    from codetether_mode_swarm.graph import Plan
+
+Tell = Callable[[SwarmEvent], Awaitable[None]]
+
+
+class Book:
+    """The parts of a run, what else it spent, and who hears of it. `past`: what the journal of earlier processes says."""
+
+    def __init__(self, folder: Path, tell: Tell, past: Past | None = None) -> None:
+        self.parts: dict[str, Part] = dict(past.parts) if past else {}
+        self.plan: Plan | None = past.plan if past else None
+        self.other: list[Attempt] = list(past.other) if past else []
+        self.planned = past.planned if past else None
+        self.board = Board("swarm")
+        self.tell = tell
+        self._journal = Journal(folder)
+        self._stages: set[int] = set()
+
+    @property
+    def spent(self) -> Usage:
+        """Tokens and money so far, in earlier processes too."""
+        total = Usage()
+        for attempt in [
+            *self.other,
+            *(each for part in self.parts.values() for each in part.attempts),
+        ]:
+            total += attempt.usage
+        if self.planned is not None:
+            total += Usage(self.planned.input, self.planned.output, cost=self.planned.cost)
+        return total
+
+    async def write(self, record: Record) -> None:
+        """A record for the journal."""
+        await self._journal.write(record)
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._journal.close()
+
+    async def settle(self, plan: Plan, attempt: Attempt) -> None:
+        """The plan stands; `attempt` is what it took."""
+        usage = attempt.usage
+        self.plan = plan
+        self.parts = {each.id: Part(each) for each in plan.subtasks}
+        self.planned = Planned(plan, attempt.steps, usage.input, usage.output, usage.cost)
+        await self.write(self.planned)
+
+    async def show(self) -> None:
+        """Show and tell the plan, and how far it is."""
+        assert self.plan is not None
+        for part in self.parts.values():
+            self.board.add(part.task.id, part.task.name, part.task.stage)
+            for attempt in part.attempts:
+                self.board.spent(part.task.id, attempt.usage, attempt.steps)
+            if part.over:
+                self.board.enter(part.task.id, SHOWN[part.state], part.why)
+        for note in self.plan.notes:
+            self.board.say(note)
+        plain = tuple(msgspec.to_builtins(each) for each in self.plan.subtasks)
+        await self.tell(SwarmPlanned(plain, self.plan.stages, self.plan.width, self.plan.notes))
+
+    async def enter(self, part: Part, state: str, why: str, attempt: Attempt | None = None) -> None:
+        """A part is in another state; `attempt`, when one ended with it."""
+        part.state, part.why = state, why
+        if attempt is not None:
+            part.attempts.append(attempt)
+            await self.tell(_result(part, attempt))
+        await self.write(changed(part, attempt))
+        self.board.enter(
+            part.task.id, SHOWN[state], "waits to be merged" if state == "worked" else why
+        )
+        task, branch = part.task, part.branch if part.kept else ""
+        tried = max(len(part.attempts), 1)
+        await self.tell(SubtaskChanged(task.id, task.name, state, task.stage, tried, why, branch))
+        if state in ENDED:
+            await self._stage_over(task.stage)
+
+    async def _stage_over(self, stage: int) -> None:
+        parts = [part for part in self.parts.values() if part.task.stage == stage]
+        if stage not in self._stages and all(part.over for part in parts):
+            self._stages.add(stage)
+            good = sum(part.state == "completed" for part in parts)
+            await self.tell(StageFinished(stage, good, len(parts) - good))
+
+    async def spend(self, why: str, attempt: Attempt) -> None:
+        """An attempt that belongs to no part."""
+        self.other.append(attempt)
+        self.board.spent("", attempt.usage)
+        await self.write(Spent(why, attempt))
+
+    async def notice(self, level: str, text: str) -> None:
+        """Tell a person something."""
+        self.board.say(text)
+        await self.tell(SwarmNotice(level, text))
+
+    async def see(self, key: str, event: SessionEvent) -> None:
+        """Show what a sub-agent does."""
+        if key in self.board.rows:
+            await observer(self.board, key)(event)
+        else:
+            await trio.lowlevel.checkpoint()
+
+
+def _result(part: Part, attempt: Attempt) -> SubtaskResult:
+    usage = attempt.usage
+    return SubtaskResult(
+        part.task.id, attempt.ok, attempt.text, attempt.steps, attempt.seconds, usage.input + usage.output, usage.cost,
+        attempt.error,
+    )  # fmt: skip

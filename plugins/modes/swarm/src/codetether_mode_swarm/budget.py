@@ -1,0 +1,45 @@
+"""Money and tokens of a whole swarm. Looked at before every model call of every session that belongs to it."""
+
+from __future__ import annotations
+
+import trio
+from codetether.api import SessionEvent, StepFinished, StepStarted, Usage
+
+
+class Budget:
+    """What may be spent, None for no limit, and what was. `used_up` says why nothing more may be asked, or ""."""
+
+    def __init__(self, usd: float | None, tokens: int | None, spent: Usage | None = None) -> None:
+        self.usd = usd
+        self.tokens = tokens
+        self.spent = spent or Usage()
+        self.calls = 0
+        self.over = trio.Event()
+
+    @property
+    def used_up(self) -> str:
+        """Why no model may be called any more; "" while one may."""
+        total = self.spent.input + self.spent.output
+        if self.tokens is not None and total >= self.tokens:
+            return f"the budget of {self.tokens:,} tokens is used up ({total:,})"
+        if self.usd is None or not self.calls:
+            return ""
+        if self.spent.cost is None:
+            return "a budget in dollars is set, and the model's price is unknown"
+        if self.spent.cost >= self.usd:
+            return f"the budget of ${self.usd:g} is used up (${self.spent.cost:.4f})"
+        return ""
+
+    @property
+    def left_usd(self) -> float | None:
+        """Dollars left; None without a limit."""
+        return None if self.usd is None else max(self.usd - (self.spent.cost or 0.0), 0.0)
+
+    def allows(self, event: SessionEvent) -> bool:
+        """Count what `event` tells of. False: a call is about to be made, and must not be."""
+        if isinstance(event, StepFinished) and event.usage is not None:
+            self.calls += 1
+            self.spent += event.usage
+            if self.used_up:
+                self.over.set()
+        return not (isinstance(event, StepStarted) and self.used_up)

@@ -1,0 +1,209 @@
+"""The flags of `codetether swarm`, and the words that look at runs there were."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import TYPE_CHECKING, Any
+
+from codetether.api import CodetetherError, UsageError, clean, one_line
+
+if TYPE_CHECKING:
+    from codetether.api import Kernel
+
+    from codetether_mode_swarm.journal import Past
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the flags. Those that are None unless given leave what a resumed run had."""
+    add = parser.add_argument
+    add(
+        "words",
+        nargs="*",
+        metavar="TASK",
+        help="what to do; or list, show ID, resume ID, cancel ID, cleanup ID",
+    )
+    add("-m", "--model", metavar="PROVIDER/MODEL", help="the model to use")
+    add(
+        "-s",
+        "--strategy",
+        default="auto",
+        metavar="WORD",
+        help="auto, domain, data, stage or none (default: auto)",
+    )
+    add(
+        "--max-subagents",
+        type=count,
+        default=100,
+        metavar="N",
+        help="sub-tasks at most (default: 100)",
+    )
+    add(
+        "--max-steps",
+        type=count,
+        metavar="N",
+        help="model calls of a sub-agent at most (default: 100)",
+    )
+    add(
+        "--timeout",
+        type=number,
+        metavar="SECONDS",
+        help="end a sub-agent without progress for so long (default: 300)",
+    )
+    add("--concurrency", type=count, metavar="N", help="sub-agents at one time (default: 8)")
+    add(
+        "--budget-usd",
+        type=number,
+        metavar="USD",
+        help="ask no model any more once everything cost so much",
+    )
+    add("--budget-tokens", type=count, metavar="N", help="the same in tokens")
+    add(
+        "--retries",
+        type=whole,
+        metavar="N",
+        help="further attempts at a sub-task that failed (default: 1)",
+    )
+    add(
+        "--access-mode",
+        choices=("ask", "auto", "full"),
+        help="what sub-agents may do unasked (default: auto in worktrees)",
+    )
+    add("--executor", metavar="NAME", help="where sub-agents run (default: local)")
+    add(
+        "--gate",
+        action="append",
+        metavar="COMMAND",
+        help="a check that decides, in place of the project's own; repeatable",
+    )
+    add("--no-gates", action="store_true", help="run no checks on the merged work")
+    add(
+        "--no-worktrees",
+        action="store_true",
+        help="work in this directory, one agent after another",
+    )
+    add("--no-merge", action="store_true", help="leave the result on its own branch")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="show the plan and do nothing; with cleanup: what would be removed",
+    )
+    add("--json", action="store_true", help="one JSON object on standard output")
+    add("--format", choices=("text", "json", "stream-json"), help="output (default: text)")
+
+
+def count(text: str) -> int:
+    """A flag's value: a whole number above zero."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """A flag's value: a whole number, zero or more."""
+    if not text.isascii() or not text.isdigit():
+        raise ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A flag's value: a number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+async def obey(kernel: Kernel, word: str, args: Namespace) -> int:
+    """list, show, cancel or cleanup."""
+    from codetether_mode_swarm import runs
+
+    as_json = args.json or args.format in ("json", "stream-json")
+    if word == "list":
+        rows = [runs.row(past) for past in runs.every(kernel)]
+        _print(rows if as_json else "\n".join(map(_line, rows)) or "no runs yet")
+        return 0
+    past = runs.find(kernel, named(args))
+    if word == "show":
+        data = runs.shown(past)
+        _print(data if as_json else _page(past, data))
+    elif word == "cancel":
+        done = await runs.cancel(past)
+        _print(
+            {"id": past.id, "cancelled": done}
+            if as_json
+            else f"{past.id} {'is stopped' if done else 'is not running'}"
+        )
+    else:
+        told = await runs.cleanup(kernel, past, dry=args.dry_run)
+        _print(told if as_json else _cleaned(told))
+    return 0
+
+
+def named(args: Namespace) -> str:
+    """The id given after a word. Raises UsageError."""
+    if len(args.words) != 2:
+        raise UsageError(
+            f"which run shall I {args.words[0]}?",
+            f"codetether swarm {args.words[0]} ID; see swarm list",
+        )
+    return str(args.words[1])
+
+
+def plan_lines(subtasks: list[dict[str, Any]]) -> str:
+    """A plan for a person, stage by stage."""
+    lines = []
+    for each in subtasks:
+        after = f"  after {', '.join(each['dependencies'])}" if each.get("dependencies") else ""
+        files = f"  [{', '.join(each['files'])}]" if each.get("files") else ""
+        looks = "" if each.get("writes", True) else "  (looks only)"
+        lines.append(f"{each.get('stage', 0) + 1}. {each['name']}{looks}{after}{files}")
+        lines.append(f"   {one_line(each['instruction'], 160)}")
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["began"]))
+    done = f"{row['completed']}/{row['subtasks']}"
+    return f"{row['id']}  {row['status']:<11} {when}  {done:>7}  {one_line(row['task'], 60)}"
+
+
+def _page(past: Past, data: dict[str, Any]) -> str:
+    lines = [_line(data), "", clean(past.began.options.task), ""]
+    for each in data["plan"]:
+        why = f": {each['why']}" if each["why"] else ""
+        branch = f"  branch {each['branch']}" if each["branch"] else ""
+        lines.append(
+            f"{each.get('stage', 0) + 1}. {one_line(each['name'])}  {each['status']}{one_line(why, 120)}{branch}"
+        )
+    if data["branches"]:
+        lines += ["", f"unmerged: {', '.join(data['branches'])}"]
+    if data["status"] in ("stopped", "interrupted", "failed"):
+        lines += ["", f"go on: codetether swarm resume {past.id}"]
+    return "\n".join(lines)
+
+
+def _cleaned(told: dict[str, Any]) -> str:
+    would = "would be " if told["dry_run"] else ""
+    lines = [f"{told['id']}: {len(told['worktrees'])} worktrees {would}removed"]
+    lines += [
+        f"  kept {kept.get('branch') or kept.get('path')}: {kept.get('why', '')}"
+        for kept in told["kept"]
+    ]
+    return "\n".join(lines)
+
+
+def _print(what: Any) -> None:
+    try:
+        print(
+            what if isinstance(what, str) else json.dumps(what, indent=2, ensure_ascii=False),
+            flush=True,
+        )
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CodetetherError(f"standard output cannot be written: {error.strerror}") from None

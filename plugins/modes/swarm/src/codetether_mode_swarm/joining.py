@@ -1,0 +1,193 @@
+"""Merging what sub-agents did, one after another: conflicts go to an agent, and the project's gates decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import trio
+from codetether_gates import Gate, Report, Verdict, baseline, check, detect, touched
+from codetether_worktrees import Merge, abort, commit, conclude, merge
+
+from codetether_mode_swarm import texts
+from codetether_mode_swarm.events import GateFinished, SubtaskMerged
+from codetether_mode_swarm.parts import Attempt, Part
+from codetether_mode_swarm.working import Hands, Work
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from codetether.api import Kernel
+
+    from codetether_mode_swarm.book import Book
+    from codetether_mode_swarm.ground import Ground
+
+STEPS = 40  # model calls of an agent that resolves a conflict or mends what the gates found
+SAFE_ACCESS = "auto"
+
+
+class Joiner:
+    """Owns the result. `logs`: where the output of gates is kept."""
+
+    def __init__(
+        self, kernel: Kernel, ground: Ground, hands: Hands, book: Book, logs: Path
+    ) -> None:
+        self._kernel = kernel
+        self._options = hands.options
+        self._ground = ground
+        self._hands = hands
+        self._book = book
+        self._logs = logs
+        self._gates: tuple[Gate, ...] = ()
+        self._before: tuple[Verdict, ...] = ()
+        self._settled = trio.Event()
+        self.report: Report | None = None
+        self.flagged: tuple[str, ...] = ()
+        self.notes: list[str] = []
+
+    @property
+    def _where(self) -> Path:
+        result = self._ground.result
+        return result.directory if result is not None else self._ground.directory
+
+    async def measure(self) -> None:
+        """Find the gates, and see what they say before the work: in the result's tree, which nobody needs yet."""
+        async with self._ground.joining:
+            wanted = self._options.gates
+            seconds = self._options.gate_seconds
+            if wanted is not None:
+                self._gates = tuple(Gate("gate", each, "--gate", seconds) for each in wanted)
+            else:
+                home = self._ground.directory
+                found = await trio.to_thread.run_sync(
+                    lambda: detect(self._where, home, seconds=seconds)
+                )
+                self._gates = found.gates
+                self.notes += found.notes
+            self._before = await baseline(
+                self._gates,
+                self._kernel.run_process,
+                self._where,
+                logs=self._logs,
+                redact=self._kernel.redact.text,
+            )
+            if self._ground.result is not None:
+                await abort(self._ground.result)  # what the gates left behind is not the result's
+        self._settled.set()
+
+    async def join(self, part: Part) -> tuple[str, str]:
+        """Merge a part's commits into the result; its state from now on, completed or conflict, and why."""
+        result = self._ground.result
+        if result is None or not part.commit:
+            return "completed", "" if part.text else "it reported nothing"
+        await self._settled.wait()
+        async with self._ground.joining:
+            message = f"Merge sub-task {part.task.id}: {part.task.name}"
+            done = await merge(result, part.branch, message)
+            if done.conflicts:
+                part.conflicts = done.conflicts
+                done = await self._resolve(part, done, message)
+                part.resolved = done.ok
+            part.files = done.files
+        why = "" if done.ok else done.why
+        await self._book.tell(
+            SubtaskMerged(part.task.id, done.ok, done.files, part.conflicts, part.resolved, why)
+        )
+        return "completed" if done.ok else "conflict", why
+
+    async def _resolve(self, part: Part, stuck: Merge, message: str) -> Merge:
+        """Have an agent combine both sides; what it did holds when no marks are left and the gates let it pass."""
+        result = self._ground.result
+        assert result is not None
+        before = await result.tip()
+        try:
+            prompt = texts.filled(
+                "conflict", files="\n".join(f"- {path}" for path in stuck.conflicts), name=part.task.name,
+                instruction=part.task.instruction, report=part.text[: texts.RESULT],
+            )  # fmt: skip
+            attempt = await self._agent(f"{part.task.id}:conflict", prompt)
+            await self._book.spend(f"conflict of {part.task.id}", attempt)
+            done = Merge(
+                False,
+                before,
+                conflicts=stuck.conflicts,
+                why=f"the conflict was not resolved: {attempt.error}",
+            )
+            if attempt.ok:
+                done = await conclude(result, message, stuck.conflicts)
+            if done.ok:
+                report = await self._look(f"conflict-{part.task.id}")
+                if not report.ok:
+                    done = Merge(
+                        False, before, conflicts=stuck.conflicts, why=f"resolved, but {report.told}"
+                    )
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._back_to(before)
+            raise
+        if not done.ok:
+            await self._back_to(before)
+        return done
+
+    async def _back_to(self, before: str) -> None:
+        result = self._ground.result
+        assert result is not None
+        await abort(result)
+        await result.git("reset", "--hard", "--quiet", before)
+
+    async def judge(self) -> None:
+        """Run the gates on all that was merged; one agent may mend what they find, and they are run again."""
+        await self._settled.wait()
+        async with self._ground.joining:
+            self.report = await self._look("result")
+            if not self.report.ok:
+                await self._mend()
+        if self._ground.result is not None:
+            changed = await self._ground.result.repository.files_between(
+                self._ground.result.base, await self._ground.result.tip()
+            )
+            self.flagged = touched(changed)
+
+    async def _mend(self) -> None:
+        assert self.report is not None
+        prompt = texts.filled("mending", feedback=self.report.feedback(), task=self._options.task)
+        attempt = await self._agent("gates", prompt)
+        await self._book.spend("mending what the gates found", attempt)
+        result = self._ground.result
+        if attempt.ok:
+            if result is not None:
+                await commit(
+                    result,
+                    f"Mend what the checks of the merged work found\n\n{self._options.task[:200]}",
+                )
+            self.report = await self._look("mended")
+        elif result is not None:
+            await abort(result)
+
+    async def _agent(self, key: str, prompt: str) -> Attempt:
+        return await self._hands.do(
+            Work(
+                key=key, id=f"{self._ground.run_id}:{key}", prompt=prompt, directory=self._where,
+                access=self._options.access or SAFE_ACCESS, max_steps=STEPS,
+            )
+        )  # fmt: skip
+
+    async def _look(self, label: str) -> Report:
+        report = await check(
+            self._gates, self._kernel.run_process, self._where, before=self._before, logs=self._logs, label=label,
+            redact=self._kernel.redact.text,
+        )  # fmt: skip
+        if self._ground.result is not None:
+            await abort(
+                self._ground.result
+            )  # all work is committed: what is left is the gates' own
+        await self._tell_all(report.verdicts)
+        return report
+
+    async def _tell_all(self, verdicts: Sequence[Verdict]) -> None:
+        for each in verdicts:
+            await self._book.tell(
+                GateFinished(
+                    each.gate.kind, each.gate.command, each.ok, each.blocks, each.seconds, each.why
+                )
+            )

@@ -1,0 +1,86 @@
+"""Where each sub-task stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from codetether.api import Usage
+
+if TYPE_CHECKING:
+    from codetether_mode_swarm.graph import SubTask
+
+ENDED = frozenset({"completed", "failed", "cancelled", "timed_out", "conflict"})
+SHOWN = {
+    "pending": "waiting", "running": "running", "worked": "running", "completed": "done", "failed": "failed",
+    "cancelled": "skipped", "timed_out": "failed", "conflict": "failed",
+}  # fmt: skip
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one attempt at a sub-task ended."""
+
+    ok: bool
+    text: str = ""
+    error: str = ""
+    steps: int = 0
+    tool_calls: int = 0
+    seconds: float = 0.0
+    usage: Usage = Usage()
+    session: str = ""
+    timed_out: bool = False
+    final: bool = False  # trying again is no use
+
+
+class Part:
+    """A sub-task and what became of it. `commit`: its changes, on `branch`; `base`: the commit it started from; `kept`:
+    the branch is needed, since its commits are nowhere else.
+    """
+
+    def __init__(self, task: SubTask) -> None:
+        self.task = task
+        self.state = "pending"
+        self.why = ""
+        self.attempts: list[Attempt] = []
+        self.base = ""
+        self.branch = ""
+        self.commit = ""
+        self.kept = False
+        self.files: tuple[str, ...] = ()
+        self.conflicts: tuple[str, ...] = ()
+        self.resolved = False
+        self.began: float | None = None
+        self.ended: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state in ENDED
+
+    @property
+    def last(self) -> Attempt | None:
+        """The last attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def text(self) -> str:
+        """Its report."""
+        return self.last.text if self.last is not None else ""
+
+    @property
+    def steps(self) -> int:
+        """Model calls of all attempts."""
+        return sum(each.steps for each in self.attempts)
+
+    @property
+    def seconds(self) -> float:
+        """Time at work, in all attempts."""
+        return sum(each.seconds for each in self.attempts)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and money of all attempts."""
+        total = Usage()
+        for each in self.attempts:
+            total += each.usage
+        return total

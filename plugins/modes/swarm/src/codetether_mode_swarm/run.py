@@ -1,0 +1,318 @@
+"""A run: plan, sub-agents as soon as what they wait for is merged, gates, and the user's branch at last."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+from codetether.api import CodetetherError
+from codetether_live import only
+from codetether_worktrees import land, place_of, remove
+
+from codetether_mode_swarm import texts
+from codetether_mode_swarm.book import Book, Tell
+from codetether_mode_swarm.budget import Budget
+from codetether_mode_swarm.decompose import decompose
+from codetether_mode_swarm.events import SwarmFinished, SwarmStarted
+from codetether_mode_swarm.ground import Ground, settle
+from codetether_mode_swarm.joining import Joiner
+from codetether_mode_swarm.journal import Began, Ended, Past, changed
+from codetether_mode_swarm.parts import Attempt, Part
+from codetether_mode_swarm.report import Outcome, report
+from codetether_mode_swarm.schedule import schedule
+from codetether_mode_swarm.working import Hands, Work, again
+
+if TYPE_CHECKING:
+    from codetether.api import Kernel, Session
+
+    from codetether_mode_swarm.graph import Plan
+    from codetether_mode_swarm.options import Options
+
+CANCEL_EVERY = 0.5
+
+
+class Run:
+    """One swarm, kept in `folder`, whose name is its id. `past`: what its journal says, for one that goes on. `tell` is
+    given every event.
+    """
+
+    def __init__(
+        self, kernel: Kernel, folder: Path, options: Options, tell: Tell, past: Past | None = None
+    ) -> None:
+        self.kernel = kernel
+        self.id = folder.name
+        self.folder = folder
+        self.options = options
+        self.past = past
+        self.book = Book(folder, tell, past)
+        self.stopped = ""
+        self.landed = ""
+        self.budget = Budget(options.budget_usd, options.budget_tokens, self.book.spent)
+        self._scope = trio.CancelScope()
+        self._began_at = trio.current_time()
+        self.hands = Hands(kernel, options, self.budget, self.book)
+        self.ground: Ground
+        self.joiner: Joiner | None = None
+        self._began: Began
+
+    # --- from outside ---
+    def owns(self, session: Session) -> bool:
+        """Whether a session works for this run, however deep below it."""
+        mark = self.options.started_by or self.id
+        here: Session | None = session
+        while here is not None:
+            if here.started_by == mark:
+                return True
+            here = here.parent
+        return False
+
+    def stop(self, why: str) -> None:
+        """End the run as soon as what is running can be left; all it did stays, and it can be resumed."""
+        self.stopped = self.stopped or why
+        self._scope.cancel()
+
+    # --- the run ---
+    async def go(self) -> Outcome:
+        """Everything, to the outcome. Raises CodetetherError when there is not even a plan."""
+        try:
+            with self._scope, only():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch_for_cancel)
+                    await self._all()
+                    nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                outcome = await self._leave()
+        return outcome
+
+    async def plan_only(self) -> Plan:
+        """The plan, for a person to see; nothing else happens and nothing is kept."""
+        await self._choose_model()
+        return (await decompose(self.kernel, self.options, self.hands, self.id))[0]
+
+    async def _all(self) -> None:
+        joiner = await self._begin()
+        if self.book.plan is None:
+            await self.book.settle(*await decompose(self.kernel, self.options, self.hands, self.id))
+        await self.book.show()
+        parts = self.book.parts.values()
+        if not any(part.task.writes for part in parts):
+            await self._work(joiner)
+        elif self.ground.isolated:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(joiner.measure)
+                await self._work(joiner)
+        else:  # agents work where the checks would run
+            await joiner.measure()
+            await self._work(joiner)
+        if any(part.state == "completed" and part.task.writes for part in parts):
+            await joiner.judge()
+        await self._land()
+
+    async def _begin(self) -> Joiner:
+        options = self.options
+        place = place_of(self.kernel.dirs)
+        self.ground, why_not = await settle(
+            self.id, Path(options.directory), place, worktrees=options.worktrees
+        )
+        await self._choose_model()
+        if self.past is None:
+            self._began = await self._beginning()
+            await self.book.write(self._began)
+        else:
+            self._began = self.past.began
+            if self._began.root and not self.ground.isolated:
+                raise CodetetherError(f"the repository of this run is not there: {why_not}")
+        await self.ground.open(self._began.commit)
+        self.joiner = Joiner(self.kernel, self.ground, self.hands, self.book, self.folder / "gates")
+        resumed = self.past is not None
+        await self.book.tell(
+            SwarmStarted(
+                self.id,
+                options.task,
+                options.directory,
+                self.hands.model,
+                resumed,
+                self.ground.isolated,
+            )
+        )
+        await self._say_where(why_not)
+        return self.joiner
+
+    async def _choose_model(self) -> None:
+        wanted = self.past.began.model if self.past else self.options.model
+        provider, model = await self.kernel.resolve_model(wanted or None)
+        self.hands.model = f"{provider.name}/{model.id}"
+        self.hands.started_by = self.options.started_by or self.id
+        if self.options.budget_usd is not None and model.input_price is None:
+            raise CodetetherError(
+                f"a budget in dollars is set, and the price of {self.hands.model} is unknown",
+                "use --budget-tokens, or give the price in your settings",
+            )
+
+    async def _beginning(self) -> Began:
+        repository = self.ground.repository
+        root, branch, base = "", "", ""
+        if repository is not None:
+            root, branch = str(repository.root), await repository.branch()
+            base = await repository.commit_of("HEAD")
+        return Began(self.id, self.options, self.hands.model, root, branch, base, time.time())
+
+    async def _say_where(self, why_not: str) -> None:
+        if not self.ground.isolated:
+            text = f"no worktrees: {why_not}; agents that change files take turns in this directory"
+            await self.book.notice("info", text)
+        elif self.ground.repository is not None and (
+            theirs := await self.ground.repository.uncommitted()
+        ):
+            files = f"{len(theirs)} changed file{'s' * (len(theirs) > 1)}"
+            await self.book.notice(
+                "warning", f"{files} of yours are not committed: the agents do not see that"
+            )
+
+    # --- the work ---
+    async def _work(self, joiner: Joiner) -> None:
+        assert self.book.plan is not None
+
+        async def one(part: Part) -> None:
+            await self._part(part, joiner)
+
+        await schedule(self.book.plan, self.book.parts, self.options.concurrency, one)
+
+    async def _part(self, part: Part, joiner: Joiner) -> None:
+        """Take one part to its end; the states of those it waits for are final."""
+        needed = [self.book.parts[each] for each in part.task.dependencies]
+        if bad := [other.task.name for other in needed if other.state != "completed"]:
+            why = f"it needs {', '.join(bad)}, which did not succeed"
+            await self.book.enter(part, "cancelled", why)
+            return
+        if part.state != "worked":
+            await self._attempts(part)
+        if part.state == "worked":
+            state, why = await joiner.join(part)
+            await self.ground.tidy(part)
+            await self.book.enter(part, state, why)
+
+    async def _attempts(self, part: Part) -> None:
+        interrupted, before = part.state == "running", part.last
+        for left in reversed(range(self.options.retries + 1)):
+            attempt = await self._attempt(part, again(before, interrupted=interrupted))
+            if attempt.ok:
+                await self.ground.keep(part)
+                await self.book.enter(part, "worked", "", attempt)
+                return
+            before, interrupted = attempt, False
+            if attempt.final or not left:
+                await self._failed(part, attempt)
+                return
+            await self.book.enter(part, "running", f"tried again: {attempt.error}", attempt)
+
+    async def _attempt(self, part: Part, why_again: str) -> Attempt:
+        if self.hands.executor.elsewhere and self.ground.result is not None:
+            return await self._elsewhere(part, why_again)
+        tree = await self.ground.prepare(part)
+        directory = tree.directory if tree is not None else self.ground.directory
+        await self.book.enter(part, "running", part.why if part.attempts else "")
+        order = self._order(part, directory, why_again)
+        if tree is None and part.task.writes:
+            async with self.ground.writing:
+                return await self.hands.do(order)
+        return await self.hands.do(order)
+
+    async def _elsewhere(self, part: Part, why_again: str) -> Attempt:
+        """The executor brings the repository there, and the result back as a branch."""
+        assert self.ground.result is not None
+        repository = self.ground.result.repository
+        part.base = part.base or await self.ground.result.tip()
+        part.branch = f"codetether/{self.ground.name_of(part)}"
+        await self.book.enter(part, "running", part.why if part.attempts else "")
+        attempt = await self.hands.do(self._order(part, repository.root, why_again))
+        part.commit = await repository.commit_of(f"refs/heads/{part.branch}")
+        return attempt
+
+    def _order(self, part: Part, directory: Path, why_again: str) -> Work:
+        parts, isolated = self.book.parts, self.ground.isolated
+        results = [(parts[each].task.name, parts[each].text) for each in part.task.dependencies]
+        return Work(
+            key=part.task.id,
+            id=f"{self.id}:{part.task.id}:{len(part.attempts) + 1}",
+            prompt=texts.subtask(
+                part.task, self.options.task, results, again=why_again, merged=isolated
+            ),
+            directory=directory,
+            access=self.options.access or ("auto" if isolated else ""),
+            writes=part.task.writes,
+            base=part.base,
+            branch=part.branch,
+        )
+
+    async def _failed(self, part: Part, attempt: Attempt) -> None:
+        await self.ground.keep(part, unfinished=True)
+        await self.ground.tidy(part)
+        state = "timed_out" if attempt.timed_out else "failed"
+        await self.book.enter(part, state, attempt.error or "it failed", attempt)
+
+    # --- the end ---
+    @property
+    def good(self) -> bool:
+        """Whether every part succeeded, and no gate blocks."""
+        judged = self.joiner.report if self.joiner is not None else None
+        parts = self.book.parts.values()
+        done = bool(parts) and all(part.state == "completed" for part in parts)
+        return done and (judged is None or judged.ok)
+
+    async def _land(self) -> None:
+        """Move the user's branch to the result, if all of it is good and nothing of theirs is in the way."""
+        result = self.ground.result
+        if not self.good or result is None or not self.options.merge:
+            return
+        tip = await result.tip()
+        if tip == result.base:
+            return
+        done = await land(result.repository, tip, branch=self._began.branch)
+        if done.ok:
+            self.landed = self._began.branch
+        else:
+            where = self._began.branch or "your branch"
+            await self.book.notice("warning", f"the result was not merged into {where}: {done.why}")
+
+    async def _leave(self) -> Outcome:
+        """Put things in order, whatever happened, and say what came of it."""
+        if self.joiner is None:
+            self.book.close()
+            return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
+        parts = self.book.parts.values()
+        over = not self.stopped and all(part.over for part in parts)
+        for part in parts:
+            if part.state == "running":
+                await self.ground.keep(part, unfinished=True)
+                part.kept = bool(part.commit)
+                await self.book.write(changed(part))
+        kept = await self._result_branch(over=over)
+        await self.ground.close()
+        seconds = trio.current_time() - self._began_at
+        outcome = report(self, good=over and self.good, result_branch=kept, seconds=seconds)
+        how = str(outcome.data["status"])
+        await self.book.write(Ended(how, self.stopped, outcome.data, time.time()))
+        self.book.close()
+        await self.book.tell(SwarmFinished(outcome.success, outcome.data))
+        return outcome
+
+    async def _result_branch(self, *, over: bool) -> str:
+        """The branch that holds what is merged in the result and nowhere else, "" when there is none."""
+        result = self.ground.result
+        if result is None:
+            return ""
+        if over:
+            left = await remove(result, [f"refs/heads/{self.landed}"] if self.landed else [])
+            return left.branch
+        return result.branch if await result.tip() != result.base else ""
+
+    async def _watch_for_cancel(self) -> None:
+        flag = trio.Path(self.folder / "cancel")
+        while not await flag.exists():  # noqa: ASYNC110 - another process makes it
+            await trio.sleep(CANCEL_EVERY)
+        await flag.unlink(missing_ok=True)
+        self.stop("cancelled by `codetether swarm cancel`")

@@ -1,0 +1,62 @@
+"""Noticing a sub-agent that gets nowhere: the same calls again and again, or nothing at all."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import deque
+
+import msgspec
+import trio
+from codetether.api import SessionEvent, StepFinished, ToolFinished, ToolProgress, ToolStarted
+
+SAME = 6  # the same call with the same result so often in a row
+WINDOW = 16  # calls looked back at
+FEW = 2  # so few different ones among them
+
+
+class Watch:
+    """Ends `scope` when the sub-agent is stuck; `why` then says how. `seconds`: how long it may go without an event that
+    is progress.
+    """
+
+    def __init__(self, scope: trio.CancelScope, seconds: float) -> None:
+        self.scope = scope
+        self.seconds = seconds
+        self.why = ""
+        self._calls: deque[bytes] = deque(maxlen=WINDOW)
+        self._open: dict[str, bytes] = {}
+        self._progress()
+
+    def see(self, event: SessionEvent) -> None:
+        """Take note of an event of its session."""
+        if isinstance(event, StepFinished | ToolStarted | ToolFinished | ToolProgress):
+            self._progress()
+        if isinstance(event, ToolStarted):
+            arguments = msgspec.json.encode(event.arguments, order="sorted")
+            self._open[event.call_id] = event.name.encode() + arguments
+        elif isinstance(event, ToolFinished):
+            call = self._open.pop(event.call_id, event.name.encode())
+            self._calls.append(
+                hashlib.sha256(call + event.text.encode("utf-8", "replace")).digest()
+            )
+            self._look(event.name)
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was ended for want of progress."""
+        return self.scope.cancelled_caught and not self.why
+
+    def _look(self, name: str) -> None:
+        last = list(self._calls)
+        if len(last) >= SAME and len(set(last[-SAME:])) == 1:
+            self.why = (
+                f"stuck: it called {name} {SAME} times in a row with the same arguments and result"
+            )
+        elif len(last) == WINDOW and len(set(last)) <= FEW:
+            self.why = f"stuck: its last {WINDOW} tool calls were {FEW} calls over and over"
+        if self.why:
+            self.scope.cancel()
+
+    def _progress(self) -> None:
+        self.scope.deadline = trio.current_time() + self.seconds if self.seconds else math.inf

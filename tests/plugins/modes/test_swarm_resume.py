@@ -1,0 +1,252 @@
+"""A swarm that is killed, stopped or cancelled: what its journal knows is enough to go on, and nothing done is lost."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from codetether.api import CodetetherError, UsageError
+from swarms import Model, branches, git, kernel_at, plan, repository, result, swarm, task, writes
+
+THREE = plan(
+    task("base"), task("left", "base"), task("right", "base"), task("top", "left", "right")
+)
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch):
+    where = repository(tmp_path / "repo")
+    monkeypatch.chdir(where)
+    return where
+
+
+# A process of its own, whose model stalls in the third level's way: at `left`, once `right` is merged.
+CHILD = """
+import os, sys, trio
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from codetether.testing import Reply
+from swarms import Model, kernel_at, swarm, writes
+from test_swarm_resume import THREE
+
+def left(request, step):
+    if step == 0:
+        return writes("left.txt", "left\\n")[0]
+    return Reply(stall=True)
+
+async def main():
+    where = Path(sys.argv[2])
+    os.chdir(where)
+    model = Model(THREE, base=writes("base.txt", "base\\n", "base says 42"), right=writes("right.txt", "right\\n"), left=left)
+    async with kernel_at(where.parent, model, where) as kernel:
+        sys.exit(await swarm(kernel, "build a tower", flags=["--format", "stream-json", *sys.argv[3:]]))
+
+trio.run(main)
+"""
+
+
+class Child:
+    """That process, its events read one by one."""
+
+    def __init__(self, user, *flags):
+        folder = str(Path(__file__).parent)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, folder, user, *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.lines = []
+
+    def until(self, wanted):
+        for text in self.process.stdout:
+            line = json.loads(text)
+            self.lines.append(line)
+            if wanted(line):
+                return line
+        raise AssertionError([line["type"] for line in self.lines])
+
+    def until_stalled(self):
+        """`right` is merged, and `left` has written its file."""
+        seen = set()
+
+        def both(line):
+            if line["type"] == "subtask_changed" and (line["subtask"], line["state"]) == (
+                "right",
+                "completed",
+            ):
+                seen.add("right")
+            if (
+                line["type"] == "subagent_event"
+                and line["subtask"] == "left"
+                and line["event"]["type"] == "tool_finished"
+            ):
+                seen.add("left")
+            return len(seen) == 2
+
+        self.until(both)
+
+    def end(self, number):
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def killed(user, tmp_path):
+    child = Child(user)
+    child.until_stalled()
+    child.end(signal.SIGKILL)
+    return child.lines[0]["id"]
+
+
+def healthy():
+    return Model(
+        THREE, left=writes("left2.txt", "more\n"), right=["again?"], base=["again?"],
+        top=writes("top.txt", "top\n"),
+    )  # fmt: skip
+
+
+async def test_after_a_kill_it_goes_on_where_it_was(tmp_path, user, killed, capsys):
+    assert branches(user) == ["codetether/" + killed, f"codetether/{killed}-left", "main"]
+    model = healthy()
+    async with kernel_at(tmp_path, model, user) as kernel:
+        code, rows = await result(kernel, capsys, "list")
+        assert [(row["id"], row["status"], row["completed"]) for row in rows] == [
+            (killed, "interrupted", 2)
+        ]
+        code, said = await result(kernel, capsys, "resume", killed[-4:])
+    assert (code, said["success"]) == (0, True)
+    assert set(model.asked) == {"left", "top"}
+    assert "An earlier attempt was interrupted" in model.prompts["left"][0]
+    assert "base says 42" in model.prompts["left"][0]
+    names = ["a.txt", "base.txt", "left.txt", "left2.txt", "right.txt", "top.txt"]
+    assert sorted(path.name for path in user.iterdir() if path.name != ".git") == names
+    assert branches(user) == ["main"]
+    assert said["tokens"]["total"] == 110 * (
+        1 + 4 + 4
+    )  # of both processes, but for what died with the first
+
+
+async def test_cleanup_after_a_kill_keeps_what_is_merged_nowhere(tmp_path, user, killed, capsys):
+    async with kernel_at(tmp_path, healthy(), user) as kernel:
+        code, told = await result(kernel, capsys, "cleanup", killed, "--dry-run")
+        assert (code, [kept["branch"] for kept in told["kept"]]) == (0, [f"codetether/{killed}"])
+        assert len(git(user, "worktree", "list").splitlines()) == 3
+        code, told = await result(kernel, capsys, "cleanup", killed)
+        assert code == 0
+        assert {kept["branch"] for kept in told["kept"]} == {
+            f"codetether/{killed}",
+            f"codetether/{killed}-left",
+        }
+        assert git(user, "show", f"codetether/{killed}-left:left.txt") == "left"
+        assert git(user, "show", f"codetether/{killed}:right.txt") == "right"
+        assert len(git(user, "worktree", "list").splitlines()) == 1
+        code, said = await result(
+            kernel, capsys, "resume", killed
+        )  # what was kept is enough to go on even now
+        assert (code, said["branches"]["merged_into"]) == (0, "main")
+        assert (user / "left.txt").exists()
+        code, told = await result(kernel, capsys, "cleanup", killed)
+        assert told["removed"]
+        assert (await result(kernel, capsys, "list"))[1] == []
+    assert branches(user) == ["main"]
+
+
+async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, user, capsys):
+    child = Child(user)
+    child.until_stalled()
+    child.process.send_signal(signal.SIGINT)
+    ended = child.until(lambda line: line["type"] == "swarm_finished")
+    assert child.end(0) == 130
+    run_id = child.lines[0]["id"]
+    assert ended["result"]["status"] == "stopped"
+    assert ended["result"]["branches"]["unmerged"] == [f"codetether/{run_id}-left"]
+    assert git(user, "show", f"codetether/{run_id}-left:left.txt") == "left"
+    async with kernel_at(tmp_path, healthy(), user) as kernel:
+        assert await swarm(kernel, "show", run_id) == 0
+        page = capsys.readouterr().out
+        assert f"go on: codetether swarm resume {run_id}" in page
+        assert f"codetether/{run_id}-left" in page
+        code, _ = await result(kernel, capsys, "resume", run_id)
+    assert code == 0
+    assert (user / "left.txt").exists()
+
+
+async def test_cancel_from_elsewhere_stops_it(tmp_path, user, capsys):
+    child = Child(user)
+    child.until_stalled()
+    run_id = child.lines[0]["id"]
+    async with kernel_at(tmp_path, healthy(), user) as kernel:
+        for word in ("resume", "cleanup"):
+            with pytest.raises(CodetetherError, match=r"carried out by|is running"):
+                await swarm(kernel, word, run_id)
+        assert (await result(kernel, capsys, "list"))[1][0]["status"] == "running"
+        code, told = await result(kernel, capsys, "cancel", run_id)
+        assert (code, told["cancelled"]) == (0, True)
+        assert await trio.to_thread.run_sync(child.process.wait) == 1
+        child.process.stdout.close()
+        assert (await result(kernel, capsys, "list"))[1][0]["status"] == "stopped"
+        code, told = await result(kernel, capsys, "cancel", run_id)
+        assert (code, told["cancelled"]) == (0, False)
+
+
+async def test_what_failed_is_tried_again_with_other_limits(tmp_path, user, capsys):
+    model = Model(plan(task("one"), task("two", "one")), one=writes("x.txt", "x"))
+    async with kernel_at(tmp_path, model, user) as kernel:
+        code, said = await result(kernel, capsys, "do it", "--budget-tokens", "200")
+        assert (code, set(model.asked)) == (1, {"plan", "one"})
+        code, said = await result(kernel, capsys, "resume", said["id"], "--budget-tokens", "5000")
+    assert code == 0
+    assert (user / "x.txt").exists()
+    assert said["tokens"]["total"] == 110 * 5
+
+
+async def test_a_conflict_is_merged_again_on_resume(tmp_path, user, capsys):
+    model = Model(
+        plan(task("one"), task("two")), one=writes("a.txt", "ONE\n"), two=writes("a.txt", "TWO\n"), conflict=["no idea"],
+    )  # fmt: skip
+    async with kernel_at(tmp_path, model, user) as kernel:
+        code, said = await result(kernel, capsys, "do it", "--no-gates")
+        assert code == 1
+        asked = dict(model.asked)
+        model.parts["conflict"] = writes("a.txt", "BOTH\n")
+        code, said = await result(kernel, capsys, "resume", said["id"])
+    assert code == 0
+    assert (user / "a.txt").read_text() == "BOTH\n"
+    assert (model.asked["one"], model.asked["two"]) == (asked["one"], asked["two"])
+    assert branches(user) == ["main"]
+
+
+async def test_a_journal_cut_in_the_middle_of_a_line_is_read(tmp_path, user, capsys):
+    model = Model(
+        plan(task("one"), task("two", "one")), one=writes("x.txt", "x"), two=writes("y.txt", "y")
+    )
+    async with kernel_at(tmp_path, model, user) as kernel:
+        code, said = await result(kernel, capsys, "do it", "--no-merge")
+        assert (code, said["branches"]["merged_into"]) == (0, "")
+        path = kernel.dirs.data / "swarm" / said["id"] / "journal.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        for keep in range(1, len(lines)):
+            path.write_bytes(b"".join(lines[:keep]) + lines[keep][: len(lines[keep]) // 2])
+            code, rows = await result(kernel, capsys, "list")
+            assert (code, rows[0]["id"]) == (0, said["id"])
+        path.write_bytes(b"{}\n")
+        assert (await result(kernel, capsys, "list"))[1] == []
+
+
+async def test_wrong_words(tmp_path, user, capsys):
+    async with kernel_at(tmp_path, Model(plan()), user) as kernel:
+        with pytest.raises(CodetetherError, match="no run 'nowhere'"):
+            await swarm(kernel, "show", "nowhere")
+        with pytest.raises(UsageError, match="which run"):
+            await swarm(kernel, "resume")
+        with pytest.raises(UsageError, match="what is the task"):
+            await swarm(kernel)
+        with pytest.raises(CodetetherError, match="no plan that can be carried out"):
+            await swarm(kernel, "do it")
+        assert branches(user) == ["main"]
