@@ -89,7 +89,8 @@ def test_long_lists_are_wrapped_and_complete():
     "told", [listing.plugins([]), listing.tools([]), listing.help_text([], {"plugins": "x"})]
 )
 def test_the_kernel_alone_says_what_to_install(told):
-    assert "pip install codetether" in told
+    assert "codetether[all]" in told
+    assert "not by name from an index" in told
 
 
 # --- switches from settings --------------------------------------------------------------------------------------

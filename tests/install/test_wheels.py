@@ -20,8 +20,8 @@ def keys(environment):
 def test_the_kernel_alone_says_what_to_install(environment):
     environment.pip("codetether-core")
     assert environment.codetether("--version") == f"codetether {codetether.__version__}\n"
-    assert "pip install codetether" in environment.codetether("plugins", "list")
-    assert "pip install codetether" in environment.codetether("--help")
+    assert "codetether[all]" in environment.codetether("plugins", "list")
+    assert "codetether[all]" in environment.codetether("--help")
     assert "there is no command 'exec'" in environment.codetether("exec", "hello", code=2)
     assert (
         environment.run("python", "-m", "codetether", "--version")

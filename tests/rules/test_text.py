@@ -36,6 +36,37 @@ def test_no_file_names_a_machine_or_an_index(tracked):
     assert found == []
 
 
+BY_NAME = re.compile(
+    r"(?:pip install|uv add|pipx install|uv tool install)\b(?:(?!beside)[^#`&\n])*?[\s'\"]codetether\b"
+)
+
+
+def test_nothing_tells_to_install_our_names_from_an_index(tracked):
+    """The public index has a stranger's `codetether`; `installing.install_hint` has the words."""
+    found = [
+        f"{path.relative_to(ROOT)}: {hit[0]}"
+        for path in tracked
+        if path.suffix in (".py", ".md", ".toml") and "tests" not in path.parts
+        for hit in BY_NAME.finditer(path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "caught"),
+    [
+        ("pip install codetether", True),
+        ("run: pip install 'codetether-tool-x[y]'", True),
+        ("uv add codetether-core", True),
+        ("pip install ./codetether-tool-hello", False),
+        ("pip install dist/*.whl", False),
+        ("pip install xllamacpp    # beside codetether", False),
+    ],
+)
+def test_the_install_check_sees(line, caught):
+    assert bool(BY_NAME.search(line)) is caught
+
+
 def test_the_lock_is_not_committed(tracked):
     assert not [path for path in tracked if path.name == "uv.lock"]
 

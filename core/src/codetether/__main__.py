@@ -239,13 +239,14 @@ def _target(
         from difflib import get_close_matches
 
         from codetether.errors import UsageError
+        from codetether.installing import install_hint
 
         known = sorted([*COMMANDS, *kernel.host.names("modes")])
         near = get_close_matches(name, known, 2)
         raise UsageError(
             f"there is no command {name!r}"
             + (f"; did you mean {' or '.join(near)}?" if near else ""),
-            "install it: pip install codetether-mode-pull"
+            install_hint("codetether-mode-pull")
             if name == "pull"
             else f"there are: {', '.join(known)}",
         )

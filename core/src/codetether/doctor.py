@@ -11,6 +11,7 @@ import trio
 
 from codetether.catalog import scan
 from codetether.errors import CodetetherError, ConfigError, PluginError
+from codetether.installing import install_hint
 from codetether.models import NOTHING
 from codetether.ports import Finding, Plugin, Provider, ProviderStatus
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LIMIT = 15.0
 REPORT = "report it to the authors of {dist}; until then switch it off: -p no:{key}"
 HINTS = {
-    "import": "reinstall it (pip install --force-reinstall {dist}), or " + REPORT,
+    "import": "reinstall {dist} from where it came from, or " + REPORT,
     "api": "install a version of {dist} made for this kernel, or switch it off: -p no:{key}",
     "find": "see `codetether plugins list`",
 }
@@ -48,7 +49,7 @@ def _loaded(kernel: Kernel) -> Finding:
             "warning",
             "plugins",
             "none is loaded",
-            "pip install codetether, or switch on what you need",
+            f"{install_hint('codetether')}, or switch on what you need",
         )
     return Finding("ok", "plugins", f"loaded: {told}")
 
@@ -199,7 +200,7 @@ async def _secrets(kernel: Kernel) -> Sequence[Finding]:
         return [
             Finding(
                 "warning", "secrets", "no source of keys is installed; only keyless servers can be used",
-                "pip install codetether-secrets-vault",
+                install_hint("codetether-secrets-vault"),
             )
         ]  # fmt: skip
     return await _guarded(kernel, secrets.key, secrets.check)
@@ -282,7 +283,7 @@ async def _sandbox(kernel: Kernel) -> Sequence[Finding]:
                 "warning",
                 "sandboxes",
                 "none is installed; commands run unconfined",
-                'pip install "codetether[all]"',
+                install_hint("codetether-sandbox-bubblewrap", "codetether-sandbox-landlock"),
             )
         ]
     return found

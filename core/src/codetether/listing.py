@@ -26,10 +26,11 @@ _KINDS = (
     "extensions",
 )
 _BARE = """\
-Only the kernel is installed. Add what you need:
-  pip install codetether              the default set
-  pip install "codetether[all]"       everything
-  pip install codetether-provider-anthropic codetether-tool-bash codetether-mode-exec"""
+Only the kernel is installed. Add what you need, from where the kernel came from and not by name from an index
+(in a checkout: uv sync):
+  codetether           the default set
+  codetether[all]      everything
+  codetether-provider-anthropic codetether-tool-bash codetether-mode-exec    or one by one"""
 
 
 def plugins(rows: "Sequence[Row]", off: "Sequence[str]" = (), *, as_json: bool = False) -> str:
@@ -60,8 +61,12 @@ def tools(rows: "Sequence[Row]", off: "Sequence[str]" = (), *, as_json: bool = F
     found = [row for row in rows if row.kind == "tools"]
     if as_json:
         return _json(found, off)
+    if not rows:
+        return _BARE
     if not found:
-        return _BARE if not rows else 'No tool is installed. Try: pip install "codetether[tools]"'
+        from codetether.installing import install_hint
+
+        return f"No tool is installed: {install_hint('codetether[tools]')}"
     owners = _owners(rows, off)
     width = max(len(row.name) for row in found)
     return "\n".join(f"{_plain(row.name):{width}}  {_about(row, owners, off)}" for row in found)

@@ -283,7 +283,7 @@ async def test_without_a_library_or_a_file_the_status_says_what_to_do(tmp_path, 
         [finish] = await said(provider, asking())
         (provider.folder / "tiny.gguf").unlink()
         empty = await provider.status()
-    hint = "install it: pip install 'codetether-provider-gguf[llamacpp]'"
+    hint = "install it beside codetether: pip (or uv pip) install xllamacpp"
     assert (status.usable, status.hint) == (False, hint)
     assert finish.error.hint == hint
     assert (empty.usable, "models pull" in empty.hint) == (False, True)

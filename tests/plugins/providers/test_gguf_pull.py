@@ -301,4 +301,4 @@ def test_the_command_is_found_below_models():
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (told().returncode, "names no file" in told().stderr) == (2, True)
-    assert "pip install codetether-mode-pull" in told("-p", "no:modes:pull").stderr
+    assert "install codetether-mode-pull from where" in told("-p", "no:modes:pull").stderr

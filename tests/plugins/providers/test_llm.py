@@ -330,7 +330,7 @@ async def test_without_llm_the_status_says_what_to_do(tmp_path):
         status = await provider.status()
         [finish] = await said(provider, asking("words"))
     assert not status.usable
-    assert "pip install" in status.hint
+    assert "install llm" in status.hint
     assert finish.error.hint == status.hint
 
 
@@ -341,7 +341,7 @@ async def test_a_python_without_llm_is_told_apart(tmp_path):
     async with llm(script, tmp_path) as provider:
         [finish] = await said(provider, asking("words"))
     assert "No module named 'llm'" in finish.error.message
-    assert "pip install" in finish.error.hint
+    assert "install llm" in finish.error.hint
 
 
 async def test_the_default_model_is_llms_own(python, tmp_path):

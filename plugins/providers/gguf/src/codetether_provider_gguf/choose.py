@@ -11,6 +11,7 @@ from codetether_provider_gguf.header import Header, damaged
 
 LLAMACPP, CTRANSFORMERS = "llamacpp", "ctransformers"
 _MODULES = {LLAMACPP: "xllamacpp", CTRANSFORMERS: "ctransformers"}
+LIBRARIES = {LLAMACPP: "xllamacpp", CTRANSFORMERS: "ctransformers jinja2"}
 CONTROL = 3  # the token type of pieces that are no text
 # What ctransformers can make of a file from before GGUF, which does not say what it is: by the file's name.
 OLD_KINDS = {
@@ -77,8 +78,8 @@ def backend_for(header: Header, wanted: str = "auto") -> str:
 
 
 def install_hint(backend: str) -> str:
-    """The command that installs a backend."""
-    return f"install it: pip install 'codetether-provider-gguf[{backend}]'"
+    """The command that installs a backend: the libraries by name, which the extra of that name asks for."""
+    return f"install it beside codetether: pip (or uv pip) install {LIBRARIES[backend]}"
 
 
 def old_kind(header: Header) -> str:

@@ -14,7 +14,7 @@ import trio
 from codetether.api import CodetetherError, clean_env
 from codetether_wire.child import Child, ChildEnded
 
-INSTALL = "install it: pip install 'codetether-provider-llm[llm]', or name its Python in plugins.\"providers:llm\".python"
+INSTALL = 'install it beside codetether: pip (or uv pip) install llm, or name its Python in plugins."providers:llm".python'
 
 
 class Loan:
