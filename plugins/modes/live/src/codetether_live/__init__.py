@@ -8,13 +8,13 @@ from codetether.api import lazy
 
 if TYPE_CHECKING:
     from codetether_live.board import STATES, Board, Row, observer
-    from codetether_live.picture import picture
-    from codetether_live.showing import only, showing
+    from codetether_live.drawing import picture
+    from codetether_live.screen import only, showing
 
 _WHERE = {
     "board": "STATES Board Row observer",
-    "picture": "picture",
-    "showing": "only showing",
+    "drawing": "picture",
+    "screen": "only showing",
 }
 
 __all__ = ["STATES", "Board", "Row", "observer", "only", "picture", "showing"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import trio
 from codetether.api import CodetetherError, Output, Style, can_move, cells, wants_colour
 
-from codetether_live.picture import clock, picture, summary
+from codetether_live.drawing import clock, picture, summary
 
 if TYPE_CHECKING:
     from codetether_live.board import Board
