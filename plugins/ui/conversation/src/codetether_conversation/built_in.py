@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codetether_conversation.conversation import Conversation
 
 COMMAND_SECONDS = 60.0
+STREAM = ("--format", "stream-json")
 
 
 def _session(conversation: Conversation) -> Session:
@@ -150,7 +151,7 @@ async def _swarm(conversation: Conversation, words: str) -> None:
         await conversation.tell(Screen("view", "swarm"))
         return
     model = ["--model", _session(conversation).model_ref]
-    conversation.begin_mode("swarm", [*model, "--", words])
+    conversation.begin_mode("swarm", [*STREAM, *model, "--", words])
 
 
 async def _ralph(conversation: Conversation, words: str) -> None:
@@ -161,7 +162,7 @@ async def _ralph(conversation: Conversation, words: str) -> None:
         hint = "codetether ralph create-prd makes one"
         raise CodetetherError(f"there is no {prd[0]} here", hint)
     model = ["--model", _session(conversation).model_ref]
-    conversation.begin_mode("ralph", ["run", *model, "--prd", prd[0]])
+    conversation.begin_mode("ralph", ["run", *STREAM, *model, "--prd", prd[0]])
 
 
 # --- what is so --------------------------------------------------------------------------------------------------

@@ -381,7 +381,7 @@ class Conversation:
 
     # --- modes beside it ---
     def begin_mode(self, mode: str, words: Sequence[str]) -> None:
-        """Run `codetether MODE WORDS --format stream-json` beside the conversation. Raises CodetetherError."""
+        """Run `codetether MODE WORDS` beside the conversation. Raises CodetetherError when one runs already."""
         if self.mode is not None:
             raise CodetetherError(f"{self.mode.name} is running", "stop it first: Esc, or wait")
         assert self._nursery is not None

@@ -22,7 +22,7 @@ GRACE = 10.0  # seconds to end by itself after being stopped
 
 
 class ModeRun:
-    """One run of `codetether NAME WORDS --format stream-json`."""
+    """One run of `codetether NAME WORDS`; `words` ask for `--format stream-json`."""
 
     def __init__(self, name: str, words: Sequence[str], directory: Path) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class ModeRun:
     async def run(self, tell: Callable[[Told], Awaitable[None]]) -> None:
         """From its start to its end, whatever happens to it."""
         await tell(ModeStarted(self.name, self.words))
-        argv = [*ourselves(), self.name, *self.words, "--format", "stream-json"]
+        argv = [*ourselves(), self.name, *self.words]
         said = b""
         self._process = process = await trio.lowlevel.open_process(
             argv, stdout=PIPE, stderr=PIPE, cwd=self._directory, start_new_session=True

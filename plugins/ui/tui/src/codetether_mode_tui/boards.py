@@ -45,7 +45,7 @@ class Board:
 
     def __init__(self, mode: str, words: Sequence[str], since: float) -> None:
         self.mode = mode
-        self.title = " ".join(words)
+        self.title = " ".join(words).rpartition("-- ")[2]
         self.since = since
         self.rows: dict[str, Row] = {}
         self.running = True
