@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from codetether.testing import make_kernel
@@ -217,7 +218,7 @@ async def test_a_real_project_with_a_failing_test(tmp_path, work):
     )
     (work / "setup.cfg").write_text("")
     (work / ".venv" / "bin").mkdir(parents=True)
-    (work / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (work / ".venv" / "bin" / "python").symlink_to(Path(sys.executable).resolve())
     gates = detect(work).gates
     async with kernel_at(tmp_path) as kernel:
         report = await check(gates, kernel.run_process, work)

@@ -244,7 +244,8 @@ async def test_a_storm_of_interrupts_leaves(tmp_path: Path) -> None:
         for _ in range(10):
             t.process.send_signal(signal.SIGINT)
             await trio.sleep(0.02)
-        assert await t.end() == 0
+        # One that comes when everything is closed already ends the interpreter itself.
+        assert await t.end() in (0, 130, -signal.SIGINT)
 
 
 async def test_no_colour_when_none_is_wanted(tmp_path: Path) -> None:
