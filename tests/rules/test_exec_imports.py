@@ -34,7 +34,7 @@ START = {
 }
 PROMPT = {
     "codetether": "answer beneath console context entries faults feed files globs grants instructions "
-    "journal loaded loop models opening permit records refusals repair rules scan sendable session "
+    "journal loaded loop masking models opening permit records refusals repair rules scan sendable session "
     "session_files side_files spill syscalls terminal toolbox transcript workspace",
     "codetether_headless": "drive job material prompting",
     "codetether_ui_plain": "figures screen view",

@@ -6,7 +6,7 @@ the model is asked again. Cancellation keeps what was said and answers every cal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,15 +18,13 @@ from codetether.events import (
     MessageDone,
     Notice,
     ProviderFault,
-    Retrying,
     StepFinished,
     StepStarted,
-    TextDelta,
-    ThoughtDelta,
     TurnEnd,
     TurnFinished,
     TurnStarted,
 )
+from codetether.masking import Masking, Passed
 from codetether.words import Effect, Image, Message, Request, Text, ToolCall, ToolResult, Usage
 
 if TYPE_CHECKING:
@@ -179,24 +177,34 @@ class Turn:
         session = self._session
         request = await self._request(last_word)
         answer = Answer(session.provider.name, session.model.id, session.new_id)
+        masking = Masking(session.kernel.redact)
         try:
             async with session.provider.stream(request) as events:
                 async for event in events:
-                    answer.add(event)
-                    if isinstance(event, TextDelta | ThoughtDelta | Retrying):
-                        await session.feed.publish(event)
+                    await self._take(answer, masking.take(event))
+                await self._take(answer, masking.rest())
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
+                await self._take(answer, masking.rest())
                 await self._keep(answer.message())
             raise
         except (Exception, BaseExceptionGroup) as error:
             if isinstance(error, BaseExceptionGroup) and error.split(Exception)[1] is not None:
                 with trio.CancelScope(shield=True):
+                    await self._take(answer, masking.rest())
                     await self._keep(answer.message())
                 raise
+            await self._take(answer, masking.rest())
             session.host.fault(session.provider.key, "stream", error)
             answer.finish = _broken(session.redact(told(error)))
         return answer
+
+    async def _take(self, answer: Answer, passed: Iterator[Passed]) -> None:
+        for kept, shown in passed:
+            if kept is not None:
+                answer.add(kept)
+            if shown is not None:
+                await self._session.feed.publish(shown)
 
     async def _request(self, last_word: bool) -> Request:
         session = self._session

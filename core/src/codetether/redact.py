@@ -94,6 +94,37 @@ class Redactor:
                 text = re.sub(pattern, MASK, text)
         return text
 
+    @property
+    def knows_any(self) -> bool:
+        """Whether a value was registered."""
+        return bool(self._forms or self._short)
+
+    def open_from(self, text: str) -> int:
+        """Where in a text that goes on something begins that may become a secret with what follows; its length when
+        nothing does.
+        """
+        start = len(text)
+        for form in (*self._forms, *self._short):
+            # a short one counts only where it stands alone, which the next character tells
+            longest = len(form) - (form not in self._short)
+            at = text.find(form[0], max(len(text) - longest, 0), start)
+            while at != -1:
+                if form.startswith(text[at:]):
+                    start = at
+                    break
+                at = text.find(form[0], at + 1, start)
+        while (cut := self._cut_by(text, start)) < start:
+            start = cut
+        return start
+
+    def _cut_by(self, text: str, start: int) -> int:
+        """Where a form begins that is whole and goes on beyond `start`; it must not be cut there."""
+        for form in self._forms:
+            at = text.find(form, max(start - len(form) + 1, 0), start + len(form) - 1)
+            if -1 < at < start:
+                return at
+        return start
+
     def __repr__(self) -> str:
         return "Redactor(***)"
 
