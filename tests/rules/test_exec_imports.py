@@ -36,6 +36,7 @@ PROMPT = {
     "codetether": "answer beneath console context entries faults feed files globs grants instructions "
     "journal loaded loop masking models opening permit records refusals repair rules scan sendable session "
     "session_files side_files spill syscalls terminal toolbox transcript workspace",
+    "codetether_extension_crash_report": "watch",
     "codetether_headless": "drive job material prompting",
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",

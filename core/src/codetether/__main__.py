@@ -224,7 +224,24 @@ def _run(name: str, words: "list[str]", off: "list[str]") -> int:
     try:
         return trio.run(work, strict_exception_groups=True)
     except BaseExceptionGroup as group:
-        raise _only(group) from None
+        error = _only(group)
+        _crashed(kernel, error)
+        raise error from None
+    except Exception as error:
+        _crashed(kernel, error)
+        raise
+
+
+def _crashed(kernel: "Kernel", error: BaseException) -> None:
+    """Let extensions see a crash though none was needed until now: they may have put a hook before Python's own."""
+    from codetether.errors import CodetetherError
+
+    told = (CodetetherError, KeyboardInterrupt, BrokenPipeError)
+    if not isinstance(error, told) and not _ran_out_of(error):
+        try:
+            kernel.host.load_all("extensions")
+        except Exception:  # the crash itself is what must be seen
+            return
 
 
 def _target(
