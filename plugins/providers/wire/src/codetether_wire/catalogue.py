@@ -17,18 +17,7 @@ import msgspec
 from codetether.api import ModelInfo
 
 CACHE_SECONDS = 24 * 3600
-_FACTS = (
-    "name",
-    "context",
-    "output",
-    "input_price",
-    "output_price",
-    "cached_price",
-    "cache_write_price",
-    "tools",
-    "images",
-    "reasoning",
-)
+_FACTS = tuple(name for name in ModelInfo.__struct_fields__ if name not in ("id", "provider"))
 
 
 class Traits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
