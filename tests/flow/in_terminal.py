@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import subprocess
 import termios
 from contextlib import asynccontextmanager
@@ -52,7 +53,12 @@ class Terminal:
         return self.process.returncode
 
     async def _read(self):
+        ended = (
+            self.process.poll() is not None
+        )  # before it is read: what it wrote at the end is there by then
         with trio.move_on_after(0.2):
+            if ended and not select.select([self.leader], [], [], 0)[0]:
+                return False
             await trio.lowlevel.wait_readable(self.leader)
             try:
                 piece = os.read(self.leader, 65536)
@@ -60,7 +66,7 @@ class Terminal:
                 return False
             self.bytes += piece
             return bool(piece)
-        return self.process.poll() is None
+        return True
 
     def foreign(self):
         """Control bytes on it that are not ours."""

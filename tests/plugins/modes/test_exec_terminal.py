@@ -33,13 +33,13 @@ class Terminal:
     def __init__(self, leader: int, process: subprocess.Popen[bytes]) -> None:
         self.leader, self.process, self.text = leader, process, ""
 
-    def until(self, wanted: str, seconds: float = 30) -> None:
+    def until(self, wanted: str, seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while wanted not in re.sub(r"\x1b\[\d*m", "", self.text):
             assert time.monotonic() < end, self.text
             assert self.read(), self.text
 
-    def read(self, seconds: float = 30) -> bool:
+    def read(self, seconds: float = 120) -> bool:
         if not select.select([self.leader], [], [], seconds)[0]:
             return False
         try:
@@ -53,9 +53,11 @@ class Terminal:
         os.write(self.leader, text.encode())
 
     def end(self) -> int:
-        while self.read(0.5) or self.process.poll() is None:
+        while self.process.poll() is None:
+            self.read(0.1)
+        while self.read(0):  # what it wrote at the very end
             pass
-        return self.process.wait(30)
+        return self.process.returncode
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -75,7 +76,12 @@ class Terminal:
             return await trio.to_thread.run_sync(self.process.wait)
 
     async def _read(self) -> bool:
+        ended = (
+            self.process.poll() is not None
+        )  # before it is read: what it wrote at the end is there by then
         with trio.move_on_after(0.2):
+            if ended and not select.select([self.leader], [], [], 0)[0]:
+                return False
             await trio.lowlevel.wait_readable(self.leader)
             try:
                 piece = os.read(self.leader, 65536)
@@ -84,7 +90,7 @@ class Terminal:
             self.bytes += piece
             self._stream.feed(piece)
             return bool(piece)
-        return self.process.poll() is None
+        return True
 
     def resize(self, columns: int, rows: int) -> None:
         termios.tcsetwinsize(self.leader, (rows, columns))
