@@ -11,12 +11,15 @@ import re
 import sys
 import types
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from codetether import events, words
 
+# Events of long work, which its modes write in the same form: title, module, union.
+MORE = (("Swarm", "codetether_mode_swarm.events", "SwarmEvent"),)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "events.md"
 HEAD = """\
 # Events
@@ -43,6 +46,11 @@ def events_reference() -> str:
     parts += [_section(cls, f"`{cls.__struct_config__.tag}`") for cls in shown]
     parts.append("## What they hold\n")
     parts += [_section(cls, cls.__name__) for cls in _held(shown)]
+    for title, name, union in MORE:
+        module = import_module(name)
+        parts.append(f"## {title}\n\n{inspect.cleandoc(module.__doc__ or '')}\n")
+        kinds = get_args(getattr(module, union))
+        parts += [_section(cls, f"`{cls.__struct_config__.tag}`") for cls in kinds]
     return "\n".join(parts)
 
 

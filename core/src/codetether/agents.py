@@ -8,6 +8,7 @@ front matter `description`, `tools` (patterns), `effects` (read, write, execute,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ READ_ONLY = frozenset({Effect.READ, Effect.NETWORK, Effect.AGENT})
 _TEXTS = Path(__file__).parent / "prompts"
 
 
+@cache
 def _text(name: str) -> str:
     return (_TEXTS / f"{name}.md").read_text("utf-8").strip()
 

@@ -79,15 +79,16 @@ async def git(
 
 def head(directory: str | Path) -> GitState | None:
     """The repository around `directory`, from its files: nothing is started. None when there is none."""
-    for root in _upwards(Path(os.path.abspath(directory))):
-        control = _control(root / ".git")
-        if control is not None:
-            return _state(root, control)
-    return None
-
-
-def _upwards(directory: Path) -> tuple[Path, ...]:
-    return (directory, *directory.parents)
+    root = os.path.abspath(directory)
+    while True:
+        if os.path.exists(os.path.join(root, ".git")):
+            control = _control(Path(root, ".git"))
+            if control is not None:
+                return _state(Path(root), control)
+        above = os.path.dirname(root)
+        if above == root:
+            return None
+        root = above
 
 
 def _control(dot_git: Path) -> Path | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -171,6 +172,12 @@ class ToolContext:
 P = TypeVar("P", bound=msgspec.Struct)
 
 
+@lru_cache(maxsize=512)
+def _text(beside: str, name: str) -> str:
+    """The file `name` in the folder of the file `beside`, read once."""
+    return Path(beside).with_name(name).read_text("utf-8").strip()
+
+
 class Tool(Plugin, Generic[P]):
     """Something a model may call. Arguments are a msgspec Struct: schema, defaults and validation in one.
 
@@ -201,7 +208,7 @@ class Tool(Plugin, Generic[P]):
         if self.text:
             return self.text
         module = sys.modules[type(self).__module__]
-        return Path(module.__file__ or "").with_name(f"{self.name}.md").read_text("utf-8").strip()
+        return _text(module.__file__ or "", f"{self.name}.md")
 
     def subject(self, params: P) -> Subject:
         """What this call touches. Default: the parameter `path`, `command` or `url` if there is one."""

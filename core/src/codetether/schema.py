@@ -18,6 +18,7 @@ itself; one whose API refuses `additionalProperties` drops it.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -31,8 +32,10 @@ _DROPPED = frozenset({"title", "default", "discriminator", "$defs", "$ref"})
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
+@lru_cache(maxsize=512)  # for every session anew it would be most of what opening one costs
 def tool_parameters(struct_type: type[msgspec.Struct]) -> dict[str, Any]:
-    """The schema of a tool's parameters: one closed object, fields in the order they are written in.
+    """The schema of a tool's parameters: one closed object, fields in the order they are written in. The same object
+    every time: change a copy.
 
     Raises TypeError for a type that contains itself: it cannot be written without references.
     """

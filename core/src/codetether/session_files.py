@@ -246,7 +246,8 @@ def remove_session(root: Path, session: str) -> None:
 
 
 def make_file(root: Path, session: str, now: datetime) -> str:
-    """Make the empty file of a session in `root` and give its id: `session`, or a new one when that is empty.
+    """Make the empty file of a session in `root` and give its id: `session`, or a new one when that is empty. The disk
+    keeps its name once `sync_directory(root)` was called.
 
     Raises CodetetherError when there is such a session already, OSError when the file cannot be made.
     """
@@ -260,7 +261,6 @@ def make_file(root: Path, session: str, now: datetime) -> str:
             if session:
                 raise CodetetherError(f"There is a session {name} already.") from None
             continue
-        sync_directory(root)
         return name
 
 

@@ -18,7 +18,7 @@ from codetether.journal import Journal, Lease
 from codetether.loaded import Loaded, assemble, settings_of, title_from
 from codetether.records import SETTINGS, SessionHeader
 from codetether.scan import scan_bytes
-from codetether.session_files import SUFFIX, find_session, make_file, stamp
+from codetether.session_files import SUFFIX, find_session, make_file, stamp, sync_directory
 from codetether.side_files import put_aside
 from codetether.words import Message, Usage
 
@@ -58,6 +58,7 @@ class Transcript:
         self._usage = Usage()
         self._since_state = 0
         self._lost = 0
+        self._unnamed = False  # whether the disk may not keep the file's name yet
 
     @classmethod
     def create(
@@ -81,6 +82,7 @@ class Transcript:
         except OSError as error:
             raise _cannot_write(root, error) from error
         transcript = cls(root / f"{name}{SUFFIX}", redact, on_trouble, clock)
+        transcript._unnamed = True
         transcript._start_writing()
         header = msgspec.structs.replace(header, id=name, created=header.created or stamp(now))
         transcript._settings = settings_of(header)
@@ -170,6 +172,12 @@ class Transcript:
 
     def sync(self) -> bool:
         """Have everything on the disk itself; blocks for milliseconds. False: some of it is in memory only."""
+        if self._unnamed and self._journal is not None:
+            try:
+                sync_directory(self.path.parent)
+                self._unnamed = False
+            except OSError:
+                return False
         return self._journal is None or self._journal.sync()
 
     def close(self) -> None:

@@ -1,0 +1,178 @@
+"""A swarm's own cost: 100 and 1,000 sub-agents of five steps against a model on loopback that takes 200 ms a step.
+
+The model is a process of its own. The critical path is five steps of exactly 200 ms; a run of one sub-agent, before, says
+what that takes here without company. Sub-agents that only look have no worktree: what one costs is git's affair.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from measuring import PYTHON
+
+STEPS, SECONDS = 5, 0.2
+PATHS = [
+    str(Path(__file__).parents[1] / "tests" / name)
+    for name in ("faults", "plugins/providers", "flow")
+]
+SERVER = """
+import json, sys, trio
+from functools import partial
+from codetether.testing import Reply, call, chat_sse
+
+PLAN = json.dumps({"subtasks": [{"name": f"part {n}", "instruction": "Look.", "writes": False} for n in range(int(sys.argv[1]))]})
+STEPS, SECONDS = int(sys.argv[2]), float(sys.argv[3])
+HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\ncontent-length: %d\\r\\n\\r\\n"
+SAID = [chat_sse(call("read_file", path="a.txt", offset=step + 1)) for step in range(STEPS - 1)] + [chat_sse("seen")]
+
+def answer(body):
+    if b"You plan work" in body:
+        return chat_sse(PLAN), 0
+    return SAID[body.count(b'"role":"assistant"') + body.count(b'"role": "assistant"')], SECONDS
+
+async def serve(stream):
+    data = b""
+    try:
+        while True:
+            while b"\\r\\n\\r\\n" not in data:
+                more = await stream.receive_some(65536)
+                if not more:
+                    return
+                data += more
+            head, _, data = data.partition(b"\\r\\n\\r\\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\\r\\n")[0] or 0)
+            while len(data) < length:
+                data += await stream.receive_some(65536)
+            body, wait = answer(data[:length]) if length else (b"{}", 0)
+            data = data[length:]
+            await trio.sleep(wait)
+            await stream.send_all(HEAD % len(body) + body)
+    except trio.BrokenResourceError:
+        pass
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1", backlog=2000))
+        print(listener.socket.getsockname()[1], flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+        nursery.cancel_scope.cancel()
+
+trio.run(main)
+"""
+CHILD = """
+import json, os, resource, sys, time
+from argparse import ArgumentParser
+from pathlib import Path
+import trio
+sys.path[:0] = json.loads(sys.argv[4])
+
+async def main(folder, url, agents):
+    from dialects import DIALECTS
+    from stand import kernel_at
+    dialect = DIALECTS["chat"]
+    work = folder / "work"
+    work.mkdir()
+    (work / "a.txt").write_text("one\\ntwo\\nthree\\nfour\\nfive\\n")
+    os.chdir(work)
+    plugins = ("executors:local", "modes:swarm")
+    async with kernel_at(folder, {dialect.provider: url}, tools=("tools:read_file",), plugins=plugins, directory=work) as kernel:
+        mode = kernel.mode("swarm")
+        parser = ArgumentParser()
+        mode.arguments(parser)
+        words = ["look", "-m", f"{dialect.provider}/{dialect.model}", "--json", "--max-subagents", "2000", "--concurrency", str(agents)]
+        out, sys.stdout = sys.stdout, open(os.devnull, "w")
+        cpu, start = time.process_time(), time.perf_counter()
+        code = await mode.run(parser.parse_args(words))
+        wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+        sys.stdout = out
+        [journal] = kernel.dirs.data.glob("swarm/*/journal.jsonl")
+        result = json.loads(journal.read_bytes().splitlines()[-1])["result"]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"code": code, "wall": wall, "cpu": cpu, "peak": peak, "stats": result["stats"], "error": result.get("error", "")}))
+
+trio.run(main, Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+"""
+START = """
+import json, sys, time
+from pathlib import Path
+import trio
+from codetether.testing import make_kernel
+
+async def main(folder):
+    async with make_kernel(folder, replies=lambda request: "x", plugins=["tools", "executors:local", "sandboxes:none"]) as kernel:
+        times = []
+        for _ in range(300):
+            start = time.perf_counter()
+            async with kernel.open_session(directory=folder / "work", started_by="swarm-x", depth=1):
+                times.append(time.perf_counter() - start)
+        print(json.dumps(sorted(times)[len(times) // 2]))
+
+trio.run(main, Path(sys.argv[1]))
+"""
+
+
+def _child(code: str, *words: str) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [PYTHON, "-c", code, folder, *words], capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def swarm(agents: int) -> dict[str, object]:
+    """One run of so many sub-agents: its wall time, CPU time, peak memory and statistics."""
+    server = subprocess.Popen(
+        [PYTHON, "-c", SERVER, str(agents), str(STEPS), str(SECONDS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        said = _child(CHILD, url, str(agents), json.dumps(PATHS))
+    finally:
+        server.terminate()
+        server.wait()
+    assert said["code"] == 0, said["error"]
+    assert said["stats"]["total_steps"] == agents * STEPS, said["stats"]
+    return said
+
+
+def measure() -> list[tuple[str, str, str, bool]]:
+    one = swarm(1)
+    runs = [swarm(100) for _ in range(3)]
+    thousand = swarm(1000)
+    start = float(_child(START))
+    ideal = STEPS * SECONDS
+    wall = min(run["wall"] for run in runs)
+    peak = min(run["peak"] for run in runs) / 1e6
+    cpu = min(run["cpu"] - one["cpu"] for run in runs) / (99 * STEPS) * 1000
+    large = thousand["peak"] / 1e6
+    return [
+        (
+            "swarm of 100 sub-agents x 5 steps of 200 ms, wall against the critical path of 1 s",
+            "<= 1.25",
+            f"{wall / ideal:.2f} ({wall:.2f} s; one sub-agent alone {one['wall']:.2f} s)",
+            wall / ideal <= 1.25,
+        ),
+        ("the same, peak memory", "<= 120 MB", f"{peak:.0f} MB", peak <= 120),
+        ("the same, CPU for each step, starts included", "<= 5 ms", f"{cpu:.2f} ms", cpu <= 5),
+        (
+            "start of a sub-agent without worktree, with all tools",
+            "<= 1 ms",
+            f"{start * 1000:.2f} ms",
+            start <= 0.001,
+        ),
+        ("swarm of 1,000 sub-agents, peak memory", "<= 400 MB", f"{large:.0f} MB", large <= 400),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(print(measure()))
