@@ -39,6 +39,9 @@ async def test_a_board_as_lines(autojump_clock):
     assert lines[2].split() == ["✗", "two", "exit", "code", "1"]
     assert lines[3].split() == ["·", "three"]
     assert shown.lines(brief=False) == ["one: look"]
+    empty = Board("swarm")
+    empty.phase = "planning"
+    assert picture(empty, trio.current_time(), 100, 20, Style(False)) == ["swarm · planning · 0:00"]
 
 
 @given(

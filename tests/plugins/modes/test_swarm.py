@@ -314,3 +314,41 @@ async def test_text_for_a_person(tmp_path, user, capsys):
     assert "one is running" in said.err
     assert "merged into main" in said.err
     assert "no check of the project spoke for it" in said.err
+
+
+async def test_a_vendors_limit_holds_for_all_sub_agents(tmp_path, user, capsys):
+    import sys
+    from pathlib import Path
+    from time import monotonic
+
+    from codetether.events import ProviderFault
+    from codetether.testing import ScriptedServer
+
+    sys.path[:0] = [
+        str(Path(__file__).parents[2] / name) for name in ("faults", "plugins/providers", "flow")
+    ]
+    from dialects import DIALECTS
+    from stand import kernel_at as provider_at
+
+    asked = []
+
+    def said(request):
+        text = json.dumps(request["messages"])
+        if "You plan work" in text:
+            return plan(*(task(f"t{n}", writes=False) for n in range(4)))
+        asked.append(monotonic())
+        if len(asked) == 1:
+            return Reply(fault=ProviderFault("rate_limit", "slow down", retry_after=1.0))
+        return Reply(text="done")
+
+    dialect = DIALECTS["chat"]
+    plugins = ("executors:local", "modes:swarm")
+    async with (
+        ScriptedServer(said) as server,
+        provider_at(tmp_path / "home", {dialect.provider: f"{server.url}/v1"}, tools=(), plugins=plugins, directory=user) as kernel,
+    ):  # fmt: skip
+        code = await swarm(kernel, "do it", flags=["-m", f"{dialect.provider}/{dialect.model}", "--concurrency", "2", "--retries", "0"])  # fmt: skip
+    assert code == 0
+    assert len(asked) == 5
+    # One was on its way already; those that had not asked yet waited as well, though only one was told to.
+    assert asked[2] - asked[0] >= 0.9

@@ -51,6 +51,7 @@ class Board:
         self.started = trio.current_time()
         self.other = Usage()  # spent by what has no row
         self.version = 0
+        self.phase = ""  # what goes on beside the parts, such as planning; one word
         self._lines: list[str] = []
 
     def add(self, key: str, name: str, stage: int = 0) -> Row:

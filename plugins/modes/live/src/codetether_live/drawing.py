@@ -39,7 +39,9 @@ def picture(
 def summary(board: Board, now: float) -> str:
     """The board in one line: parts by state, stage, tokens, cost, time."""
     rows = board.rows.values()
-    parts = [board.title, f"{board.count('done')}/{len(rows)} done"]
+    parts = [board.title, *([board.phase] if board.phase else [])]
+    if rows:
+        parts.append(f"{board.count('done')}/{len(rows)} done")
     parts += [
         f"{number} {state}"
         for state in ("running", "failed", "skipped")

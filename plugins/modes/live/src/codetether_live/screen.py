@@ -101,8 +101,8 @@ class _Terminal:
     async def refresh(self) -> None:
         width, height = self._size()
         now = trio.current_time()
-        running = int(now * 5) if self.board.count("running") else 0
-        seen = (self.board.version, width, height, running // 5)
+        working = bool(self.board.phase or self.board.count("running"))
+        seen = (self.board.version, width, height, int(now) if working else 0)
         if seen == self._seen:
             return
         self._seen = seen

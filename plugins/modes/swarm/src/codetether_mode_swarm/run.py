@@ -94,8 +94,11 @@ class Run:
 
     async def _all(self) -> None:
         joiner = await self._begin()
+        board = self.book.board
         if self.book.plan is None:
+            board.phase = "planning"
             await self.book.settle(*await decompose(self.kernel, self.options, self.hands, self.id))
+        board.phase = ""
         await self.book.show()
         parts = self.book.parts.values()
         if not any(part.task.writes for part in parts):
@@ -108,7 +111,9 @@ class Run:
             await joiner.measure()
             await self._work(joiner)
         if any(part.state == "completed" and part.task.writes for part in parts):
+            board.phase = "checking"
             await joiner.judge()
+            board.phase = ""
         await self._land()
 
     async def _begin(self) -> Joiner:
@@ -280,6 +285,7 @@ class Run:
 
     async def _leave(self) -> Outcome:
         """Put things in order, whatever happened, and say what came of it."""
+        self.book.board.phase = ""
         if self.joiner is None:
             self.book.close()
             return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
