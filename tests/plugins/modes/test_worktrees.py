@@ -217,6 +217,33 @@ async def test_an_earlier_process_worktree_is_found_again_whatever_is_left_of_it
     assert (third.path / "half.txt").read_text() == "half\n"
 
 
+async def test_a_tree_half_removed_by_a_process_that_was_killed_is_not_taken_for_work(
+    user, tmp_path
+):
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "w")
+    (tree.path / "done.txt").write_text("done\n")
+    tip = await commit(tree, "done")
+    tree.lease.give_back()
+    git(user, "worktree", "add", "-q", "--detach", str(tmp_path / "users"))
+    (tmp_path / "users").rename(tmp_path / "away")  # on a disk that is not here now
+    for harm in (
+        lambda: [(tree.path / name).unlink() for name in (".git", "done.txt", "a.txt")],
+        lambda: tree.path.rename(repository.folder / ".gone-w-1"),
+    ):
+        harm()
+        again = await adopt(repository, "w", base=tree.base)
+        assert (await again.changed(), await again.tip()) == ((), tip)
+        again.lease.give_back()
+    again = await adopt(repository, "w", base=tree.base)
+    left = await remove(again, [tip])
+    assert (left.branch, left.path) == ("", "")
+    assert branches(user) == ["main"]
+    assert not list(repository.folder.glob(".gone-*"))
+    (tmp_path / "away").rename(tmp_path / "users")
+    assert git(tmp_path / "users", "status", "--porcelain") == ""
+
+
 async def test_where_no_worktree_can_be(tmp_path, user):
     (tmp_path / "plain").mkdir()
     with pytest.raises(NoRepository, match="not in a git repository"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,7 +56,11 @@ async def remove(
 async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
     repository = tree.repository
     tip = await tree.tip()
+    gone = repository.folder / f".gone-{tree.name}-{os.getpid()}"
+    # In one step: a tree that is half removed when we are killed would look like an agent's work.
+    tree.path.rename(gone)
     await repository.git("worktree", "remove", "--force", "--", str(tree.path))
+    await trio.to_thread.run_sync(_clear, repository.folder)
     places = [tree.base, *merged_into]
     if not tip:
         return Left()
@@ -62,3 +69,9 @@ async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
     # With the commit named: a branch that moved since we looked stays.
     await repository.git("update-ref", "-d", f"refs/heads/{tree.branch}", tip)
     return Left()
+
+
+def _clear(folder: Path) -> None:
+    """Delete trees that were taken away, those too that an earlier process did not get to. All in them is committed."""
+    for gone in folder.glob(".gone-*"):
+        shutil.rmtree(gone, ignore_errors=True)

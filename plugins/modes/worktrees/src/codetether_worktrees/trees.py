@@ -47,6 +47,10 @@ class Worktree:
             raise GitFailed(f"{self.path} is no worktree of {self.repository.root}")
         return self._control
 
+    def forget(self) -> None:
+        """Look for `control` again: it was made anew."""
+        self._control = None
+
     @property
     def directory(self) -> Path:
         """Where the user stood in their own tree, if that exists here, else the root."""
@@ -164,14 +168,17 @@ def _leased(repository: Repository, name: str, holder: str) -> Lease:
 
 async def _put_back(tree: Worktree) -> None:
     """Have a checked-out tree: the one there is, or a new one of the branch."""
-    if tree.path.is_dir() and _known(tree):
+    known = _known(tree)
+    if known and (tree.path / ".git").exists():
         for lock in tree.control.glob("*.lock"):
             lock.unlink()  # of a git that was killed: we hold the lease
         return
     if tree.path.exists():
         aside = tree.path.with_name(f"{tree.name}.left-{len(list(tree.path.parent.iterdir()))}")
         shutil.move(tree.path, aside)  # files without their worktree: kept, out of the way
-    await tree.repository.git("worktree", "prune")
+    if known:  # only ours: another worktree of the user's may lie on a disk that is not here now
+        await tree.repository.git("worktree", "remove", "--force", "--", str(tree.path))
+        tree.forget()
     await tree.repository.git("worktree", "add", "--", str(tree.path), tree.branch)
 
 
