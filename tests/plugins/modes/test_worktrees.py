@@ -230,6 +230,11 @@ async def test_a_tree_half_removed_by_a_process_that_was_killed_is_not_taken_for
     for harm in (
         lambda: [(tree.path / name).unlink() for name in (".git", "done.txt", "a.txt")],
         lambda: tree.path.rename(repository.folder / ".gone-w-1"),
+        lambda: [
+            tree.ready.unlink(),
+            (tree.path / "a.txt").unlink(),
+            (tree.control / "locked").write_text("initializing"),
+        ],  # its making was cut off
     ):
         harm()
         again = await adopt(repository, "w", base=tree.base)

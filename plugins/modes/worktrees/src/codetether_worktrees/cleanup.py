@@ -57,9 +57,9 @@ async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
     repository = tree.repository
     tip = await tree.tip()
     gone = repository.folder / f".gone-{tree.name}-{os.getpid()}"
-    # In one step: a tree that is half removed when we are killed would look like an agent's work.
+    tree.ready.unlink(missing_ok=True)  # from here on what is left of it is not an agent's work
     tree.path.rename(gone)
-    await repository.git("worktree", "remove", "--force", "--", str(tree.path))
+    await repository.git("worktree", "remove", "--force", "--force", "--", str(tree.path))
     await trio.to_thread.run_sync(_clear, repository.folder)
     places = [tree.base, *merged_into]
     if not tip:

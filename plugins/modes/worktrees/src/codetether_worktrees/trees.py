@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +45,13 @@ class Worktree:
                     return self._control
             raise GitFailed(f"{self.path} is no worktree of {self.repository.root}")
         return self._control
+
+    @property
+    def ready(self) -> Path:
+        """A file beside it that is there from when all of it is checked out to when it is taken away: a tree without
+        holds no work, however much or little of it there is.
+        """
+        return self.repository.folder / f"{self.name}.ready"
 
     def forget(self) -> None:
         """Look for `control` again: it was made anew."""
@@ -95,6 +101,7 @@ async def create(
                 await repository.git(
                     "worktree", "add", "--no-track", "-b", tree.branch, "--", str(tree.path), commit
                 )
+                tree.ready.touch(mode=0o600)
     except CodetetherError:
         lease.give_back(remove=True)
         raise
@@ -169,17 +176,20 @@ def _leased(repository: Repository, name: str, holder: str) -> Lease:
 async def _put_back(tree: Worktree) -> None:
     """Have a checked-out tree: the one there is, or a new one of the branch."""
     known = _known(tree)
-    if known and (tree.path / ".git").exists():
+    if known and tree.ready.exists() and (tree.path / ".git").exists():
         for lock in tree.control.glob("*.lock"):
             lock.unlink()  # of a git that was killed: we hold the lease
         return
     if tree.path.exists():
-        aside = tree.path.with_name(f"{tree.name}.left-{len(list(tree.path.parent.iterdir()))}")
-        shutil.move(tree.path, aside)  # files without their worktree: kept, out of the way
+        # Files without their worktree are kept, out of the way; what was never handed out is nobody's.
+        mark = "left" if tree.ready.exists() else ".gone"
+        number = len(list(tree.path.parent.iterdir()))
+        tree.path.rename(tree.path.with_name(f"{mark}-{tree.name}-{number}"))
     if known:  # only ours: another worktree of the user's may lie on a disk that is not here now
-        await tree.repository.git("worktree", "remove", "--force", "--", str(tree.path))
+        await tree.repository.git("worktree", "remove", "--force", "--force", "--", str(tree.path))
         tree.forget()
     await tree.repository.git("worktree", "add", "--", str(tree.path), tree.branch)
+    tree.ready.touch(mode=0o600)
 
 
 def _known(tree: Worktree) -> bool:
