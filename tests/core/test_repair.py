@@ -10,7 +10,7 @@ import pytest
 from codetether.repair import GO_ON, NO_IMAGE, NO_OUTPUT, NO_RESULT, repair
 from codetether.words import Image, Message, Text, Thought, ToolCall, ToolResult
 from hypothesis import given, settings
-from vendor_histories import broken_history, nonsense
+from hypothesis import strategies as st
 
 
 # --- strict validators, written from the vendors' documents and not from repair ---
@@ -156,18 +156,118 @@ def check(history):
 
 
 # --- random histories, broken the ways real ones are ---
+def history(rng):
+    """A sound conversation, then hurt: cut, dropped, doubled, moved, renamed, half written."""
+    messages, calls = [], 0
+    for turn in range(rng.randint(1, 5)):
+        messages.append(Message("user", (Text(f"u{turn}"),), id=f"u{turn}"))
+        for step in range(rng.randint(0, 3)):
+            asked = []
+            for _ in range(rng.randint(0, 3)):
+                calls += 1
+                asked.append(ToolCall(f"c{calls}", "bash", '{"n":1}'))
+            parts = [Thought("hm", "sig", "x")] * rng.randint(0, 1) + [Text(f"a{turn}{step}")]
+            messages.append(Message("assistant", (*parts, *asked), id=f"a{turn}{step}"))
+            if not asked:
+                break
+            messages.append(Message("tool", tuple(ToolResult(c.id, "bash", "out") for c in asked)))
+    for _ in range(rng.randint(0, 6)):
+        hurt(rng, messages)
+    return messages
+
+
+def hurt(rng, messages):
+    if not messages:
+        return
+    at = rng.randrange(len(messages))
+    message = messages[at]
+    parts = list(message.parts)
+    match rng.randrange(12):
+        case 0:
+            del messages[at]
+        case 1:
+            del messages[at:]
+        case 2:
+            messages.insert(rng.randrange(len(messages) + 1), message)
+        case 3:
+            messages.append(messages.pop(at))
+        case 4 if parts:
+            parts.pop(rng.randrange(len(parts)))
+            replace(messages, at, parts)
+        case 5:
+            rng.shuffle(parts)
+            replace(messages, at, parts)
+        case 6:
+            replace(messages, at, parts, interrupted=True)
+        case 7:
+            replace(messages, at, [hurt_part(rng, p) for p in parts])
+        case 8:
+            messages.insert(
+                at, Message("user", (Text(f"between{rng.random()}"), Image("image/png", b"p")))
+            )
+        case 9:
+            messages.insert(at, Message("assistant", ()))
+        case 10:
+            messages.insert(at, Message("assistant", (Thought("only"),)))
+        case 11:
+            messages.insert(
+                at, Message("tool", (ToolResult(rng.choice(["", "c1", "gone"]), "x", "late"),))
+            )
+
+
+def hurt_part(rng, part):
+    if isinstance(part, ToolCall):
+        arguments = rng.choice(['{"n":1}', '{"n', "", "[]", "null", '{"a":1}{"b":2}'])
+        return ToolCall(rng.choice(["", "c1", "c2", part.id]), rng.choice(["bash", ""]), arguments)
+    if isinstance(part, ToolResult):
+        images = rng.choice([(), (Image("image/png", b""),), (Image("image/png", b"p"),)])
+        return ToolResult(
+            rng.choice(["", "c1", part.call_id]), "y", rng.choice(["", "out"]), images=images
+        )
+    if isinstance(part, Text):
+        return Text(rng.choice([" \n", part.text, part.text]))
+    return part
+
+
+def replace(messages, at, parts, **changes):
+    old = messages[at]
+    interrupted = changes.get("interrupted", old.interrupted)
+    messages[at] = Message(old.role, tuple(parts), id=old.id, interrupted=interrupted)
+
+
 def test_of_3000_broken_histories_none_is_refused_and_no_user_is_lost():
     rng = random.Random(20261125)
     broken = 0
     for _ in range(3000):
-        messages = broken_history(rng, "x")
+        messages = history(rng)
         broken += bool(faults(messages))
         check(messages)
     assert broken > 1500  # else this test hurts nothing
 
 
-@settings(max_examples=500)
-@given(nonsense("x", ("sig",)))
+ids = st.sampled_from(["", "c1", "c1_2", "c2", "call_2"])
+images = st.builds(Image, st.just("image/png"), st.sampled_from([b"", b"p"]))
+texts = st.builds(Text, st.sampled_from(["", " ", "hello", "x\n\ny"]))
+calls = st.builds(
+    ToolCall, ids, st.sampled_from(["bash", ""]), st.sampled_from(["{}", "{", "[1]"]), ids
+)
+results = st.builds(
+    ToolResult,
+    ids,
+    st.just("bash"),
+    st.sampled_from(["", "out"]),
+    st.booleans(),
+    st.lists(images, max_size=2).map(tuple),
+)
+thoughts = st.builds(Thought, st.just("hm"), st.sampled_from(["", "sig"]))
+parts = st.lists(st.one_of(texts, images, calls, results, thoughts), max_size=4).map(tuple)
+anything = st.builds(
+    Message, st.sampled_from(["user", "assistant", "tool"]), parts, interrupted=st.booleans()
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(anything, max_size=8))
 def test_even_nonsense_is_made_fit(messages):
     check(messages)
 

@@ -154,7 +154,7 @@ def _replace(messages, at, parts, **changes):
     messages[at] = Message(old.role, tuple(parts), id=old.id, interrupted=interrupted)
 
 
-def nonsense(origin, opaques):
+def _nonsense(origin, opaques):
     """Messages of any parts in any order, some with another role's."""
     ids = st.sampled_from(["", "c1", "c1_2", "c2", "call:3/ü", "x" * 80])
     names = st.sampled_from(["bash", ""])
@@ -179,7 +179,7 @@ def histories(origin, opaques=("sig",)):
     """
     seeds = st.integers(0, 2**32 - 1)
     broken = seeds.map(lambda seed: broken_history(random.Random(seed), origin, opaques))
-    return st.one_of(broken, nonsense(origin, opaques))
+    return st.one_of(broken, _nonsense(origin, opaques))
 
 
 def repaired(messages):
