@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from codetether.api import (
     Answer,
@@ -39,6 +40,7 @@ from codetether_conversation import (
     Entry,
     Left,
     ModeEnded,
+    ModeEvent,
     ModeStarted,
     Opened,
     Returned,
@@ -46,6 +48,15 @@ from codetether_conversation import (
     Settled,
     Shown,
     Standing,
+)
+from codetether_mode_swarm.events import (
+    GateFinished,
+    SubagentEvent,
+    SubtaskChanged,
+    SubtaskMerged,
+    SubtaskResult,
+    SwarmPlanned,
+    SwarmStarted,
 )
 from codetether_mode_tui import panels
 from codetether_mode_tui.asking import GUARD, Ask
@@ -273,6 +284,47 @@ def test_a_mode_has_a_board_until_it_ends(state: State) -> None:
     state.take(ModeEnded("swarm", 1, "it failed"))
     assert state.view == "chat"
     assert "it failed" in chat(state)
+
+
+def test_a_swarm_is_seen_at_work(state: State) -> None:
+    one, two = {"id": "a", "name": "first", "stage": 0}, {"id": "b", "name": "second", "stage": 1}
+    state.take(ModeStarted("swarm", ("--format", "stream-json", "--", "do it")))
+    for event in (
+        SwarmStarted("s1", "do it", "/w", "p/m"),
+        SwarmPlanned((one, two), 2, 1),
+        SubtaskChanged("a", "first", "running", 0),
+        SubagentEvent("a", {"type": "step_started", "step": 1}),
+        SubagentEvent("a", {"type": "tool_started", "title": "bash make"}),
+    ):
+        state.take(ModeEvent("swarm", msgspec.json.decode(msgspec.json.encode(event))))
+    board = state.board
+    assert board is not None
+    rows = [plain(row) for row in board.lines(80, 20, 1.0)]
+    assert rows[0] == " ACTIVE /swarm do it"
+    assert rows[1].endswith(" 0/2 0%")
+    assert rows[4:6] == [" ● [S0] first → bash make  1 steps  ", " ○ [S1] second  "]
+    for event in (
+        SubagentEvent(
+            "a", {"type": "tool_finished", "name": "bash", "ok": False, "summary": "exit 2"}
+        ),
+        SubtaskResult("a", ok=True, text="made it", steps=1, seconds=3.0, tokens=1200),
+        SubtaskMerged("a", ok=True, files=("x",)),
+        SubtaskChanged("a", "first", "completed", 0),
+        SubtaskChanged("b", "second", "failed", 1, why="no idea"),
+        GateFinished("test", "make test", ok=True, blocks=False, seconds=1.0),
+    ):
+        state.take(ModeEvent("swarm", msgspec.json.decode(msgspec.json.encode(event))))
+    rows = [plain(row) for row in board.lines(80, 20, 1.0)]
+    assert rows[1].endswith(" 2/2 100%")
+    assert "test ok" in rows[2]
+    assert rows[4].startswith(" ✓ [S0] first")
+    assert "tokens 1,200" in rows[4]
+    assert rows[5].startswith(" ✗ [S1] second")
+    board.detail = True
+    detail = [plain(row) for row in board.lines(80, 20, 1.0)]
+    assert detail[3:] == ["running", "✗ bash exit 2", "made it", "merged", "completed"]
+    board.move(1)
+    assert "failed no idea" in [plain(row) for row in board.lines(80, 20, 1.0)]
 
 
 # --- nothing foreign reaches the terminal ------------------------------------------------------------------------

@@ -198,7 +198,6 @@ def _screen(what: str, name: str = "") -> Run:
 
 async def _refresh(conversation: Conversation, _: str) -> None:
     await conversation.refresh()
-    await conversation.tell(Screen("refresh"))
 
 
 async def _quit(conversation: Conversation, _: str) -> None:

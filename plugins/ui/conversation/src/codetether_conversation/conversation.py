@@ -6,7 +6,6 @@ this conversation's own channel, never the agent, whose feed joins deltas and dr
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from codetether.api import (
     StepFinished,
     TurnFinished,
     TurnStarted,
+    head,
     told,
 )
 
@@ -350,8 +350,6 @@ class Conversation:
 
     def standing(self) -> Standing:
         """How things stand now."""
-        from codetether.api import head
-
         git = head(self.directory)
         plain = Standing(
             str(self.directory),
@@ -393,5 +391,4 @@ class Conversation:
             await mode.run(self._tell)
         finally:
             self.mode = None
-        with trio.move_on_after(math.inf):
-            await self.refresh()
+        await self.refresh()

@@ -92,7 +92,7 @@ class Choosing(msgspec.Struct, frozen=True):
 class Screen(msgspec.Struct, frozen=True, omit_defaults=True):
     """A wish about the screen itself: `layout` webview or classic, `inspector`, `view` NAME, `help`, `theme` NAME."""
 
-    what: Literal["layout", "inspector", "view", "help", "theme", "refresh"]
+    what: Literal["layout", "inspector", "view", "help", "theme"]
     name: str = ""
 
 

@@ -6,9 +6,9 @@ Nothing is redrawn: a line is read, the turn is shown by the interface `plain`, 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from codetether_mode_repl.line import Line
     from codetether_mode_repl.printing import Printer
+
+LEAVE_SECONDS = 3.0
 
 
 class ReplSettings(msgspec.Struct, frozen=True):
@@ -64,7 +66,7 @@ class Repl(Mode):
             return await self._lines(start)
 
     async def _lines(self, start: Start) -> int:
-        from codetether_conversation import Conversation
+        from codetether_conversation import Conversation, obey_signals
 
         from codetether_mode_repl.line import Line
         from codetether_mode_repl.printing import Printer
@@ -76,13 +78,13 @@ class Repl(Mode):
             conversation = Conversation(
                 self.kernel, Path.cwd(), printer.tell, interface="repl", start=start
             )
-            await nursery.start(self._obey_signals, conversation)
+            await nursery.start(obey_signals, conversation, partial(_end_at_once, conversation))
             nursery.start_soon(self.kernel.ui("plain").run, feed, say)
             nursery.start_soon(conversation.run)
             line = Line(
                 conversation,
                 nursery,
-                self.kernel.dirs.data / "history",
+                self.kernel.dirs.data,
                 self.kernel.redact.text,
                 vi=self.settings.editing == "vi",
             )
@@ -134,25 +136,9 @@ class Repl(Mode):
             key = fits[0]
         await conversation.act(Choose(choosing.about, key))
 
-    async def _obey_signals(
-        self,
-        conversation: Conversation,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """INT stops the turn, twice within 2 s leaves; TERM and HUP leave."""
-        from codetether_conversation import Leave, Stop
 
-        last = -10.0
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            task_status.started()
-            async for number in signals:
-                now = trio.current_time()
-                leaves = number != signal.SIGINT or now - last < 2.0
-                last = now
-                await conversation.act(Leave() if leaves else Stop())
-                if leaves:
-                    with trio.move_on_after(3):
-                        await conversation.closed.wait()
-                    os._exit(
-                        130
-                    )  # a thread may be reading the terminal: the watchdog gives that back
+async def _end_at_once(conversation: Conversation) -> None:
+    """A thread may be reading the terminal and cannot be told: the watchdog gives that back."""
+    with trio.move_on_after(LEAVE_SECONDS):
+        await conversation.closed.wait()
+    os._exit(130)

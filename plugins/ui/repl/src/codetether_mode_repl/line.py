@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 from codetether.api import one_line
-from codetether_conversation import Candidate, candidates
+from codetether_conversation import Candidate, candidates, history
 
 if TYPE_CHECKING:
     from codetether_conversation import Conversation
@@ -27,14 +26,14 @@ class Line:
         self,
         conversation: Conversation,
         nursery: trio.Nursery,
-        history: Path,
+        folder: Path,
         redact: Callable[[str], str],
         *,
         vi: bool,
     ) -> None:
         self._conversation = conversation
         self._nursery = nursery
-        self._history = history
+        self._folder = folder
         self._redact = redact
         self._vi = vi
         self._session: PromptSession[str] | None = None
@@ -58,7 +57,6 @@ class Line:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import CompleteEvent, Completer, Completion
         from prompt_toolkit.document import Document
-        from prompt_toolkit.history import FileHistory
         from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
         from prompt_toolkit.output.vt100 import Vt100_Output
 
@@ -72,11 +70,6 @@ class Line:
                     about = one_line(each.about, 60)
                     yield Completion(each.text, -each.length, one_line(each.label, 60), about)
 
-        class Kept(FileHistory):
-            def store_string(self, string: str) -> None:
-                with contextlib.suppress(OSError):
-                    super().store_string(line._redact(string))
-
         keys = KeyBindings()
 
         @keys.add("escape", "enter")
@@ -86,12 +79,9 @@ class Line:
         output = Vt100_Output.from_pty(sys.stdout, os.environ.get("TERM"))
         # Not every terminal answers where its cursor is, and a warning is noise.
         output.enable_cpr = False
-        with contextlib.suppress(OSError):
-            self._history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._history, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         return PromptSession(
             output=output,
-            history=Kept(str(self._history)),
+            history=history(self._folder, self._redact),
             completer=Offers(),
             complete_while_typing=False,
             complete_in_thread=True,

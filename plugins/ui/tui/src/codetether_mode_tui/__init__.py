@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -111,7 +110,7 @@ class Tui(Mode):
         return latest
 
     async def _show(self, start: Start) -> int:
-        from codetether_conversation import Conversation, Leave
+        from codetether_conversation import Conversation, Leave, obey_signals
 
         from codetether_mode_tui.bridge import Bridge
 
@@ -120,7 +119,7 @@ class Tui(Mode):
             conversation = self._conversation = Conversation(
                 self.kernel, Path.cwd(), bridge.tell, interface="tui", start=start
             )
-            await nursery.start(self._obey_signals, conversation)
+            await nursery.start(obey_signals, conversation)
             nursery.start_soon(conversation.run)
             nursery.start_soon(self._obey, conversation, bridge)
             try:
@@ -136,7 +135,8 @@ class Tui(Mode):
 
     def _screen(self, bridge: Bridge, conversation: Conversation) -> None:
         """The screen's thread: everything of prompt_toolkit happens here."""
-        from codetether_mode_tui.history import history
+        from codetether_conversation import history
+
         from codetether_mode_tui.screen import Screen
 
         screen = Screen(
@@ -175,23 +175,6 @@ class Tui(Mode):
         async with trio.open_nursery() as nursery:
             async for act in bridge.acts:
                 nursery.start_soon(conversation.act, act)
-
-    async def _obey_signals(
-        self,
-        conversation: Conversation,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """INT stops the turn, twice within 2 s leaves; TERM and HUP leave."""
-        from codetether_conversation import Leave, Stop
-
-        last = -10.0
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            task_status.started()
-            async for number in signals:
-                now = trio.current_time()
-                leaves = number != signal.SIGINT or now - last < 2.0
-                last = now
-                await conversation.act(Leave() if leaves else Stop())
 
     def _farewell(self, conversation: Conversation) -> None:
         if conversation.last and conversation.said_anything:

@@ -1,4 +1,4 @@
-"""Swarm and Ralph on the screen: what their events add up to."""
+"""A swarm on the screen: what its events add up to."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from codetether.api import one_line
 from codetether_mode_tui.lines import Line, fitted, wrapped
 
 ICONS = {
-    "pending": ("class:dim", "○"), "blocked": ("class:dim", "⊘"), "running": ("class:tool.running", "●"),
-    "checking": ("class:tool.running", "◎"), "completed": ("class:tool.ok", "✓"), "passed": ("class:tool.ok", "✓"),
-    "failed": ("class:tool.failed", "✗"), "cancelled": ("class:dim", "⊗"), "skipped": ("class:dim", "⊘"),
-    "timed_out": ("class:tool.failed", "⏱"),
+    "pending": ("class:dim", "○"), "running": ("class:tool.running", "●"), "worked": ("class:tool.running", "◎"),
+    "completed": ("class:tool.ok", "✓"), "failed": ("class:tool.failed", "✗"), "cancelled": ("class:dim", "⊗"),
+    "timed_out": ("class:tool.failed", "⏱"), "conflict": ("class:tool.failed", "⊘"),
 }  # fmt: skip
-
-
-KEYS = ("subtask_id", "story_id", "id")
-SAID = ("text", "error", "output", "tool_name", "summary", "why")
+UNENDED = frozenset({"pending", "running", "worked"})
 
 
 class Row:
-    """One sub-task or story."""
+    """One sub-task."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -36,7 +32,7 @@ class Row:
 
     def note(self, style: str, line: str) -> None:
         """Add to its log; the oldest goes when it is long."""
-        self.log.append((style, line))
+        self.log += [(style, one_line(each)) for each in line.splitlines() if each.strip()]
         del self.log[:-500]
 
 
@@ -61,32 +57,49 @@ class Board:
         return self.rows.setdefault(key, Row(key))
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take in one event: its row by `subtask_id`, `story_id` or `id`; what it says of it goes to the row's log.
+        """Take in one event of a swarm (docs/events.md); others say nothing."""
+        match event:
+            case {"type": "swarm_planned", "subtasks": list(subtasks)}:
+                for each in subtasks:
+                    row = self.row(str(each["id"]))
+                    row.name, row.stage = str(each["name"]), each.get("stage")
+            case {"type": "subtask_changed", "subtask": str(key), "state": str(state)}:
+                row = self.row(key)
+                row.name, row.status, row.stage = str(event["name"]), state, event.get("stage")
+                row.note("class:title", " ".join(filter(None, (state, str(event.get("why", ""))))))
+            case {"type": "subagent_event", "subtask": str(key), "event": dict(inner)}:
+                self._inner(self.row(key), inner)
+            case {"type": "subtask_result", "subtask": str(key)}:
+                row = self.row(key)
+                row.facts = {
+                    "tokens": f"{event.get('tokens', 0):,}",
+                    "seconds": f"{event['seconds']:.0f}",
+                }
+                row.note(
+                    "" if event["ok"] else "class:error",
+                    str(event["text"] or event.get("error", "")),
+                )
+            case {"type": "subtask_merged", "subtask": str(key)}:
+                word = "merged" if event["ok"] else f"not merged: {event.get('why', '')}"
+                paths = ", ".join(event.get("conflicts", ()))
+                self.row(key).note(
+                    "class:title", f"{word} {'in conflict: ' + paths if paths else ''}".rstrip()
+                )
+            case {"type": "gate_finished", "kind": str(kind)}:
+                self.totals[kind] = (
+                    "ok" if event["ok"] else "fails" if event["blocks"] else "failed before"
+                )
 
-        `subtasks` and `stories` list the rows there will be.
-        """
-        for each in (*event.get("subtasks", ()), *event.get("stories", ())):
-            if isinstance(each, dict) and isinstance(each.get("id"), str):
-                self._know(self.row(each["id"]), each)
-        key = next((event[name] for name in KEYS if isinstance(event.get(name), str)), None)
-        if key is None:
-            return
-        row = self.row(key)
-        self._know(row, event)
-        kind = str(event.get("type", ""))
-        said = next((str(event[name]) for name in SAID if event.get(name)), "")
-        style = "class:tool.failed" if event.get("success") is False or "error" in event else ""
-        row.note(style, f"{kind}: {one_line(said)}" if said else kind)
-
-    def _know(self, row: Row, facts: dict[str, Any]) -> None:
-        """Take over what an event says of a row."""
-        row.name = str(facts.get("name") or facts.get("title") or row.name)
-        row.status = str(facts.get("status") or row.status).lower()
-        row.tool = str(facts.get("tool_name") or facts.get("current_tool") or row.tool)
-        if isinstance(facts.get("stage"), int):
-            row.stage = facts["stage"]
-        if isinstance(facts.get("steps"), int):
-            row.steps = facts["steps"]
+    def _inner(self, row: Row, event: dict[str, Any]) -> None:
+        """What a sub-agent does."""
+        match event:
+            case {"type": "step_started"}:
+                row.steps += 1
+            case {"type": "tool_started", "title": str(title)}:
+                row.tool = title
+            case {"type": "tool_finished", "name": str(name)}:
+                mark, style = ("✓", "") if event["ok"] else ("✗", "class:tool.failed")
+                row.note(style, f"{mark} {name}  {event.get('summary', '')}")
 
     def end(self, code: int, said: str) -> None:
         """It is over."""
@@ -153,7 +166,7 @@ class Board:
             ("class:dim", stage),
             ("bold" if at else "", one_line(row.name)),
         ]
-        if row.tool and row.status in ("running", "checking"):
+        if row.tool and row.status == "running":
             line.append(("class:tool.name", f" → {one_line(row.tool)}"))
         facts = "  ".join(f"{name} {value}" for name, value in row.facts.items())
         steps = f"  {row.steps} steps" if row.steps else ""

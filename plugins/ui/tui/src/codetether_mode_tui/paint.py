@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +23,6 @@ class Painter:
     def __init__(self, state: State) -> None:
         self._state = state
         self._kept: dict[int, tuple[tuple[Any, ...], list[Line]]] = {}
-        self._streams: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._tail: tuple[Item, int, int, list[Line]] | None = None
         self._generation = -1
 

@@ -100,7 +100,7 @@ class Screen:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        self._use(self.theming.first())
+        self.use(self.theming.first())
         self.app = self._application()
         self.bridge.attach(self._take)
         ticking = asyncio.ensure_future(self._tick())
@@ -150,14 +150,14 @@ class Screen:
             if self._moves():
                 self.app.invalidate()
             if ticks % 4 == 0 and (theme := self.theming.reloaded()) is not None:
-                self._use(theme)
+                self.use(theme)
                 self.app.invalidate()
 
     def _moves(self) -> bool:
         board = self.state.board
         return self.state.standing.busy or (board is not None and board.running)
 
-    def _use(self, theme: Theme) -> None:
+    def use(self, theme: Theme) -> None:
         from prompt_toolkit.styles import style_from_pygments_cls
         from pygments.styles import get_style_by_name
 
@@ -167,8 +167,6 @@ class Screen:
             with contextlib.suppress(Exception):  # a style that Pygments does not have
                 styles.append(style_from_pygments_cls(get_style_by_name(theme.code)))
         self._style = merge_styles([*styles, Style.from_dict(rules(theme))])
-
-    use = _use
 
     # --- the application ---
     def _application(self) -> Application[None]:

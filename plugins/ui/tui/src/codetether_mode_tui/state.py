@@ -87,7 +87,6 @@ class State:
         self.since = 0.0
         self.selected: int | None = None
         self.left = False
-        self.rescan = False
         self.generation = 0
         self.toast = ""
         self.toast_until = 0.0
@@ -297,8 +296,6 @@ class State:
                 self.help = True
             case "theme":
                 self.theme = name
-            case "refresh":
-                self.rescan = True
 
     def _mode_ended(self, ended: ModeEnded) -> None:
         if self.board is not None:
