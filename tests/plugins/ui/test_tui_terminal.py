@@ -68,6 +68,12 @@ class Terminal:
                 return
         raise AssertionError(f"{wanted} without {gone}, in:\n{self.text}")
 
+    async def prompted(self) -> None:
+        """Read until the cursor waits behind an empty prompt."""
+        with trio.fail_after(FAILSAFE):
+            while not self.screen.display[self.screen.cursor.y].rstrip().endswith(">"):
+                assert await self._read(), f"it ended:\n{self.text}"
+
     async def end(self) -> int:
         """Read to the end; the exit code."""
         with trio.fail_after(FAILSAFE):
@@ -303,6 +309,7 @@ async def test_line_by_line(tmp_path: Path) -> None:
         await t.until("done · 2 steps")
         t.type("/nosuch\r")
         await t.until("error: there is no command /nosuch")
+        await t.prompted()  # a Ctrl-D before that is the terminal's own, and lost
         t.type("\x04")
         assert await t.end() == 0
         assert b"\x1b[?1049h" not in t.bytes
