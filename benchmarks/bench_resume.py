@@ -13,32 +13,39 @@ import msgspec
 COUNT = 10_000
 
 
-def measure() -> list[tuple[str, str, str, bool]]:
+def filled(root: Path, directory: Path) -> str:
+    """Write a session of `COUNT` messages into the folder of sessions `root`; its id."""
     from codetether.records import SessionHeader
     from codetether.transcript import Transcript
     from codetether.words import Message, Text, ToolCall, ToolResult
 
+    transcript = Transcript.create(root, SessionHeader(directory=str(directory)))
+    for index in range(COUNT // 4):
+        call = ToolCall(f"call_{index}", "read_file", '{"path": "src/module.py"}')
+        for message in (
+            Message("user", (Text(f"question {index} " + "word " * 40),)),
+            Message("assistant", (Text("I look at it. " * 10), call)),
+            Message("tool", (ToolResult(call.id, "read_file", "line of code\n" * 400),)),
+            Message("assistant", (Text("An answer in words. " * 60 + f"\n\nAnswer {index}."),)),
+        ):
+            transcript.append_message(message)
+    transcript.close()
+    return transcript.id
+
+
+def measure() -> list[tuple[str, str, str, bool]]:
+    from codetether.transcript import Transcript
+
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        transcript = Transcript.create(root, SessionHeader(directory=folder))
-        for index in range(COUNT // 4):
-            call = ToolCall(f"call_{index}", "read_file", '{"path": "src/module.py"}')
-            for message in (
-                Message("user", (Text(f"question {index} " + "word " * 40),)),
-                Message("assistant", (Text("I look at it. " * 10), call)),
-                Message("tool", (ToolResult(call.id, "read_file", "line of code\n" * 400),)),
-                Message("assistant", (Text("An answer in words. " * 60),)),
-            ):
-                transcript.append_message(message)
-        session = transcript.id
-        transcript.close()
-        raw = transcript.path.read_bytes()
+        session = filled(root, root)
         opens, floors = [], []
         for _ in range(7):
             start = time.perf_counter()
             opened, loaded = Transcript.open(root, session)
             opens.append(time.perf_counter() - start)
             assert len(loaded.messages) == COUNT
+            raw = opened.path.read_bytes()
             opened.close()
             start = time.perf_counter()
             msgspec.json.Decoder().decode_lines(raw)

@@ -1,0 +1,251 @@
+"""The full screen in a pseudo terminal: first frame, a key while text streams in, doing nothing, a long session.
+
+What the program writes is read as bytes. A frame is what comes until nothing came for a few milliseconds; those are not
+counted. The model is another process on loopback, which streams 200 deltas a second. Keys that are looked for are Greek
+letters, which nothing else writes.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import statistics
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from measuring import CODETETHER, PYTHON, empty_home, tree_memory
+
+QUIET = 0.02
+ROUNDS, KEYS, PAGES, IDLE_SECONDS = 9, 200, 90, 10
+SERVER = """
+import json, sys, trio
+from functools import partial
+
+HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\nconnection: close\\r\\n\\r\\n"
+
+def event(**delta):
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\\n\\n"
+
+async def serve(stream):
+    data = b""
+    while b"\\r\\n\\r\\n" not in data:
+        data += await stream.receive_some(65536) or b"\\r\\n\\r\\n"
+    try:
+        await stream.send_all(HEAD)
+        started = trio.current_time()
+        for n in range(200 * int(sys.argv[1])):
+            await trio.sleep_until(started + n / 200)
+            await stream.send_all(event(content=f"word{n} " + ("\\n\\n" if n % 60 == 59 else "")))
+    except trio.BrokenResourceError:
+        pass
+    await stream.aclose()
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        print(listener.socket.getsockname()[1], flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+        nursery.cancel_scope.cancel()
+
+trio.run(main)
+"""
+
+
+class Screen:
+    """A program in a pseudo terminal of 120 x 40."""
+
+    def __init__(self, argv: list[str], env: Mapping[str, str], cwd: Path) -> None:
+        self.leader, follower = pty.openpty()
+        termios.tcsetwinsize(self.leader, (40, 120))
+        self.began = time.perf_counter()
+        self.process = subprocess.Popen(
+            argv,
+            env=dict(env),
+            cwd=cwd,
+            preexec_fn=lambda: os.login_tty(follower),  # noqa: PLW1509
+        )
+        os.close(follower)
+
+    def type(self, text: str) -> float:
+        """When it was typed."""
+        os.write(self.leader, text.encode())
+        return time.perf_counter()
+
+    def until(self, wanted: bytes, limit: float = 30) -> float:
+        """When `wanted` had been written, looked for from the last frame on."""
+        seen, ends = b"", time.perf_counter() + limit
+        while wanted not in seen:
+            if not self._ready(ends - time.perf_counter()):
+                raise TimeoutError(f"{wanted!r} not in {seen[-2000:]!r}")
+            seen += os.read(self.leader, 65536)
+        return time.perf_counter()
+
+    def frame(self, limit: float = 30) -> float:
+        """When the last byte of the next frame came."""
+        if not self._ready(limit):
+            raise TimeoutError("no frame")
+        last = time.perf_counter()
+        while self._ready(QUIET):
+            os.read(self.leader, 65536)
+            last = time.perf_counter()
+        return last
+
+    def drain(self) -> None:
+        """Read what is there."""
+        while self._ready(0):
+            os.read(self.leader, 65536)
+
+    def settle(self) -> None:
+        """Read until it writes nothing for half a second."""
+        while self._ready(0.5):
+            os.read(self.leader, 65536)
+
+    def _ready(self, seconds: float) -> bool:
+        return bool(select.select([self.leader], [], [], max(seconds, 0))[0])
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.leader)
+
+
+@contextmanager
+def screen(env: Mapping[str, str], cwd: Path, *words: str) -> Iterator[Screen]:
+    one = Screen([PYTHON, CODETETHER, "tui", "-m", "local/scripted", *words], env, cwd)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def measure() -> list[tuple[str, str, str, bool]]:
+    server = subprocess.Popen(
+        [PYTHON, "-c", SERVER, "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        with empty_home() as (home, env):
+            work = home / "work"
+            work.mkdir()
+            env |= {
+                "CODETETHER_LOCAL_BASE_URL": f"http://127.0.0.1:{int(server.stdout.readline())}/v1",
+                "TERM": "xterm-256color",
+                "COLORFGBG": "15;0",
+            }
+            long = _session(home, work)
+            return [
+                _first_frame(env, work),
+                _keys(env, work),
+                *_idle(env, work),
+                *_long(env, work, long),
+            ]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _first_frame(env: Mapping[str, str], work: Path) -> tuple[str, str, str, bool]:
+    shown, bare = [], []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        subprocess.run([PYTHON, "-c", "pass"], env=env, check=True)
+        bare.append(time.perf_counter() - started)
+        with screen(env, work) as one:
+            shown.append(one.until(b"scripted") - one.began)
+    wall = (statistics.median(shown) - statistics.median(bare)) * 1000
+    what = "full screen: its first frame, wall beyond bare python"
+    return what, "<= 350 ms", f"{wall:.0f} ms", wall <= 350
+
+
+def _keys(env: Mapping[str, str], work: Path) -> tuple[str, str, str, bool]:
+    with screen(env, work) as one:
+        one.until(b"scripted")
+        one.settle()
+        one.type("go\r")
+        one.until(b"word5")
+        waits = []
+        for n in range(KEYS):
+            letter = chr(0x3B1 + n % 17)
+            one.drain()
+            typed = one.type(letter)
+            waits.append(one.until(letter.encode()) - typed)
+            time.sleep(0.05 + 0.007 * (n % 7))
+            if n % 17 == 16:
+                one.type("\x15")
+                time.sleep(0.1)
+    high = statistics.quantiles(waits, n=20)[-1] * 1000
+    middle = statistics.median(waits) * 1000
+    what = "full screen: key to redraw while 200 deltas/s stream in, p95"
+    return what, "<= 16 ms", f"{high:.1f} ms (median {middle:.1f})", high <= 16
+
+
+def _idle(env: Mapping[str, str], work: Path) -> list[tuple[str, str, str, bool]]:
+    with screen(env, work) as one:
+        one.until(b"scripted")
+        one.settle()
+        time.sleep(2)
+        before = _cpu(one.process.pid)
+        time.sleep(IDLE_SECONDS)
+        used = (_cpu(one.process.pid) - before) / IDLE_SECONDS * 1000
+        memory = tree_memory(one.process.pid) / 1e6
+    return [
+        ("full screen: CPU while nothing happens", "<= 5 ms/s", f"{used:.1f} ms/s", used <= 5),
+        (
+            "full screen: memory of the process tree (PSS) while nothing happens",
+            "<= 60 MB",
+            f"{memory:.1f} MB",
+            memory <= 60,
+        ),
+    ]
+
+
+def _cpu(pid: int) -> float:
+    spent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _long(env: Mapping[str, str], work: Path, session: str) -> list[tuple[str, str, str, bool]]:
+    opened, empty = [], []
+    for _ in range(5):
+        with screen(env, work) as one:
+            empty.append(one.until(b"scripted") - one.began)
+        with screen(env, work, "-s", session) as one:
+            opened.append(one.until(b"Answer 2499.") - one.began)
+            one.settle()
+    with screen(env, work, "-s", session) as one:
+        one.until(b"Answer 2499.")
+        one.settle()
+        waits = [-one.type("\x1b[5~") + one.frame() for _ in range(PAGES)]
+    wall = (statistics.median(opened) - statistics.median(empty)) * 1000
+    rate = 1 / statistics.mean(waits)
+    slowest = max(waits) * 1000
+    return [
+        (
+            "full screen: a session of 10,000 messages, its first frame beyond an empty one's",
+            "<= 300 ms",
+            f"{wall:.0f} ms",
+            wall <= 300,
+        ),
+        (
+            "full screen: scrolling through it, a page a key",
+            ">= 30 frames/s",
+            f"{rate:.0f} frames/s (slowest {slowest:.0f} ms)",
+            rate >= 30,
+        ),
+    ]
+
+
+def _session(home: Path, work: Path) -> str:
+    from bench_resume import filled
+
+    return filled(home / ".local" / "share" / "codetether-agent" / "sessions", work)
+
+
+if __name__ == "__main__":
+    sys.exit(print(measure()))
