@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from codetether.journal import SessionBusy
     from codetether.kernel import Kernel
     from codetether.loaded import Loaded
+    from codetether.models import NO_MODEL
     from codetether.ports import (
         AgentResult,
         AgentTask,
@@ -140,6 +141,7 @@ _WHERE = {
     "git": "git head",
     "journal": "SessionBusy",
     "loaded": "Loaded",
+    "models": "NO_MODEL",
     "records": "GitState SessionHeader",
     "session_files": "SessionMissing Summary find_session latest_session list_sessions remove_session",
     "transcript": "SessionReadOnly Transcript",
@@ -173,6 +175,7 @@ __all__ = [
     "EVENTS_VERSION",
     "MATCH_END",
     "MATCH_START",
+    "NO_MODEL",
     "Agent",
     "AgentResult",
     "AgentTask",

@@ -283,7 +283,7 @@ class Kernel:
         fork: bool = False,
         max_steps: int | None = None,
         budget_usd: float | None = None,
-        tools: bool = True,
+        tools: bool | Sequence[str] = True,
         interactive: bool = False,
         started_by: str = "",
         within: frozenset[Effect] | None = None,
@@ -292,7 +292,8 @@ class Kernel:
         """A session, new or resumed by id or unique prefix; `fork` continues a copy. On disk and closed at the end.
 
         Empty values mean: as the resumed session had it, else as the settings say. `interactive`: a person is there
-        to answer. `started_by`: the session whose sub-agent this one is; it is not listed,
+        to answer. `tools`: all the agent has, none, or of those the ones named by these patterns. `model` NO_MODEL: none
+        is needed, its tools are called from elsewhere. `started_by`: the session whose sub-agent this one is; it is not listed,
         never may more than that session may, and is refused below Session.DEEPEST; `within` and `depth` are as in
         AgentTask. Listen to `session.feed` before the first prompt, which announces the session.
         Raises CodetetherError.

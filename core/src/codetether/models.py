@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from codetether.words import ModelInfo
 
 FIRST_CHOICE = "moonshotai/kimi-k2.5"
+NO_MODEL = "none/none"  # for a session whose tools are called from elsewhere; nothing is asked for keys or servers
 ORDER = (
     "anthropic", "openai", "google", "moonshotai", "openrouter", "github-copilot", "bedrock", "azure-anthropic",
     "deepseek", "zhipuai", "stepfun", "cerebras", "novita", "minimax",
@@ -31,6 +32,11 @@ async def resolve(kernel: Kernel, spec: str | None) -> tuple[Provider, ModelInfo
 
     Raises UsageError for an unknown provider, CodetetherError when nothing can be used.
     """
+    if spec == NO_MODEL:
+        from codetether.no_model import NoModel
+
+        nobody = NoModel(kernel, "providers:none")
+        return nobody, await nobody.model("none")
     if wanted := spec or kernel.config.kernel.default_model:
         provider, model_id = await _named(kernel, wanted)
         return provider, await provider.model(model_id)

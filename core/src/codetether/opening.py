@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -19,6 +19,7 @@ from codetether.errors import CodetetherError, UsageError
 from codetether.events import Notice, SessionFinished, SessionStarted
 from codetether.git import head
 from codetether.loaded import Loaded
+from codetether.models import NO_MODEL
 from codetether.permit import Permissions
 from codetether.records import GitState, SessionHeader
 from codetether.session import Session
@@ -30,6 +31,7 @@ from codetether.workspace import Workspace
 if TYPE_CHECKING:
     from codetether.kernel import Kernel
     from codetether.ports import Tool
+    from codetether.unfinished import Notes
 
 ACCESS = ("ask", "auto", "full")
 
@@ -45,7 +47,7 @@ class Wishes(NamedTuple):
     fork: bool
     max_steps: int | None
     budget_usd: float | None
-    tools: bool
+    tools: bool | Sequence[str]
     interactive: bool
     started_by: str
     within: frozenset[Effect] | None
@@ -69,6 +71,7 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
             await session.emit(SessionFinished(session.id, session.usage))
             session.feed.close()
         kernel.sessions.remove(session)
+        session.workspace.close()
         session.transcript.close()
 
 
@@ -85,7 +88,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             wishes.agent or settings.get("agent") or kernel.config.kernel.default_agent,
         )
         provider, model = await kernel.resolve_model(
-            wishes.model or agent.model or settings.get("model") or None
+            wishes.model or agent.model or _remembered(settings.get("model", ""))
         )
         access = access_mode(wishes.access or kernel.config.kernel.access)
         parent = next((each for each in kernel.sessions if each.id == wishes.started_by), None)
@@ -128,8 +131,9 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             parent=parent,
             planning=settings.get("planning", ""),
         )
+        _note_writes(session)
         session.started_by = wishes.started_by
-        await _equip(session, with_tools=wishes.tools)
+        await _equip(session, wishes.tools)
     except BaseException:
         if transcript is not None:
             transcript.close()
@@ -142,6 +146,28 @@ def _transcript(kernel: Kernel, wishes: Wishes) -> tuple[Transcript | None, Load
         return None, None
     opener = Transcript.fork if wishes.fork else Transcript.open
     return opener(kernel.sessions_folder, wishes.resume, **kernel.transcript_options)
+
+
+def _remembered(model: str) -> str | None:
+    """The model a resumed session had; one that had none gets the default."""
+    return None if model in ("", NO_MODEL) else model
+
+
+def _note_writes(session: Session) -> None:
+    """Settle what killed runs left half done, and note what this session writes (codetether.unfinished)."""
+    folder, workspace = session.kernel.dirs.data / "unfinished", session.workspace
+
+    def tell(text: str) -> None:
+        session.kernel.notices.append(Notice("warning", text))
+
+    def noting() -> Notes:
+        from codetether.unfinished import Notes
+
+        return Notes(folder, workspace.root, tell)
+
+    workspace.noting = noting
+    if folder.is_dir() and any(folder.iterdir()):
+        noting().settle_others()
 
 
 def access_mode(word: str) -> str:
@@ -169,8 +195,9 @@ def _header(
     )
 
 
-async def _equip(session: Session, *, with_tools: bool) -> None:
+async def _equip(session: Session, wanted: bool | Sequence[str]) -> None:
     """Load what the session uses: tools, extensions; then write the system text, which stays the same to the end."""
+    with_tools = bool(wanted)
     kernel = session.kernel
     kernel.host.load_all("extensions")
     tools: list[Tool[msgspec.Struct]] = []
@@ -178,7 +205,10 @@ async def _equip(session: Session, *, with_tools: bool) -> None:
         tools = kernel.host.load_all("tools")
         for more in await session.calls.collect("codetether_tools", session=session):
             tools += more
-    session.toolbox = Toolbox(session, offered(tools, session.agent.tools, session.reach))
+    tools = offered(tools, session.agent.tools, session.reach)
+    if not isinstance(wanted, bool):
+        tools = offered(tools, wanted, session.reach)
+    session.toolbox = Toolbox(session, tools)
     session.system = await _system(session, with_tools=with_tools)
     schemas = msgspec.json.encode(session.toolbox.schemas)
     session.overhead = estimate([Message("user", (Text(session.system),))]) + len(schemas) // 4
