@@ -4,11 +4,11 @@ import json
 
 import pytest
 import trio
+from codetether_crew.stuck import SAME, WINDOW, Watch
 from codetether_mode_swarm.graph import Plan, SubTask, in_line, overlaps
 from codetether_mode_swarm.parts import Part
 from codetether_mode_swarm.plan import SCHEMA, read, single
 from codetether_mode_swarm.schedule import schedule
-from codetether_mode_swarm.stuck import SAME, WINDOW, Watch
 from codetether_mode_swarm.texts import RESULT, filled, subtask
 from hypothesis import given
 from hypothesis import strategies as st

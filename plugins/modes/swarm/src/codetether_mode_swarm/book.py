@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 from codetether.api import SessionEvent, Usage
+from codetether_crew import DELTAS, Attempt, Journal, Work, total
 from codetether_live import Board, observer
 
 from codetether_mode_swarm.events import (
     StageFinished,
+    SubagentEvent,
     SubtaskChanged,
     SubtaskResult,
     SwarmEvent,
     SwarmNotice,
     SwarmPlanned,
 )
-from codetether_mode_swarm.journal import Journal, Past, Planned, Record, Spent, changed
-from codetether_mode_swarm.parts import ENDED, SHOWN, Attempt, Part
+from codetether_mode_swarm.journal import Past, Planned, Record, Spent, changed
+from codetether_mode_swarm.parts import ENDED, SHOWN, Part
 
 if TYPE_CHECKING:
     from codetether_mode_swarm.graph import Plan
@@ -44,15 +46,12 @@ class Book:
     @property
     def spent(self) -> Usage:
         """Tokens and money so far, in earlier processes too."""
-        total = Usage()
-        for attempt in [
-            *self.other,
-            *(each for part in self.parts.values() for each in part.attempts),
-        ]:
-            total += attempt.usage
+        spent = total(
+            [*self.other, *(each for part in self.parts.values() for each in part.attempts)]
+        )
         if self.planned is not None:
-            total += Usage(self.planned.input, self.planned.output, cost=self.planned.cost)
-        return total
+            spent += Usage(self.planned.input, self.planned.output, cost=self.planned.cost)
+        return spent
 
     async def write(self, record: Record) -> None:
         """A record for the journal."""
@@ -118,12 +117,14 @@ class Book:
         self.board.say(text)
         await self.tell(SwarmNotice(level, text))
 
-    async def see(self, key: str, event: SessionEvent) -> None:
-        """Show what a sub-agent does."""
-        if key in self.board.rows:
-            await observer(self.board, key)(event)
+    async def see(self, work: Work, event: SessionEvent) -> None:
+        """Show and tell what a sub-agent does."""
+        if work.key in self.board.rows:
+            await observer(self.board, work.key)(event)
         else:
             await trio.lowlevel.checkpoint()
+        if not isinstance(event, DELTAS):
+            await self.tell(SubagentEvent(work.key, msgspec.to_builtins(event)))
 
 
 def _result(part: Part, attempt: Attempt) -> SubtaskResult:

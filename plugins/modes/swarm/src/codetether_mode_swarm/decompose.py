@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codetether.api import CodetetherError, git
+from codetether_crew import Attempt
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.graph import Plan, in_line
-from codetether_mode_swarm.parts import Attempt
 from codetether_mode_swarm.plan import SCHEMA, PlanError, read, single
 
 if TYPE_CHECKING:
     from codetether.api import Kernel, TurnFinished
+    from codetether_crew import Hands
 
     from codetether_mode_swarm.options import Options
-    from codetether_mode_swarm.working import Hands
 
 FILES = 300  # names of the repository's files that the model is shown
 SHOWN = 8  # problems told at once

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import time
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import EVENTS_VERSION, CodetetherError, Output, UsageError, clean
+from codetether.api import CodetetherError, Output, UsageError, clean
+from codetether_crew import event_lines, obey_signals
 from codetether_live import only, showing
 
 from codetether_mode_swarm import runs
@@ -124,7 +123,7 @@ async def _carry_out(
             _running(mode, run_id, options, tell, past) as run,
             trio.open_nursery() as nursery,
         ):
-            stop = await nursery.start(_obey_signals, run)
+            stop = await nursery.start(obey_signals, run.stop)
             if args.dry_run:
                 plan = await run.plan_only()
                 await _show_plan(output, form, msgspec.to_builtins(plan))
@@ -143,18 +142,6 @@ async def _shown(run: Run, form: str) -> AsyncIterator[None]:
         return
     async with showing(run.book.board):
         yield
-
-
-async def _obey_signals(run: Run, task_status: trio.TaskStatus[trio.Event]) -> None:
-    """The first one stops the run in order, the second leaves at once: the journal is on the disk either way."""
-    stopped = trio.Event()
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        task_status.started(stopped)
-        async for _ in signals:
-            if stopped.is_set():
-                os._exit(130)
-            stopped.set()
-            run.stop("interrupted")
 
 
 def _options(args: Namespace) -> Options:
@@ -183,23 +170,12 @@ async def _silent(_: SwarmEvent) -> None:
 
 def _writer(mode: Swarm, output: Output) -> Tell:
     """Writes each event as a line; with nobody to read them any more the run stops."""
-    encode = msgspec.json.Encoder().encode
-    lock = trio.Lock()
-    sent = 0
 
-    async def tell(event: SwarmEvent) -> None:
-        nonlocal sent
-        async with lock:
-            sent += 1
-            head = b'{"v":%d,"seq":%d,"ts":%.3f,' % (EVENTS_VERSION, sent, time.time())
-            line = mode.kernel.redact.text((head + encode(event)[1:]).decode())
-            try:
-                await output.write(f"{line}\n")
-            except BrokenPipeError:
-                for run in mode.running:
-                    run.stop("nobody reads the events any more")
+    def broken() -> None:
+        for run in mode.running:
+            run.stop("nobody reads the events any more")
 
-    return tell
+    return event_lines(output, mode.kernel.redact.text, broken)
 
 
 async def _show_plan(output: Output, form: str, plan: dict[str, Any]) -> None:

@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
+from codetether_crew import Attempt, Work
 from codetether_gates import Gate, Report, Verdict, baseline, check, detect, touched
 from codetether_worktrees import Merge, abort, commit, conclude, merge
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.events import GateFinished, SubtaskMerged
-from codetether_mode_swarm.parts import Attempt, Part
-from codetether_mode_swarm.working import Hands, Work
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from codetether.api import Kernel
+    from codetether_crew import Hands
 
     from codetether_mode_swarm.book import Book
     from codetether_mode_swarm.ground import Ground
+    from codetether_mode_swarm.options import Options
+    from codetether_mode_swarm.parts import Part
 
 STEPS = 40  # model calls of an agent that resolves a conflict or mends what the gates found
 SAFE_ACCESS = "auto"
@@ -30,10 +32,17 @@ class Joiner:
     """Owns the result. `logs`: where the output of gates is kept."""
 
     def __init__(
-        self, kernel: Kernel, ground: Ground, hands: Hands, book: Book, logs: Path
+        self,
+        kernel: Kernel,
+        options: Options,
+        ground: Ground,
+        hands: Hands,
+        book: Book,
+        *,
+        logs: Path,
     ) -> None:
         self._kernel = kernel
-        self._options = hands.options
+        self._options = options
         self._ground = ground
         self._hands = hands
         self._book = book

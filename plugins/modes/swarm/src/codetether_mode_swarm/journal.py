@@ -1,25 +1,22 @@
-"""The journal of a run: a line of JSON for each thing that happened, on the disk before the next one begins.
+"""What the journal of a run holds.
 
 What it says is enough to go on after the process was killed at any point. Its folder is `swarm/<id>` in the data directory.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import trio
 from codetether.api import CodetetherError
+from codetether_crew import Attempt, records
 
 from codetether_mode_swarm.graph import Plan
 from codetether_mode_swarm.options import Options
-from codetether_mode_swarm.parts import Attempt, Part
-
-LARGEST = 256_000_000
+from codetether_mode_swarm.parts import Part
 
 
 class RunMissing(CodetetherError):
@@ -83,47 +80,6 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
 Record = Began | Planned | Changed | Spent | Ended
 
 
-class Journal:
-    """Appends records. One process writes it at a time: who holds the run's lease."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._encode = msgspec.json.Encoder().encode
-        self._fd = -1
-        self._lock = trio.Lock()
-
-    async def write(self, record: Record) -> None:
-        """Append, and wait until it is on the disk. Cancelling waits for it."""
-        with trio.CancelScope(shield=True):
-            async with self._lock:
-                await trio.to_thread.run_sync(self._append, self._encode(record) + b"\n")
-
-    def _append(self, line: bytes) -> None:
-        if self._fd < 0:
-            path = self.folder / "journal.jsonl"
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._end_torn_line()
-        try:
-            os.write(self._fd, line)
-            os.fsync(self._fd)
-        except OSError as error:
-            raise CodetetherError(
-                f"the journal of the swarm cannot be written: {error.strerror}"
-            ) from None
-
-    def _end_torn_line(self) -> None:
-        size = os.fstat(self._fd).st_size
-        if size and os.pread(self._fd, 1, size - 1) != b"\n":
-            os.write(self._fd, b"\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
 class Past:
     """A run as its journal tells it."""
 
@@ -149,23 +105,15 @@ class Past:
 
 def read(folder: Path) -> Past:
     """The run in `folder`; a last line that was cut is as if it had not been. Raises RunMissing."""
-    path = folder / "journal.jsonl"
-    decoder = msgspec.json.Decoder(Record)
     past: Past | None = None
     try:
-        with path.open("rb") as file:
-            lines = file.read(LARGEST).split(b"\n")
+        for record in records(folder, Record):
+            if isinstance(record, Began):
+                past = Past(folder, record)
+            elif past is not None:
+                _apply(past, record)
     except OSError as error:
         raise RunMissing(f"the run {folder.name} cannot be read: {error.strerror}") from None
-    for line in lines:
-        try:
-            record = decoder.decode(line)
-        except msgspec.DecodeError:
-            continue
-        if isinstance(record, Began):
-            past = Past(folder, record)
-        elif past is not None:
-            _apply(past, record)
     if past is None:
         raise RunMissing(f"the journal of {folder.name} has no beginning")
     return past

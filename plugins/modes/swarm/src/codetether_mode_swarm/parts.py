@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-from codetether.api import Usage
+from codetether_crew import Attempt, total
 
 if TYPE_CHECKING:
+    from codetether.api import Usage
+
     from codetether_mode_swarm.graph import SubTask
 
 ENDED = frozenset({"completed", "failed", "cancelled", "timed_out", "conflict"})
@@ -15,21 +16,6 @@ SHOWN = {
     "pending": "waiting", "running": "running", "worked": "running", "completed": "done", "failed": "failed",
     "cancelled": "skipped", "timed_out": "failed", "conflict": "failed",
 }  # fmt: skip
-
-
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one attempt at a sub-task ended."""
-
-    ok: bool
-    text: str = ""
-    error: str = ""
-    steps: int = 0
-    tool_calls: int = 0
-    seconds: float = 0.0
-    usage: Usage = Usage()
-    session: str = ""
-    timed_out: bool = False
-    final: bool = False  # trying again is no use
 
 
 class Part:
@@ -80,7 +66,4 @@ class Part:
     @property
     def usage(self) -> Usage:
         """Tokens and money of all attempts."""
-        total = Usage()
-        for each in self.attempts:
-            total += each.usage
-        return total
+        return total(self.attempts)

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 
 import trio
 from codetether.api import CodetetherError
+from codetether_crew import Attempt, Budget, Hands, Work
 from codetether_live import only
 from codetether_worktrees import land, place_of, remove
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.book import Book, Tell
-from codetether_mode_swarm.budget import Budget
 from codetether_mode_swarm.decompose import decompose
 from codetether_mode_swarm.events import SwarmFinished, SwarmStarted
 from codetether_mode_swarm.ground import Ground, settle
 from codetether_mode_swarm.joining import Joiner
 from codetether_mode_swarm.journal import Began, Ended, Past, changed
-from codetether_mode_swarm.parts import Attempt, Part
+from codetether_mode_swarm.parts import Part
 from codetether_mode_swarm.report import Outcome, report
 from codetether_mode_swarm.schedule import schedule
-from codetether_mode_swarm.working import Hands, Work, again
 
 if TYPE_CHECKING:
     from codetether.api import Kernel, Session
@@ -52,7 +51,14 @@ class Run:
         self.budget = Budget(options.budget_usd, options.budget_tokens, self.book.spent)
         self._scope = trio.CancelScope()
         self._began_at = trio.current_time()
-        self.hands = Hands(kernel, options, self.budget, self.book)
+        self.hands = Hands(
+            lambda: kernel.executor(options.executor),
+            self.budget,
+            self.book.see,
+            timeout=options.timeout,
+            max_steps=options.max_steps,
+            depth=options.depth,
+        )
         self.ground: Ground
         self.joiner: Joiner | None = None
         self._began: Began
@@ -131,7 +137,9 @@ class Run:
             if self._began.root and not self.ground.isolated:
                 raise CodetetherError(f"the repository of this run is not there: {why_not}")
         await self.ground.open(self._began.commit)
-        self.joiner = Joiner(self.kernel, self.ground, self.hands, self.book, self.folder / "gates")
+        self.joiner = Joiner(
+            self.kernel, options, self.ground, self.hands, self.book, logs=self.folder / "gates"
+        )
         resumed = self.past is not None
         await self.book.tell(
             SwarmStarted(
@@ -203,7 +211,7 @@ class Run:
     async def _attempts(self, part: Part) -> None:
         interrupted, before = part.state == "running", part.last
         for left in reversed(range(self.options.retries + 1)):
-            attempt = await self._attempt(part, again(before, interrupted=interrupted))
+            attempt = await self._attempt(part, texts.again(before, interrupted=interrupted))
             if attempt.ok:
                 await self.ground.keep(part)
                 await self.book.enter(part, "worked", "", attempt)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import codetether_crew as crew
+
 if TYPE_CHECKING:
     from codetether_mode_swarm.graph import SubTask
 
@@ -19,14 +21,8 @@ RESULT = 8_000  # characters of a result that those who build on it are given
 
 
 def filled(name: str, /, **given: str) -> str:
-    """The text `name` with its `{words}` replaced; braces in what is put in are left alone."""
-    text = (Path(__file__).parent / f"{name}.md").read_text("utf-8").strip()
-    parts = text.split("{")
-    done = [parts[0]]
-    for part in parts[1:]:
-        word, closed, rest = part.partition("}")
-        done.append(f"{given[word]}{rest}" if closed and word in given else "{" + part)
-    return "".join(done)
+    """The text `name` with its `{words}` replaced."""
+    return crew.filled(Path(__file__).parent / f"{name}.md", **given)
 
 
 def subtask(
@@ -56,4 +52,17 @@ def _cut(text: str) -> str:
         text
         if len(text) <= RESULT
         else f"{text[:RESULT]}\n[cut: {len(text) - RESULT} characters more]"
+    )
+
+
+def again(before: crew.Attempt | None, *, interrupted: bool) -> str:
+    """What a further attempt is told of the one before."""
+    if interrupted:
+        return "An earlier attempt was interrupted. What it changed so far is in the directory: look before you go on."
+    if before is None:
+        return ""
+    said = f" It said last: {before.text[:2000]}" if before.text else ""
+    return (
+        f"An earlier attempt failed: {before.error}.{said}\n"
+        "What it changed is in the directory: look before you go on, and do it another way."
     )

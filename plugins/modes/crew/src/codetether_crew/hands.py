@@ -1,7 +1,8 @@
-"""One sub-task: its attempts, each a sub-agent, until one is good or no further one is worth it."""
+"""Starting a sub-agent, watching it, and telling what it does, to the end of one attempt."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,13 @@ from codetether.api import (
     Usage,
 )
 
-from codetether_mode_swarm.events import SubagentEvent
-from codetether_mode_swarm.parts import Attempt
-from codetether_mode_swarm.stuck import Watch
+from codetether_crew.attempt import Attempt
+from codetether_crew.stuck import Watch
 
 if TYPE_CHECKING:
-    from codetether.api import Executor, Kernel
+    from codetether.api import Executor
 
-    from codetether_mode_swarm.book import Book
-    from codetether_mode_swarm.budget import Budget
-    from codetether_mode_swarm.options import Options
+    from codetether_crew.budget import Budget
 
 LONGEST = 24 * 3600.0  # seconds of one attempt, however much progress it makes
 LOOKS = frozenset({Effect.READ, Effect.NETWORK})
@@ -52,20 +50,34 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hands:
-    """Starts sub-agents, watches them, and tells the book what they do."""
+    """Does work with sub-agents of `executor`. `see` is given every event of every one; `timeout`: seconds without
+    progress before one is ended; `max_steps`: model calls of one that says no other number; `depth`: how many sub-agents
+    stand between it and a person, itself not counted. `model` and `started_by` are set before the first work.
+    """
 
-    def __init__(self, kernel: Kernel, options: Options, budget: Budget, book: Book) -> None:
-        self._kernel = kernel
-        self.options = options
+    def __init__(
+        self,
+        executor: Callable[[], Executor],
+        budget: Budget,
+        see: Callable[[Work, SessionEvent], Awaitable[None]],
+        *,
+        timeout: float,
+        max_steps: int,
+        depth: int = 0,
+    ) -> None:
+        self._executor = executor
         self._budget = budget
-        self._book = book
+        self._see = see
+        self._timeout = timeout
+        self._max_steps = max_steps
+        self._depth = depth
         self.model = ""
         self.started_by = ""
 
     @property
     def executor(self) -> Executor:
         """Where they run."""
-        return self._kernel.executor(self.options.executor)
+        return self._executor()
 
     async def do(self, work: Work) -> Attempt:
         """One attempt to its end. Cancelling ends the sub-agent."""
@@ -74,16 +86,14 @@ class Hands:
         began = trio.current_time()
         seen = _Seen()
         with trio.CancelScope() as scope:
-            watch = Watch(scope, self.options.timeout)
+            watch = Watch(scope, self._timeout)
 
             async def observe(event: SessionEvent) -> None:
                 watch.see(event)
                 seen.note(event)
                 if self.executor.elsewhere:
                     self._budget.allows(event)
-                await self._book.see(work.key, event)
-                if not isinstance(event, DELTAS):
-                    await self._book.tell(SubagentEvent(work.key, msgspec.to_builtins(event)))
+                await self._see(work, event)
 
             try:
                 result = await self.executor.run(self._task(work), observe)
@@ -91,12 +101,11 @@ class Hands:
                 return Attempt(False, error=error.message, seconds=trio.current_time() - began)
         seconds = trio.current_time() - began
         if scope.cancelled_caught:
-            why = watch.why or f"no progress for {self.options.timeout:g} s"
-            return seen.attempt(False, why, seconds, timed_out=not watch.why)
+            why = watch.why or f"no progress for {self._timeout:g} s"
+            return seen.attempt(why, seconds, timed_out=not watch.why)
         return self._attempt(result, seen, seconds)
 
     def _task(self, work: Work) -> AgentTask:
-        options = self.options
         left = self._budget.left_usd
         return AgentTask(
             id=work.id,
@@ -104,12 +113,12 @@ class Hands:
             directory=str(work.directory),
             model=self.model,
             access=work.access,
-            max_steps=work.max_steps or options.max_steps,
+            max_steps=work.max_steps or self._max_steps,
             budget_usd=left if self.executor.elsewhere else None,
             timeout=LONGEST,
             started_by=self.started_by,
             within=None if work.writes else LOOKS,
-            depth=options.depth + 1,
+            depth=self._depth + 1,
             base=work.base,
             branch=work.branch,
         )
@@ -141,18 +150,5 @@ class _Seen:
         elif isinstance(event, ToolFinished):
             self.calls += 1
 
-    def attempt(self, ok: bool, error: str, seconds: float, *, timed_out: bool) -> Attempt:
-        return Attempt(ok, "", error, self.steps, self.calls, seconds, self.usage, "", timed_out)
-
-
-def again(before: Attempt | None, *, interrupted: bool) -> str:
-    """What a further attempt is told of the one before."""
-    if interrupted:
-        return "An earlier attempt was interrupted. What it changed so far is in the directory: look before you go on."
-    if before is None:
-        return ""
-    said = f" It said last: {before.text[:2000]}" if before.text else ""
-    return (
-        f"An earlier attempt failed: {before.error}.{said}\n"
-        "What it changed is in the directory: look before you go on, and do it another way."
-    )
+    def attempt(self, error: str, seconds: float, *, timed_out: bool) -> Attempt:
+        return Attempt(False, "", error, self.steps, self.calls, seconds, self.usage, "", timed_out)

@@ -1,4 +1,4 @@
-"""Money and tokens of a whole swarm. Looked at before every model call of every session that belongs to it."""
+"""Money and tokens of all sub-agents together. Looked at before every model call of every session that belongs to them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,71 @@
+"""The journal of a run: a line of JSON for each thing that happened, on the disk before the next one begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+from codetether.api import CodetetherError
+
+LARGEST = 256_000_000  # bytes of a journal that are read
+NAME = "journal.jsonl"
+
+
+class Journal:
+    """Appends records, tagged structs, to the journal in `folder`. One process writes it at a time: who holds the run's
+    lease.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._encode = msgspec.json.Encoder().encode
+        self._fd = -1
+        self._lock = trio.Lock()
+
+    async def write(self, record: msgspec.Struct) -> None:
+        """Append, and wait until it is on the disk. Cancelling waits for it. Raises CodetetherError."""
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                await trio.to_thread.run_sync(self._append, self._encode(record) + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        if self._fd < 0:
+            path = self.folder / NAME
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._end_torn_line()
+        try:
+            os.write(self._fd, line)
+            os.fsync(self._fd)
+        except OSError as error:
+            raise CodetetherError(f"the journal cannot be written: {error.strerror}") from None
+
+    def _end_torn_line(self) -> None:
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            os.write(self._fd, b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def records(folder: Path, kind: Any) -> Iterator[Any]:
+    """The records in `folder`, which are of the union `kind`; a line that was cut is as if it had not been.
+
+    Raises OSError.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    with (folder / NAME).open("rb") as file:
+        lines = file.read(LARGEST).split(b"\n")
+    for line in lines:
+        try:
+            yield decoder.decode(line)
+        except msgspec.DecodeError:
+            continue
