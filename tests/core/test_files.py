@@ -89,7 +89,7 @@ def test_a_link_is_kept_and_its_target_written(tmp_path):
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at_every_point(tmp_path, point):
+def test_killed_at_every_point(tmp_path, monkeypatch, point):
     path = tmp_path / "file"
     path.write_bytes(OLD)
     path.chmod(0o640)
@@ -105,8 +105,7 @@ def test_killed_at_every_point(tmp_path, point):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     left = temporaries(tmp_path)
     assert len(left) == (0 if wanted == NEW else 1)
-    for name in left:
-        os.utime(tmp_path / name, (time.time() - 7200,) * 2)
+    monkeypatch.setattr(files, "STALE", -1)
     write_atomic(tmp_path / "other", b"")
     assert sorted(os.listdir(tmp_path)) == ["file", "other"]
 
@@ -161,19 +160,17 @@ def test_devices_and_directories_are_refused(tmp_path):
     assert temporaries(tmp_path) == []
 
 
-def test_only_old_temporaries_of_ours_are_removed(tmp_path):
-    old = time.time() - 7200
-    stale, fresh, foreign = (
-        ".codetether-0123456789abcdef.tmp",
-        ".codetether-fedcba9876543210.tmp",
-        ".codetether.tmp",
-    )
-    for name in (stale, fresh, foreign):
+def test_only_old_temporaries_of_ours_are_removed(tmp_path, monkeypatch):
+    """Old is what nobody has touched in any way: what a file was before keeps its old time of writing."""
+    ours, foreign = f".codetether-{'0123456789abcdef' * 2:.24}.tmp", ".codetether.tmp"
+    for name in (ours, foreign):
         (tmp_path / name).write_bytes(b"")
-    for name in (stale, foreign):
-        os.utime(tmp_path / name, (old, old))
+        os.utime(tmp_path / name, (time.time() - 7200,) * 2)
     write_atomic(tmp_path / "file", b"")
-    assert sorted(os.listdir(tmp_path)) == [fresh, foreign, "file"]
+    assert sorted(os.listdir(tmp_path)) == sorted([ours, foreign, "file"])
+    monkeypatch.setattr(files, "STALE", -1)
+    write_atomic(tmp_path / "file", b"")
+    assert sorted(os.listdir(tmp_path)) == sorted([foreign, "file"])
 
 
 @pytest.mark.parametrize("how", ["renameat2", "link"])

@@ -50,7 +50,7 @@ def assert_files_whole(place):
         for path in place.work.rglob("*")
         if path.is_file() and ".git" not in path.parts and path.name not in ("a.txt", "b.txt")
     ]
-    assert all(re.fullmatch(r"\.codetether-[0-9a-f]{16}\.tmp", name) for name in others)
+    assert all(re.fullmatch(r"\.codetether-[0-9a-f]{24}\.tmp", name) for name in others)
     assert len(others) <= 1
     assert place.git("fsck", "--strict") == ""
 
@@ -69,6 +69,7 @@ async def assert_goes_on(place, path, done):
     assert "and now?" in server.asked[0]["messages"][-1]["content"]
     assert "go" in server.asked[0]["messages"][1]["content"]
     assert path.read_bytes().split(b"\n")[: len(whole)] == whole
+    assert [*place.work.rglob(".codetether-*")] == []
     assert_answered_or_known(place.records(path))
 
 
@@ -107,6 +108,24 @@ async def test_at_every_step_of_replacing_a_file(repository, point, time):
     assert a.read_text() == (AFTER if renamed or time == 2 else BEFORE)
     assert b.exists() == (renamed and time == 2)
     await assert_goes_on(repository, repository.session_files()[0], done)
+
+
+async def test_between_two_files_of_one_edit(repository):
+    """The next start gives the first file back, and says so."""
+    repository.write(b_dot_txt=BEFORE)
+    edits = [{**EDIT, "path": path} for path in ("a.txt", "b.txt")]
+    async with repository.model(Reply("", calls=(Call("multiedit", {"edits": edits}),))):
+        async with repository.running(
+            *WORDS, CODETETHER_TESTING="1", CODETETHER_FAULT="changes.put=kill"
+        ) as run:
+            done = await run.end()
+    assert done.code == -signal.SIGKILL
+    assert (repository.work / "a.txt").read_text() == AFTER
+    async with repository.model("Hello."):
+        again = await repository.exec("hello")
+    assert (again.code, again.out) == (0, "Hello.\n")
+    assert "was cut off in the middle and is taken back: a.txt" in again.err
+    assert repository.git("status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("line", range(2, 12))

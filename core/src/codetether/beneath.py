@@ -73,6 +73,14 @@ class Place:
         return os.stat(self.name, dir_fd=self.fd, follow_symlinks=False)
 
 
+def below(path: str, root: str) -> str | None:
+    """`path` relative to `root`, "" when they are the same; None when it is outside. By the text alone."""
+    if path == root:
+        return ""
+    prefix = root.rstrip("/") + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
 def is_git(name: str) -> bool:
     """Whether a file system may take `name` for `.git`."""
     return name.translate(_INVISIBLE).rstrip(". ").casefold() in _GIT or name.casefold() in _GIT

@@ -2,7 +2,8 @@
 
 New contents are first written beside the files they will replace, so that a full disk or a refusal strikes before
 anything has changed; then each takes its name. What was there before keeps a second name until all is done: a failure
-in between gives every file back, the same inode with the same bytes.
+in between gives every file back, the same inode with the same bytes. Who is killed in between has noted it before
+(codetether.unfinished), and the next start does that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from codetether.errors import ToolError
 from codetether.faults import fault
 
 if TYPE_CHECKING:
+    from codetether.unfinished import Planned
     from codetether.workspace import Workspace
 
 
@@ -46,6 +48,9 @@ def apply(workspace: Workspace, changes: Sequence[Change]) -> None:
         for change in changes:
             directories += _missing_parents(workspace, change)
             steps.append(_Step(workspace, change))
+        if workspace.notes is not None and len(steps) > 1:
+            workspace.notes.begin([step.planned for step in steps], directories)
+        fault("changes.noted")
         for step in steps:
             step.put()
             fault("changes.put")
@@ -54,6 +59,9 @@ def apply(workspace: Workspace, changes: Sequence[Change]) -> None:
         if isinstance(error, OSError):
             raise refusals.told("The change was not made", error) from None
         raise
+    if workspace.notes is not None:
+        workspace.notes.end()
+    fault("changes.ended")
     for step in steps:
         step.finish()
     if workspace.keep is not None:
@@ -67,6 +75,8 @@ def apply(workspace: Workspace, changes: Sequence[Change]) -> None:
 def _give_back(workspace: Workspace, steps: Sequence[_Step], directories: Sequence[str]) -> None:
     """Undo every step. Raises ToolError that names what could not be, and where its old content is."""
     kept = [told for step in reversed(steps) if (told := step.back())]
+    if workspace.notes is not None:
+        workspace.notes.end()
     for step in steps:
         step.finish()
     _remove_empty(workspace, directories[::-1])
@@ -81,6 +91,7 @@ class _Step:
         self._change = change
         self._workspace = workspace
         self._old = self._new = ""
+        self._kept = files.temporary_name()
         self._done = False
         self.before: tuple[bytes | None, int] = (None, 0)
         self._place = workspace.at(
@@ -91,6 +102,7 @@ class _Step:
         change, workspace = self._change, self._workspace
         workspace.may_replace(change.path, place)
         workspace.check_expected(change.path, place, change.expect)
+        workspace.note_place(place)
         self.before = workspace.before(place)
         if change.data is None:
             self._check_no_link(place)
@@ -105,6 +117,15 @@ class _Step:
         real = self._workspace.real(parent) if parent else "."
         if place.real != (name if real == "." else f"{real}/{name}"):
             raise ToolError(f"{self._change.path} is a symbolic link; it is not removed.", "DENIED")
+
+    @property
+    def planned(self) -> Planned:
+        """What a later process must know to finish this or give it back."""
+        from codetether.unfinished import Planned
+
+        data = self._change.data
+        new = "" if data is None else self._workspace.digest(data)
+        return Planned(self._place.real, self._change.expect, new, self._new, self._kept)
 
     def put(self) -> None:
         """Make the change visible."""
@@ -131,7 +152,7 @@ class _Step:
 
     def _second_name(self) -> str:
         """A further name of the old file; a copy where the file system has no hard links."""
-        place, name = self._place, files.temporary_name()
+        place, name = self._place, self._kept
         try:
             os.link(
                 place.name, name, src_dir_fd=place.fd, dst_dir_fd=place.fd, follow_symlinks=False
@@ -140,7 +161,8 @@ class _Step:
             raise refusals.conflict(self._change.path, "was deleted") from None
         except OSError:
             with self._workspace.open(self._change.path) as file:
-                return files.stage(place.fd, place.name, file.read())
+                copy = files.stage(place.fd, place.name, file.read())
+            os.rename(copy, name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
         return name
 
     def back(self) -> str:

@@ -2,8 +2,9 @@
 
 New content goes to a temporary file in the same directory, is forced to disk, gets the old file's owner, mode and
 extended attributes, and takes the old file's name in one step; then the directory is forced to disk. Temporary files
-left by a crash are named `.codetether-<16 hex digits>.tmp`; the next write into that directory removes those older
-than an hour.
+left by a crash are named `.codetether-<24 hex digits>.tmp`, the first eight being those of the process. The next start
+removes those in workspaces (codetether.unfinished); anywhere, a write removes those in its directory that nobody has
+touched for an hour.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from codetether.faults import fault
 
 STALE = 3600.0
-_TEMPORARY = re.compile(r"\.codetether-[0-9a-f]{16}\.tmp")
+DIGEST = 16
+WRITER = secrets.token_hex(4)  # this process, in the names of its temporary files
+_TEMPORARY = re.compile(r"\.codetether-([0-9a-f]{8})[0-9a-f]{16}\.tmp")
 _HERE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _swept: dict[tuple[int, int], float] = {}
@@ -92,7 +96,7 @@ def stage(
     try:
         try:
             fault("files.opened")
-            _write_all(fd, data)
+            write_all(fd, data)
             fault("files.written")
             _keep(fd, old, mode, directory, name)
             if executable is not None:
@@ -110,7 +114,13 @@ def stage(
 
 def temporary_name() -> str:
     """A name nobody has, of the kind that is swept when a crash leaves it."""
-    return f".codetether-{secrets.token_hex(8)}.tmp"
+    return f".codetether-{WRITER}{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(name: str, writer: str = "") -> bool:
+    """Whether `name` is a temporary file's, of any process or of `writer`."""
+    found = _TEMPORARY.fullmatch(name)
+    return found is not None and writer in ("", found[1])
 
 
 def _set_executable(fd: int, executable: bool) -> None:
@@ -129,6 +139,26 @@ def sync_directory(directory: int) -> None:
             os.close(fd)
 
 
+def read_part(file: BinaryIO, amount: int, offset: int) -> bytes:
+    """At most `amount` bytes from `offset`. The loop is for what gives less than asked: a growing file, FUSE."""
+    pieces: list[bytes] = []
+    file.seek(offset)
+    while amount > 0 and (piece := file.read(min(amount, 1 << 24))):
+        pieces.append(piece)
+        amount -= len(piece)
+    return b"".join(pieces)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """The fingerprint of what is left to read: blake2b, 32 hex digits."""
+    from hashlib import blake2b
+
+    digest = blake2b(digest_size=DIGEST)
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
 def _rename(directory: int, temporary: str, name: str, new: bool) -> None:
     if new:
         from codetether.syscalls import rename_new
@@ -145,7 +175,8 @@ def _stat(directory: int, name: str) -> os.stat_result | None:
         return None
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte. Raises OSError, and then a part may be written."""
     left = memoryview(data)
     while left:  # a full disk first writes a part, and only the next call says so
         left = left[os.write(fd, left) :]
@@ -205,7 +236,8 @@ def _remove_stale(directory: int) -> None:
     oldest = time.time() - STALE
     with os.scandir(directory) as entries:
         for entry in entries:
-            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(OSError):
-                    if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    # What a file was before has its old time of writing: only the names of it have changed just now.
+                    if entry.stat(follow_symlinks=False).st_ctime < oldest:
                         os.unlink(entry.name, dir_fd=directory)

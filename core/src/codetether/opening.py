@@ -31,6 +31,7 @@ from codetether.workspace import Workspace
 if TYPE_CHECKING:
     from codetether.kernel import Kernel
     from codetether.ports import Tool
+    from codetether.unfinished import Notes
 
 ACCESS = ("ask", "auto", "full")
 
@@ -70,6 +71,7 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
             await session.emit(SessionFinished(session.id, session.usage))
             session.feed.close()
         kernel.sessions.remove(session)
+        session.workspace.close()
         session.transcript.close()
 
 
@@ -129,6 +131,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             parent=parent,
             planning=settings.get("planning", ""),
         )
+        _note_writes(session)
         session.started_by = wishes.started_by
         await _equip(session, wishes.tools)
     except BaseException:
@@ -148,6 +151,23 @@ def _transcript(kernel: Kernel, wishes: Wishes) -> tuple[Transcript | None, Load
 def _remembered(model: str) -> str | None:
     """The model a resumed session had; one that had none gets the default."""
     return None if model in ("", NO_MODEL) else model
+
+
+def _note_writes(session: Session) -> None:
+    """Settle what killed runs left half done, and note what this session writes (codetether.unfinished)."""
+    folder, workspace = session.kernel.dirs.data / "unfinished", session.workspace
+
+    def tell(text: str) -> None:
+        session.kernel.notices.append(Notice("warning", text))
+
+    def noting() -> Notes:
+        from codetether.unfinished import Notes
+
+        return Notes(folder, workspace.root, tell)
+
+    workspace.noting = noting
+    if folder.is_dir() and any(folder.iterdir()):
+        noting().settle_others()
 
 
 def access_mode(word: str) -> str:

@@ -24,12 +24,12 @@ from codetether.errors import ToolError
 
 if TYPE_CHECKING:
     from codetether.changes import Change
+    from codetether.unfinished import Notes
 
 T = TypeVar("T")
 DIRECT = (
     256 * 1024
 )  # bytes; reading so much takes less time than a hop to a thread and back costs in latency
-DIGEST = 16
 LARGEST = 64 * 1024 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _locks: dict[str, tuple[trio.Lock, int]] = {}
@@ -49,6 +49,9 @@ class Workspace:
         self._seen: dict[str, str] = {}
         # Told of every change once it is made, in a thread: path, content and mode before (None: no file), content now.
         self.keep: Callable[[str, bytes | None, int, bytes | None], None] | None = None
+        # Makes the notes of what is being written (codetether.unfinished) with the first write; none without it.
+        self.noting: Callable[[], Notes] | None = None
+        self.notes: Notes | None = None
 
     # --- names ---
     def relative(self, path: str) -> str:
@@ -66,7 +69,9 @@ class Workspace:
             real = os.path.realpath("/".join([base, *parts]))
         except (ToolError, OSError, ValueError):
             return False
-        return any(_below(real, str(root)) is not None for root in (self.root, *self.readable))
+        return any(
+            beneath.below(real, str(root)) is not None for root in (self.root, *self.readable)
+        )
 
     def real(self, path: str) -> str:
         """`relative(path)` with links followed. Raises ToolError DENIED for one that leads outside."""
@@ -90,7 +95,7 @@ class Workspace:
             path = os.path.expanduser(path)
         for spelling in self._spellings(path):
             for root in map(str, (self.root, *self.readable)):
-                below = _below(spelling, root)
+                below = beneath.below(spelling, root)
                 if below is not None:
                     return root, below.split("/") if below else []
         raise ToolError(
@@ -102,7 +107,7 @@ class Workspace:
         """`path` made absolute: as it stands, with the root as the user spelled it, and with all links followed."""
         full = os.path.normpath(os.path.join(self.root, path))
         yield full
-        below = _below(full, self._spelled)
+        below = beneath.below(full, self._spelled)
         if below is not None:
             yield os.path.normpath(os.path.join(self.root, below))
         if os.path.isabs(path):
@@ -127,8 +132,8 @@ class Workspace:
             amount = LARGEST if limit is None else limit
             if wanted <= DIRECT:
                 await trio.lowlevel.checkpoint()
-                return _read(file, amount, offset)
-            return await trio.to_thread.run_sync(_read, file, amount, offset)
+                return files.read_part(file, amount, offset)
+            return await trio.to_thread.run_sync(files.read_part, file, amount, offset)
         except OSError as error:
             raise self._told(path, error) from None
         finally:
@@ -181,6 +186,18 @@ class Workspace:
         return [f"{parent}/{names[key]}" if parent else names[key] for key in close]
 
     # --- changing ---
+    def _begin(self) -> None:
+        """Before a write: settle what a killed process left half done, and have notes."""
+        if self.notes is None and self.noting is not None:
+            self.notes = self.noting()
+        if self.notes is not None:
+            self.notes.settle_others()
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        if self.notes is not None:
+            self.notes.close()
+
     async def write(
         self,
         path: str,
@@ -211,8 +228,12 @@ class Workspace:
         """
         from codetether import changes as several
 
+        def changed() -> None:
+            self._begin()
+            several.apply(self, changes)
+
         await trio.lowlevel.checkpoint_if_cancelled()
-        await trio.to_thread.run_sync(several.apply, self, changes)
+        await trio.to_thread.run_sync(changed)
         for change in changes:
             if change.data is not None and change.seen:
                 self.saw(change.path, self.digest(change.data))
@@ -225,6 +246,7 @@ class Workspace:
         def written(place: beneath.Place) -> None:
             nonlocal before
             self.may_replace(path, place)
+            self.note_place(place)
             before = self.before(place)
             self.check_expected(path, place, expect)
             files.replace_at(
@@ -235,6 +257,7 @@ class Workspace:
                 still=(lambda: self.check_expected(path, place, expect)) if expect else None,
             )
 
+        self._begin()
         try:
             self.at(path, written, write=True, create=create_parents)
         except FileExistsError:
@@ -252,7 +275,12 @@ class Workspace:
             return None, 0
         with os.fdopen(fd, "rb", buffering=0) as file:
             about = os.fstat(fd)
-            return _read(file, about.st_size, 0), stat.S_IMODE(about.st_mode)
+            return files.read_part(file, about.st_size, 0), stat.S_IMODE(about.st_mode)
+
+    def note_place(self, place: beneath.Place) -> None:
+        """Before a temporary file is made at `place`: say where, for whoever has to remove it."""
+        if self.notes is not None:
+            self.notes.directory(os.path.dirname(place.real) or ".")
 
     def may_replace(self, path: str, place: beneath.Place) -> None:
         """Raise ToolError when what is at `place` may not be replaced."""
@@ -280,7 +308,7 @@ class Workspace:
         with os.fdopen(fd, "rb", buffering=0) as file:
             if not expect:
                 raise refusals.conflict(path, "exists already")
-            if _digest_of(file) != expect:
+            if files.digest_of(file) != expect:
                 raise refusals.conflict(path, "has changed since you read it")
 
     # --- what the agent knows ---
@@ -288,7 +316,7 @@ class Workspace:
         """The fingerprint of a file's content: blake2b, 32 hex digits."""
         from hashlib import blake2b
 
-        return blake2b(data, digest_size=DIGEST).hexdigest()
+        return blake2b(data, digest_size=files.DIGEST).hexdigest()
 
     def saw(self, path: str, digest: str) -> None:
         """Remember that the agent knows the content with this digest. Links to one file share what is remembered."""
@@ -360,36 +388,9 @@ class Workspace:
         return refusals.told(path, error, near)
 
 
-def _below(path: str, root: str) -> str | None:
-    """`path` relative to `root`, "" when they are the same; None when it is outside. By the text alone."""
-    if path == root:
-        return ""
-    prefix = root.rstrip("/") + "/"
-    return path[len(prefix) :] if path.startswith(prefix) else None
-
-
 def _encodable(path: str) -> bool:
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _read(file: BinaryIO, amount: int, offset: int) -> bytes:
-    """At most `amount` bytes from `offset`. The loop is for what gives less than asked: a growing file, FUSE."""
-    pieces: list[bytes] = []
-    file.seek(offset)
-    while amount > 0 and (piece := file.read(min(amount, 1 << 24))):
-        pieces.append(piece)
-        amount -= len(piece)
-    return b"".join(pieces)
-
-
-def _digest_of(file: BinaryIO) -> str:
-    from hashlib import blake2b
-
-    digest = blake2b(digest_size=DIGEST)
-    while piece := file.read(1 << 20):
-        digest.update(piece)
-    return digest.hexdigest()
