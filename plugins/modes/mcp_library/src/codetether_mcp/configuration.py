@@ -1,0 +1,161 @@
+"""Which servers there are: `mcpServers` as every client of the protocol writes it, in two files.
+
+The user's own is `mcp.json` in the config directory. A project's is `.mcp.json` at the root of its repository, and it
+counts only where the repository is trusted as it is: a server is a command that runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from codetether.api import is_trusted
+
+from codetether_mcp.entry import KEYS, Wrong, read_entry
+
+if TYPE_CHECKING:
+    from codetether.api import Kernel
+
+USER_FILE = "mcp.json"
+PROJECT_FILE = ".mcp.json"
+LARGEST = 1_000_000  # bytes of a file of servers
+MOST = 100  # servers in one file
+TRUST = "look at it, then: codetether config trust"
+
+
+class Server(msgspec.Struct, frozen=True):
+    """One configured server.
+
+    `origin`: the file that names it; `project`: that is the project's. `command`, `args`, `env` and `cwd` are for
+    stdio, `url` and `headers` for http; `env` and `headers` may hold `${vault:NAME/FIELD}`, which is read when the
+    server is connected. Timeouts in seconds: until it answers at all, and for one call without a sign of progress.
+    `include` and `exclude` are patterns over its tools' names.
+    """
+
+    name: str
+    kind: Literal["stdio", "http"]
+    origin: str
+    project: bool = False
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    cwd: str = ""
+    url: str = ""
+    headers: dict[str, str] = {}
+    start_timeout: float = 30.0
+    call_timeout: float = 300.0
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    disabled: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it runs or answers, for a person; its arguments and headers, which may be secret, are left out."""
+        return self.command if self.kind == "stdio" else self.url.partition("?")[0]
+
+    def digest(self) -> str:
+        """Changes when anything of what is started or asked changes."""
+        told = msgspec.structs.replace(self, origin="", disabled=False)
+        return hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()[:32]
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What is wrong with a file or one entry; `server` is empty when it is the file. `hint`: the next step."""
+
+    server: str
+    text: str
+    hint: str = ""
+
+
+class Configured(msgspec.Struct, frozen=True):
+    """What the files say. `withheld`: the project's file, when it is there and not trusted."""
+
+    servers: tuple[Server, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    withheld: str = ""
+
+    def get(self, name: str) -> Server | None:
+        """The server of this name."""
+        return next((server for server in self.servers if server.name == name), None)
+
+
+def user_file(kernel: Kernel) -> Path:
+    """The user's own file of servers. It need not exist."""
+    return kernel.dirs.config / USER_FILE
+
+
+def project_file(kernel: Kernel, directory: Path) -> Path:
+    """The project's file of servers. It need not exist."""
+    return (kernel.root_of(directory) or directory) / PROJECT_FILE
+
+
+def servers(kernel: Kernel, directory: Path) -> Configured:
+    """The servers for a session in `directory`, in the order of their names. Reads files; never raises.
+
+    A name that both files have is the user's: a repository does not replace what the user set up.
+    """
+    found: dict[str, Server] = {}
+    troubles: list[Trouble] = []
+    withheld = ""
+    project = project_file(kernel, directory)
+    if project.is_file():
+        if is_trusted(directory, kernel.dirs):
+            _add(project, project.parent, True, found, troubles)
+        else:
+            withheld = str(project)
+            text = "its servers are not started: this repository is not trusted as it is"
+            troubles.append(Trouble("", f"{project}: {text}", TRUST))
+    shadowed = dict(found)
+    _add(user_file(kernel), directory, False, found, troubles)
+    troubles += (
+        Trouble(name, f"{project} names {name} too; yours is used")
+        for name in sorted(shadowed)
+        if found[name] is not shadowed[name]
+    )
+    ordered = tuple(found[name] for name in sorted(found))
+    return Configured(ordered, tuple(troubles), withheld)
+
+
+def _add(
+    path: Path, base: Path, project: bool, found: dict[str, Server], troubles: list[Trouble]
+) -> None:
+    try:
+        entries = read_file(path)
+    except Wrong as wrong:
+        troubles.append(Trouble("", f"{path}: {wrong}", "correct it by hand"))
+        return
+    for name, entry in entries.items():
+        try:
+            fields, unknown = read_entry(entry, base, project=project)
+        except Wrong as wrong:
+            troubles.append(Trouble(name, f"{path}: {name}: {wrong}", "correct it there"))
+            continue
+        found[name] = Server(name=name, origin=str(path), project=project, **fields)
+        if unknown:
+            text = f"{path}: {name}: {', '.join(unknown)} has no meaning here and is left out"
+            troubles.append(Trouble(name, text, f"there are: {', '.join(KEYS)}"))
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The entries of a file by server name; none when there is no file. Raises Wrong."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise Wrong(f"it is larger than {LARGEST} bytes")
+        data = msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Wrong(f"it cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Wrong(f"it is not JSON: {error}") from None
+    if not isinstance(data, Mapping):
+        raise Wrong("it is not an object")
+    entries = data.get("mcpServers", {})
+    if not isinstance(entries, Mapping):
+        raise Wrong("`mcpServers` is not an object")
+    if len(entries) > MOST:
+        raise Wrong(f"it names more than {MOST} servers")
+    return dict(entries)

@@ -1,0 +1,88 @@
+"""The HTTP client a server is asked with: no proxy and no environment, nothing in the clear, every answer bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import httpx2
+from codetether.api import CodetetherError
+
+from codetether_mcp.entry import Wrong, check_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LARGEST = 16_000_000  # bytes of one answer that is not a stream of events, and of one event
+CONNECTING = 15.0
+QUIET = 330.0  # seconds a stream may say nothing; a call has its own, shorter limit
+TOTAL_STREAM = 512_000_000  # bytes of one stream of events
+
+
+class TooLarge(CodetetherError):
+    """An answer beyond every reason."""
+
+
+class Forbidden(CodetetherError):
+    """An address that tokens must not be sent to."""
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body that is given up when it is too long."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, limit: int, where: str) -> None:
+        self._body, self._limit, self._where = body, limit, where
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        total = 0
+        async for piece in self._body:
+            total += len(piece)
+            if total > self._limit:
+                raise TooLarge(f"{self._where} answered with more than {self._limit} bytes")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+class Guarded(httpx2.AsyncBaseTransport):
+    """Checks every address, those an authorization server names included, and bounds every answer."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request. Raises Forbidden, TooLarge, or what httpx2 raises."""
+        try:
+            check_address(str(request.url))
+        except Wrong:
+            raise Forbidden(f"{request.url.host} is asked over https only") from None
+        request.headers["Accept-Encoding"] = "identity"  # what is unpacked could be of any size
+        response = await self._inner.handle_async_request(request)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            raise Forbidden(f"{request.url.host} packed its answer, which it was asked not to")
+        events = response.headers.get("content-type", "").startswith("text/event-stream")
+        limit = TOTAL_STREAM if events else LARGEST
+        body = response.stream
+        assert isinstance(body, httpx2.AsyncByteStream)
+        response.stream = _Bounded(body, limit, request.url.host)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+def http_client(headers: Mapping[str, str], auth: httpx2.Auth | None) -> httpx2.AsyncClient:
+    """A client for one server."""
+    limits = httpx2.Limits(max_connections=8)
+    transport = Guarded(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits))
+    return httpx2.AsyncClient(
+        headers=dict(headers),
+        auth=auth,
+        timeout=httpx2.Timeout(CONNECTING, read=QUIET),
+        follow_redirects=False,
+        trust_env=False,
+        transport=transport,
+    )

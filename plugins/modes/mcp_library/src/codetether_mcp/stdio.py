@@ -1,0 +1,169 @@
+"""A server as a child process: JSON lines over two pipes, its last words kept, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import trio
+from codetether.api import CodetetherError, clean_env, run_process
+from mcp.shared.message import SessionMessage
+from mcp_types import jsonrpc_message_adapter
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+    from codetether.api import Kernel
+
+    from codetether_mcp.configuration import Server
+
+LONGEST_LINE = 16_000_000  # bytes of one message: about ten screenshots
+TOLD = 4_000  # bytes of what it prints on stderr that are kept, to say why it ended
+LEAVING = 0.5  # seconds from the end of its input until it is told to end
+# run_process gives a child no input; its own pipes are the numbers of descriptors that it inherits.
+CONNECT = 'in=$1 out=$2; shift 2; exec "$@" </dev/fd/"$in" >/dev/fd/"$out"'
+
+
+class Child:
+    """The process and its pipes. `why` says how it ended, or what it did that nobody listens to."""
+
+    def __init__(self, argv: tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> None:
+        self._argv, self._cwd, self._env = argv, cwd, dict(env)
+        self._its_input, ours = os.pipe()
+        our_input, self._its_output = os.pipe()
+        self.input = trio.lowlevel.FdStream(ours)
+        self.output = trio.lowlevel.FdStream(our_input)
+        self.ended = trio.Event()
+        self.why = ""
+
+    async def run(self) -> None:
+        """Until it ends; cancelling ends it with everything it started."""
+        fds = (self._its_input, self._its_output)
+        argv = ("/bin/sh", "-c", CONNECT, "codetether-mcp", *map(str, fds), *self._argv)
+        try:
+            done = await run_process(
+                argv,
+                cwd=self._cwd,
+                env=self._env,
+                pass_fds=fds,
+                timeout=math.inf,
+                merge=True,
+                head=0,
+                tail=TOLD,
+                kill_at_limit=False,
+            )
+            how = f"signal {done.signal}" if done.signal else f"exit code {done.code}"
+            lines = [line.strip() for line in done.output.splitlines() if line.strip()]
+            said = f": {' / '.join(lines[-3:])}" if lines else ""
+            self.why = self.why or f"it ended ({how}){said}"
+        except CodetetherError as error:
+            self.why = self.why or error.message
+        finally:
+            self._let_go()
+            self.ended.set()
+
+    def _let_go(self) -> None:
+        """Close the child's ends here; it has its own. Then its end is the end of `output`."""
+        for fd in (self._its_input, self._its_output):
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+        self._its_input = self._its_output = -1
+
+    async def aclose(self) -> None:
+        """Close all ends."""
+        self._let_go()
+        await self.input.aclose()
+        await self.output.aclose()
+
+
+def child_of(server: Server, directory: Path) -> Child:
+    """The child for a server of a session in `directory`, not yet started. Raises CodetetherError."""
+    env = clean_env(server.env)
+    cwd = Path(server.cwd) if server.cwd else directory
+    command = os.path.expanduser(server.command)
+    if "/" in command and not os.path.isabs(command):
+        command = str(cwd / command)
+    found = shutil.which(command, path=env.get("PATH"))
+    if found is None:
+        raise CodetetherError(
+            f"MCP server {server.name}: cannot run {server.command!r}: not installed or not in PATH",
+            f"install it, or correct {server.origin}",
+        )
+    return Child((found, *server.args), cwd, env)
+
+
+@asynccontextmanager
+async def stdio(kernel: Kernel, child: Child) -> AsyncIterator[tuple[Any, Any]]:
+    """The child's two streams of messages, as the SDK's transports give them. Leaving ends the child."""
+    await kernel.sweep()
+    to_us, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    outgoing, from_us = anyio.create_memory_object_stream[SessionMessage](0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child.run)
+        nursery.start_soon(_read, child, to_us)
+        nursery.start_soon(_write, child, from_us, to_us)
+        try:
+            yield incoming, outgoing
+        finally:
+            with trio.CancelScope(shield=True):
+                incoming.close()
+                outgoing.close()
+                await child.input.aclose()
+                with trio.move_on_after(LEAVING):
+                    await child.ended.wait()
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await child.ended.wait()  # run_process ends a cancelled tree within a second
+                await child.aclose()
+
+
+async def _read(child: Child, to_us: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
+    """Pass on each message. The end of its output is the end of the connection."""
+    async with to_us:
+        rest = bytearray()
+        searched = 0
+        with contextlib.suppress(
+            trio.ClosedResourceError, anyio.BrokenResourceError, anyio.ClosedResourceError
+        ):
+            while data := await child.output.receive_some(65536):
+                rest += data
+                while (end := rest.find(b"\n", searched)) >= 0:
+                    line = bytes(rest[:end])
+                    del rest[: end + 1]
+                    searched = 0
+                    if line.strip():
+                        await to_us.send(_message(line))
+                searched = len(rest)
+                if searched > LONGEST_LINE:
+                    child.why = f"it sent a message of more than {LONGEST_LINE} bytes"
+                    return
+
+
+def _message(line: bytes) -> SessionMessage | Exception:
+    """What a line says. One that is no message is passed on as the error it is: servers print on their output."""
+    try:
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except (ValueError, RecursionError) as error:
+        return ValueError(f"not a message: {type(error).__name__}")
+
+
+async def _write(
+    child: Child,
+    from_us: MemoryObjectReceiveStream[SessionMessage],
+    to_us: MemoryObjectSendStream[SessionMessage | Exception],
+) -> None:
+    """Send each message. One that reads no more cannot answer: that, too, is the end of the connection."""
+    async with from_us:
+        try:
+            async for each in from_us:
+                text = each.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await child.input.send_all(text.encode() + b"\n")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            to_us.close()
