@@ -5,13 +5,14 @@ Its effect is READ: storing is a call of `write_file`, with that tool's permissi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from codetether.api import Effect, Subject, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct, field
 
 if TYPE_CHECKING:
-    from codetether_tool_prd.document import Document
+    from codetether_prd import Document
 
 
 class Story(Struct, omit_defaults=False):
@@ -78,59 +79,86 @@ class Prd(Tool[Params]):
 
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """Raises ToolError: INVALID_ARGUMENT for what is no document, NOT_FOUND for an absent file."""
-        from codetether_tool_prd import document
+        import codetether_prd as prd
 
-        match params.action:
-            case "analyze":
-                return ToolOutput(document.questions(params.task_description))
-            case "generate":
-                made = document.from_parts(
-                    params.project, params.feature, params.stories, params.quality_checks
-                )
-                return ToolOutput(
-                    f"{made.text()}\n{document.report(made)}",
-                    ok=not document.check(made).errors,
-                    meta={"prd": made.raw},
-                )
-            case "validate":
-                given = await _given(params, ctx)
-                found = document.check(given)
-                summary = "failed" if found.errors else "passed"
-                return ToolOutput(document.report(given), ok=not found.errors, summary=summary)
-        return await _save(params, ctx)
+        try:
+            return await _act(params, ctx)
+        except prd.PrdError as error:
+            text = f"{error.message[0].upper()}{error.message[1:]}."
+            raise ToolError(text, "INVALID_ARGUMENT") from None
+
+
+async def _act(params: Params, ctx: ToolContext) -> ToolOutput:
+    import codetether_prd as prd
+
+    match params.action:
+        case "analyze":
+            return ToolOutput(_questions(params.task_description))
+        case "generate":
+            made = _made(params)
+            return ToolOutput(
+                f"{made.text()}\n{prd.report(made)}",
+                ok=not prd.check(made).errors,
+                meta={"prd": made.raw},
+            )
+        case "validate":
+            given = await _given(params, ctx)
+            found = prd.check(given)
+            summary = "failed" if found.errors else "passed"
+            return ToolOutput(prd.report(given), ok=not found.errors, summary=summary)
+    return await _save(params, ctx)
+
+
+def _questions(task: str) -> str:
+    """What to find out before writing requirements for `task`."""
+    about = f": {' '.join(task.split())}" if task.strip() else ""
+    return (
+        Path(__file__)
+        .with_name("questions.md")
+        .read_text("utf-8")
+        .strip()
+        .replace("{about}", about)
+    )
+
+
+def _made(params: Params) -> Document:
+    import codetether_prd as prd
+    import msgspec
+
+    checks = msgspec.to_builtins(params.quality_checks or Checks())
+    stories = [msgspec.to_builtins(story) for story in params.stories]
+    return prd.from_parts(params.project, params.feature, stories, checks)
 
 
 async def _given(params: Params, ctx: ToolContext) -> Document:
     """The document in `prd_json`, else of the parts, else of the file."""
-    from codetether_tool_prd import document
+    import codetether_prd as prd
 
     if params.prd_json:
-        return document.parse(params.prd_json)
+        return prd.parse(params.prd_json)
     if params.stories:
-        return document.from_parts(
-            params.project, params.feature, params.stories, params.quality_checks
-        )
-    return document.parse(await ctx.workspace.read(params.prd_path))
+        return _made(params)
+    return prd.parse(await ctx.workspace.read(params.prd_path))
 
 
 async def _save(params: Params, ctx: ToolContext) -> ToolOutput:
-    from codetether_tool_prd import document
+    import codetether_prd as prd
 
     if not params.prd_json and not params.stories:
         raise ToolError("Give stories or prd_json to save.", "INVALID_ARGUMENT")
     before = await _stored(params.prd_path, ctx)
-    made = document.updated(before, await _given(params, ctx))
-    if document.check(made).errors:
-        text = f"Not saved.\n{document.report(made)}"
+    made = prd.updated(before, await _given(params, ctx))
+    if prd.check(made).errors:
+        text = f"Not saved.\n{prd.report(made)}"
         return ToolOutput(text, ok=False, summary="not saved")
     done = await ctx.call("write_file", {"path": params.prd_path, "content": made.text()})
-    text = f"{done.text}\n{document.report(made)}" if done.ok else done.text
+    text = f"{done.text}\n{prd.report(made)}" if done.ok else done.text
     return ToolOutput(text, done.ok, summary=params.prd_path, meta={**done.meta, "prd": made.raw})
 
 
 async def _stored(path: str, ctx: ToolContext) -> Document | None:
     """The file as it is, which the new one is made from: so it counts as read. None when there is none."""
-    from codetether_tool_prd import document
+    import codetether_prd as prd
 
     try:
         data = await ctx.workspace.read(path)
@@ -138,6 +166,6 @@ async def _stored(path: str, ctx: ToolContext) -> Document | None:
         if error.code == "NOT_FOUND":
             return None
         raise
-    stored = document.parse(data)
+    stored = prd.parse(data)
     ctx.workspace.saw(path, ctx.workspace.digest(data))
     return stored
