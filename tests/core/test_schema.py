@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from codetether.schema import tool_parameters
+from codetether.schema import tool_parameters, without_nulls
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +130,28 @@ def test_whatever_the_types_nothing_is_left_that_a_vendor_refuses(fields):
         assert not {"$ref", "$defs", "title", "default", "discriminator"} & set(node)
         if "properties" in node:
             assert node["additionalProperties"] is False
+
+
+def test_nulls_that_stand_for_left_out_go_and_no_others():
+    schema = {
+        "properties": {
+            "a": {"type": "string"},
+            "needed": {"type": "string"},
+            "free": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "list": {"type": "array", "items": {"properties": {"b": {"type": "integer"}}}},
+        },
+        "required": ["needed"],
+    }
+    given = {
+        "a": None,
+        "needed": None,
+        "free": None,
+        "list": [{"b": None}, {"b": 1}],
+        "other": None,
+    }
+    assert without_nulls(given, schema) == {
+        "needed": None,
+        "free": None,
+        "list": [{}, {"b": 1}],
+        "other": None,
+    }

@@ -12,7 +12,7 @@ What is taken out, and why (vendors' rules as of late 2025):
 * objects made from structs say `additionalProperties: false` (strict mode demands it); `enum` always has a `type`.
 
 `required` lists only fields without a default. A provider that switches strict mode on makes the others nullable
-itself; one whose API refuses `additionalProperties` drops it.
+itself (`without_nulls` takes those nulls out of the call); one whose API refuses `additionalProperties` drops it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,24 @@ def tool_parameters(struct_type: type[msgspec.Struct]) -> dict[str, Any]:
     )  # the struct's docstring is for programmers; the model reads the tool's text
     schema.setdefault("required", [])
     return _ordered(schema)
+
+
+def without_nulls(value: Any, schema: dict[str, Any]) -> Any:
+    """Arguments without the nulls that stand for "left out": those of properties that are not required and of a type."""
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [without_nulls(each, items) for each in value] if isinstance(items, dict) else value
+    properties = schema.get("properties")
+    if not isinstance(value, dict) or not isinstance(properties, dict):
+        return value
+    required = schema.get("required", ())
+    return {
+        name: without_nulls(each, properties.get(name, {}))
+        for name, each in value.items()
+        if each is not None
+        or name in required
+        or not isinstance(properties.get(name, {}).get("type"), str)
+    }
 
 
 def _clean(node: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -> dict[str, Any]:

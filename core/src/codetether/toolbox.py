@@ -6,7 +6,7 @@ Calls that only look run side by side; a call that changes something runs alone 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,13 +57,29 @@ class Toolbox:
 
     def __init__(self, session: Session, tools: Sequence[Tool[Any]]) -> None:
         self._session = session
+        self._hold(tools)
+        self.denials: list[str] = []
+        self.denied_by_plugins = 0
+        self.nested = Nested(session)
+
+    def _hold(self, tools: Iterable[Tool[Any]]) -> None:
         self.tools = {tool.name: tool for tool in sorted(tools, key=lambda tool: tool.name)}
         self._aliases = {alias: tool for tool in self.tools.values() for alias in tool.aliases}
         self._told = [tool for tool in self.tools.values() if tool.advertised]
         self.schemas: tuple[ToolSchema, ...] = tuple(tool.schema() for tool in self._told)
-        self.denials: list[str] = []
-        self.denied_by_plugins = 0
-        self.nested = Nested(session)
+
+    def renew(self, key: str, tools: Sequence[Tool[Any]]) -> None:
+        """Offer `tools` as all that the plugin `key` has, from the next step on: for one whose tools come and go. What
+        the agent may not have is left out, and so is a name that another plugin's tool has.
+        """
+        session = self._session
+        others = [tool for tool in self.tools.values() if tool.key != key]
+        taken = {tool.name for tool in others}
+        new = offered(tools, session.agent.tools, session.reach)
+        new = offered(new, session.selected, session.reach)
+        before = len(msgspec.json.encode(self.schemas))
+        self._hold([*others, *(tool for tool in new if tool.name not in taken)])
+        session.overhead += (len(msgspec.json.encode(self.schemas)) - before) // 4
 
     # --- many calls ---
     async def run(self, calls: Sequence[ToolCall], results: dict[str, ToolResult]) -> None:
@@ -167,7 +183,7 @@ class Toolbox:
         if tool is None:
             raise Refused(self.unknown(call.name), invalid=True)
         try:
-            return tool, decode(call.arguments, tool.params)
+            return tool, decode(call.arguments, tool.params, tool.schema().parameters)
         except RecursionError:
             raise Refused(f"{tool.name}: arguments nested too deeply", invalid=True) from None
         except (msgspec.DecodeError, ValueError, TypeError) as error:
@@ -301,10 +317,13 @@ def same_json(one: str, other: str) -> bool:
         return one == other
 
 
-def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
-    """The arguments as `params`. Tolerates what models do (empty text, null, JSON in a JSON string, numbers as
-    text); refuses unknown names. Raises msgspec.DecodeError, ValueError or TypeError with a message for the model.
+def decode(arguments: str, params: type[msgspec.Struct], schema: dict[str, Any]) -> Any:
+    """The arguments as `params`. Tolerates what models do (empty text, null, JSON in a JSON string, numbers as text,
+    null for what `schema` lets be left out); refuses unknown names. Raises msgspec.DecodeError, ValueError or TypeError
+    with a message for the model.
     """
+    from codetether.schema import without_nulls
+
     raw = msgspec.json.decode(arguments) if arguments.strip() else {}
     if isinstance(raw, str):
         raw = msgspec.json.decode(raw)
@@ -317,7 +336,7 @@ def decode(arguments: str, params: type[msgspec.Struct]) -> Any:
         raise ValueError(
             f"unknown parameter {', '.join(unknown)}; there are: {', '.join(names) or 'none'}"
         )
-    return msgspec.convert(raw, params, strict=False)
+    return msgspec.convert(without_nulls(raw, schema), params, strict=False)
 
 
 def side_by_side(tool: Tool[Any]) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from codetether.api import Image, Message, Request, Text, Thought, ToolCall, ToolResult, ToolSchema
 from codetether_wire import ChatDialect, Traits
-from codetether_wire.json_schema import clean_schema, is_strict
+from codetether_wire.json_schema import clean_schema, is_strict, strict_schema
 
 PNG = Image("image/png", b"\x89PNG")
 URL = "data:image/png;base64,iVBORw=="
@@ -276,3 +276,27 @@ def test_no_tools_where_calls_cannot_be_forbidden_otherwise():
     assert body(asked)["tool_choice"] == "none"
     assert "tools" not in body(asked, tool_choice=False)
     assert "tools" in body(ask(tools=(tool,)), tool_choice=False)
+
+
+def test_strict_as_far_as_it_goes():
+    """What may be left out may be null; what cannot be made strict is left as it is."""
+    word = {"type": "string", "description": "A word", "maxLength": 9}
+    schema = {
+        "type": "object",
+        "properties": {"a": word, "b": {**word, "enum": ["x"]}, "c": {"anyOf": [word]}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    told = {"type": "string", "description": "A word. At most 9 characters."}
+    assert strict_schema(schema) == {
+        "type": "object",
+        "properties": {
+            "a": told,
+            "b": {**told, "type": ["string", "null"], "enum": ["x", None]},
+            "c": {"anyOf": [told, {"type": "null"}]},
+        },
+        "required": ["a", "b", "c"],
+        "additionalProperties": False,
+    }
+    for other in ({"type": "object"}, {**schema, "additionalProperties": True}, {"$comment": "x"}):
+        assert strict_schema(other) == other

@@ -31,6 +31,8 @@ _STRICT = frozenset(
     }
 )
 
+_LENGTHS = {"minLength": "At least {} characters.", "maxLength": "At most {} characters."}
+
 
 def clean_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """A copy with `$ref`s put in place and `$schema`, `$id`, `$defs` and `title` keywords gone; keys keep their order.
@@ -97,6 +99,52 @@ def is_strict(schema: Any) -> bool:
     return all(
         is_strict(inner) for key, inner in schema.items() if key not in ("enum", "const", "default")
     )
+
+
+def strict_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema` for a strict mode, where every property is required: one that may be left out may be null instead.
+
+    Lengths of texts, which strict modes do not know, are told in words. A schema that cannot be made strict (an open
+    object, an unknown keyword) comes back as it is.
+    """
+    strict: dict[str, Any] = _tightened(schema)
+    return strict if is_strict(strict) else schema
+
+
+def _tightened(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_tightened(inner) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {
+        key: value if key in ("enum", "const", "required") else _tightened(value)
+        for key, value in node.items()
+        if key not in _LENGTHS and key != "properties"
+    }
+    if told := " ".join(_LENGTHS[key].format(node[key]) for key in _LENGTHS if key in node):
+        before = node.get("description", "")
+        kept["description"] = f"{before}{'' if before.endswith('.') else '.'} {told}".lstrip(". ")
+    properties = node.get("properties")
+    if isinstance(properties, dict):
+        needed = node.get("required", ())
+        kept["properties"] = {
+            name: _tightened(inner) if name in needed else _or_null(_tightened(inner))
+            for name, inner in properties.items()
+        }
+        kept["required"] = list(properties)
+    return kept
+
+
+def _or_null(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    if "anyOf" in node:
+        return {**node, "anyOf": [*node["anyOf"], {"type": "null"}]}
+    kind = node.get("type")
+    if not isinstance(kind, str):
+        return node
+    more = {"enum": [*node["enum"], None]} if "enum" in node else {}
+    return {**node, "type": [kind, "null"], **more}
 
 
 def is_object(text: str) -> bool:

@@ -12,7 +12,7 @@ from codetether.api import Image, Message, Request, Text, Thought, ToolCall, Too
 from codetether_wire.catalogue import Traits
 from codetether_wire.chat import NO_IMAGE
 from codetether_wire.dialect import Outgoing
-from codetether_wire.json_schema import clean_schema, is_object, is_strict
+from codetether_wire.json_schema import clean_schema, is_object, is_strict, strict_schema
 from codetether_wire.replay import CallIds, seals_hold
 from codetether_wire.responses_stream import ResponsesDecoder
 
@@ -163,7 +163,7 @@ def _picture(image: Image) -> dict[str, Any]:
 
 
 def _tool(tool: ToolSchema) -> dict[str, Any]:
-    parameters = clean_schema(tool.parameters)
+    parameters = strict_schema(clean_schema(tool.parameters))
     return {
         "type": "function",
         "name": tool.name,
