@@ -19,11 +19,12 @@ from codetether import layers
 
 class Grant(msgspec.Struct, frozen=True):
     """One thing allowed: `kind` command (exact text), site (scheme, host and port), directory (its files, not those
-    of its sub-directories), or call (exact arguments as JSON).
+    of its sub-directories), call (exact arguments as JSON), or tool (any arguments, while the tool says the same of
+    itself: a digest).
     """
 
     tool: str
-    kind: Literal["command", "site", "directory", "call"]
+    kind: Literal["command", "site", "directory", "call", "tool"]
     value: str
 
     @property
@@ -33,6 +34,8 @@ class Grant(msgspec.Struct, frozen=True):
             return "exactly this command"
         if self.kind == "site":
             return f"{self.tool} on {self.value}"
+        if self.kind == "tool":
+            return f"{self.tool}, whatever its arguments"
         if self.kind == "directory":
             where = "the workspace's top directory" if self.value == "." else f"{self.value}/"
             return f"{self.tool} on files directly in {where}"

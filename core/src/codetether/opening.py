@@ -208,6 +208,7 @@ async def _equip(session: Session, wanted: bool | Sequence[str]) -> None:
     tools = offered(tools, session.agent.tools, session.reach)
     if not isinstance(wanted, bool):
         tools = offered(tools, wanted, session.reach)
+        session.selected = tuple(wanted)
     session.toolbox = Toolbox(session, tools)
     session.system = await _system(session, with_tools=with_tools)
     schemas = msgspec.json.encode(session.toolbox.schemas)

@@ -1,7 +1,8 @@
 """May this tool call run? Rules, what a person granted, and the access mode give a Decision. Plugins can only tighten.
 
 In order: the agent's effects; limits nobody can lift (docs/permissions.md); deny rules; grants; ask rules; the
-project's own settings files, always asked; allow rules; the access mode. Nothing here waits or changes anything.
+project's own settings files, always asked; allow rules; the access mode; and of what the last two allow, what may
+carry something out is asked (codetether.outgoing). Nothing here waits or changes anything.
 """
 
 from __future__ import annotations
@@ -69,9 +70,13 @@ class Permissions:
             return Verdict.ASK, str(rule)
         if sensitive:
             return Verdict.ASK, sensitive
-        if rule := self._allowing(facts):
+        rule = self._allowing(facts)
+        if rule and (rule.command or rule.url):
             return Verdict.ALLOW, str(rule)
-        return by_access(facts, session)
+        verdict, why = (Verdict.ALLOW, str(rule)) if rule else by_access(facts, session)
+        if verdict is Verdict.ALLOW and (sends := _sends(facts, session)):
+            return Verdict.ASK, sends
+        return verdict, why
 
     # --- limits ---
     def _limit(self, facts: Facts) -> str:
@@ -97,7 +102,7 @@ class Permissions:
             return ""
         for path in facts.paths:
             names = [name.casefold() for name in path.split("/")]
-            if ".codetether" in names or names[-1] == "codetether.toml":
+            if ".codetether" in names or names[-1] in ("codetether.toml", ".mcp.json"):
                 return "it changes settings or instructions of the agent itself"
         return ""
 
@@ -179,6 +184,15 @@ class Permissions:
             self.grants.add(facts.covers, "project" if answer.key == "project" else "session")
 
 
+def _sends(facts: Facts, session: Session) -> str:
+    """Why a call that is allowed is asked about all the same: it may carry something out."""
+    if facts.tool.effect not in (Effect.NETWORK, Effect.EXECUTE):
+        return ""
+    from codetether.outgoing import sends
+
+    return sends(facts, session)
+
+
 def by_access(facts: Facts, session: Session) -> tuple[Verdict, str]:
     """The verdict when no rule spoke. ask: reading only. auto: also edits in the workspace, and commands where a
     sandbox holds them (S2, S3). full: everything.
@@ -189,7 +203,7 @@ def by_access(facts: Facts, session: Session) -> tuple[Verdict, str]:
     if access == "auto" and facts.inside:
         if effect is Effect.WRITE and facts.subject.paths:
             return Verdict.ALLOW, "access auto: an edit in the workspace"
-        if effect is Effect.EXECUTE:
+        if effect is Effect.EXECUTE and not facts.tool.foreign:
             level = sandbox_level(session)
             if level in CONFINED:
                 return Verdict.ALLOW, f"access auto: in a sandbox ({level})"

@@ -110,6 +110,8 @@ class Facts:
     def covers(self) -> tuple[Grant, ...]:
         """What a grant for this call would cover, narrowly."""
         tool, subject = self.tool.name, self.subject
+        if self.tool.foreign:
+            return (Grant(tool, "tool", digest_of(self.tool)),)
         found: set[Grant] = set()
         if subject.command:
             found.add(Grant(tool, "command", subject.command + self._beyond_command()))
@@ -215,6 +217,14 @@ def covers_tree(pattern: str, path: str) -> bool:
     """Whether a pattern covers the path or a directory above it."""
     names = path.split("/")
     return any(path_matches(pattern, "/".join(names[:end])) for end in range(len(names), 0, -1))
+
+
+def digest_of(tool: Tool[Any]) -> str:
+    """Another one when a tool is another than it said: what a person granted was the tool that was described."""
+    import hashlib
+
+    told = msgspec.json.encode(tool.schema(), order="deterministic")
+    return hashlib.sha256(told).hexdigest()[:32]
 
 
 def is_pattern(text: str) -> bool:

@@ -67,6 +67,7 @@ class Session:
     system: str = ""
     overhead: int = 0
     instructions: Sequence[Path] = ()
+    selected: Sequence[str] = ("*",)  # of its agent's tools, as it was opened
     started: SessionStarted
     started_by: str = ""
 

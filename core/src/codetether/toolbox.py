@@ -77,9 +77,9 @@ class Toolbox:
         taken = {tool.name for tool in others}
         new = offered(tools, session.agent.tools, session.reach)
         new = offered(new, session.selected, session.reach)
-        before = len(msgspec.json.encode(self.schemas))
+        before = len(msgspec.json.encode(self.schemas)) // 4
         self._hold([*others, *(tool for tool in new if tool.name not in taken)])
-        session.overhead += (len(msgspec.json.encode(self.schemas)) - before) // 4
+        session.overhead += len(msgspec.json.encode(self.schemas)) // 4 - before
 
     # --- many calls ---
     async def run(self, calls: Sequence[ToolCall], results: dict[str, ToolResult]) -> None:

@@ -2,7 +2,7 @@
 
 A trusted repository is recorded in the user's config directory, by its real root, with the sha256 of every project
 file that gains power from trust: the settings files, and everything in `agents`, `skills`, `commands` and `hooks` of
-`.codetether`, in each directory from the root down to the working directory. A file that is new or changed since is
+`.codetether`, in each directory from the root down to the working directory, and `.mcp.json` at the root. A file that is new or changed since is
 not trusted: what it loosens is left out, and the user is asked again. Removing a file needs no question.
 
 An untrusted project file may say: `session.auto_compact`; `session.max_steps` and `session.budget_usd` if lower than
@@ -73,6 +73,8 @@ def powerful_files(directory: Path) -> dict[str, str]:
 
 def _powerful_paths(directory: str) -> list[str]:
     paths = layers.project_files(directory)
+    servers = os.path.join(layers.repo_root(directory), ".mcp.json")
+    paths += [servers] if os.path.isfile(servers) else []
     for at in layers.chain(directory):
         for name in FOLDERS:
             for folder, _, files in os.walk(os.path.join(at, ".codetether", name)):
