@@ -45,11 +45,11 @@ PROMPT = {
 }
 ONE_CALL = {
     "codetether": "schema",
-    "codetether_editing": "document kinds",
+    "codetether_editing": "asked document kinds",
     "codetether_tool_lsp": "settings",
     "codetether_tool_read_file": "window",
     "codetether_tool_skill": "folders",
-    "codetether_tool_todo_write": "items",
+    "codetether_todos": "",
 }
 
 

@@ -10,7 +10,8 @@ import pytest
 import trio
 from codetether.errors import ToolError
 from codetether.workspace import Workspace
-from codetether_tool_edit import Edit, Params
+from codetether_editing import OneEdit as Params
+from codetether_tool_edit import Edit
 
 TOOL = Edit(None, "tools:edit")
 

@@ -14,7 +14,8 @@ from codetether.events import ToolFinished
 from codetether.testing import Call, Reply, make_kernel
 from codetether.words import Effect
 from codetether.workspace import Workspace
-from codetether_tool_multiedit import MultiEdit, OneEdit, Params
+from codetether_editing import Edits, OneEdit
+from codetether_tool_multiedit import MultiEdit
 
 TOOL = MultiEdit(None, "tools:multiedit")
 COUNT = 5
@@ -38,7 +39,7 @@ def tree(root):
 
 
 async def edit(ctx, *edits):
-    return await TOOL.run(Params([OneEdit(*one) for one in edits]), ctx)
+    return await TOOL.run(Edits([OneEdit(*one) for one in edits]), ctx)
 
 
 async def test_edits_build_on_each_other_and_give_one_diff(ctx):
@@ -46,7 +47,7 @@ async def test_edits_build_on_each_other_and_give_one_diff(ctx):
     (ctx.root / "b").write_bytes(b"x")
     (ctx.root / "a").chmod(0o750)
     edits = [("a", "one", "1"), ("b", "x", "y"), ("a", "1\ntwo", "1\n2\n3")]
-    shown = await TOOL.preview(Params([OneEdit(*one) for one in edits]), ctx)
+    shown = await TOOL.preview(Edits([OneEdit(*one) for one in edits]), ctx)
     assert (ctx.root / "a").read_bytes() == b"one\r\ntwo\r\n"
     output = await edit(ctx, *edits)
     assert (ctx.root / "a").read_bytes() == b"1\r\n2\r\n3\r\n"
@@ -187,5 +188,5 @@ async def test_a_model_calls_it_and_rules_see_every_file(tmp_path):
     assert [event.ok for event in ended] == [True], ended[0].text
     assert (work / "b").read_text() == "1\n"
     assert TOOL.effect is Effect.WRITE
-    subject = TOOL.subject(Params([OneEdit(p, "x", "y") for p in "aba"]))
+    subject = TOOL.subject(Edits([OneEdit(p, "x", "y") for p in "aba"]))
     assert subject.paths == ("a", "b")

@@ -24,11 +24,15 @@ def ctx(tmp_path):
 
 
 async def write(ctx, **how):
-    return await TodoWrite(None, "tools:todo_write").run(decode(json.dumps(how), Params), ctx)
+    return await called(TodoWrite(None, "tools:todo_write"), Params, ctx, how)
 
 
 async def read(ctx, **how):
-    return await TodoRead(None, "tools:todo_read").run(decode(json.dumps(how), ReadParams), ctx)
+    return await called(TodoRead(None, "tools:todo_read"), ReadParams, ctx, how)
+
+
+async def called(tool, params, ctx, how):
+    return await tool.run(decode(json.dumps(how), params, tool.schema().parameters), ctx)
 
 
 async def refused(ctx, **how):

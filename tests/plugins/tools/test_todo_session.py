@@ -259,7 +259,7 @@ async def test_no_secret_is_kept(tmp_path):
 )
 def test_no_id_is_ever_given_twice(script):
     """Whatever is added, taken away or replaced, in any order, an id means one to-do for the whole session."""
-    from codetether_tool_todo_write.items import Item, Todos, change, replace
+    from codetether_todos import Item, Todos, change, replace
 
     todos, names = Todos(), itertools.count()
     meant = {}

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from codetether.api import Effect, Tool, ToolContext, ToolOutput
-from msgspec import Meta, Struct
+from codetether_editing import OneEdit
 
 
-class Params(Struct):
-    """What to replace, and by what."""
-
-    path: Annotated[str, Meta(description="File to change, relative to the workspace root")]
-    old_string: Annotated[str, Meta(description="Text to replace, as it is in the file")]
-    new_string: Annotated[str, Meta(description="Text to put there; empty removes")]
-    replace_all: Annotated[bool, Meta(description="Replace every occurrence")] = False
-
-
-class ConfirmEdit(Tool[Params]):
+class ConfirmEdit(Tool[OneEdit]):
     """Edits by the engine in codetether_editing, once a person has approved the diff. A parameter cannot approve."""
 
     api = 1
-    params = Params
+    params = OneEdit
     effect = Effect.WRITE
 
-    async def preview(self, params: Params, ctx: ToolContext) -> str:
+    async def preview(self, params: OneEdit, ctx: ToolContext) -> str:
         """The diff that `run` would ask about. Raises ToolError as `run`."""
         from codetether_editing import diff_of, drafts_of
 
         return diff_of(await drafts_of([params], ctx.workspace)).text
 
-    async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
+    async def run(self, params: OneEdit, ctx: ToolContext) -> ToolOutput:
         """Ask, then replace. Raises ToolError: as codetether_editing.apply_edit, CONFLICT, DENIED (nobody is there)."""
         from codetether_editing import confirm, drafts_of
 

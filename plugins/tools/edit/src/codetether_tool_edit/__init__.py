@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
-from msgspec import Meta, Struct
+from codetether_editing import OneEdit
 
 if TYPE_CHECKING:
     from codetether_editing import EditOutcome
 
 SHOWN = 4000  # characters of diff shown to the model when the match was not exact
-
-
-class Params(Struct):
-    """What to replace, and by what."""
-
-    path: Annotated[str, Meta(description="File to change, relative to the workspace root")]
-    old_string: Annotated[str, Meta(description="Text to replace, as it is in the file")]
-    new_string: Annotated[str, Meta(description="Text to put there; empty removes")]
-    replace_all: Annotated[bool, Meta(description="Replace every occurrence")] = False
 
 
 class _Change(NamedTuple):
@@ -33,14 +24,14 @@ class _Change(NamedTuple):
     links: int
 
 
-class Edit(Tool[Params]):
+class Edit(Tool[OneEdit]):
     """Replaces text by the engine in codetether_editing."""
 
     api = 1
-    params = Params
+    params = OneEdit
     effect = Effect.WRITE
 
-    async def preview(self, params: Params, ctx: ToolContext) -> str:
+    async def preview(self, params: OneEdit, ctx: ToolContext) -> str:
         """The diff that `run` would make. Raises ToolError as `run`."""
         from codetether_editing import unified_diff
 
@@ -49,7 +40,7 @@ class Edit(Tool[Params]):
             change.before, change.outcome.data, ctx.workspace.relative(params.path)
         ).text
 
-    async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
+    async def run(self, params: OneEdit, ctx: ToolContext) -> ToolOutput:
         """Replace. Raises ToolError: as codetether_editing.apply_edit, and CONFLICT, NOT_FOUND, DENIED."""
         async with ctx.workspace.lock(params.path):
             change = await _prepare(params, ctx)
@@ -59,7 +50,7 @@ class Edit(Tool[Params]):
         return _output(ctx.workspace.relative(params.path), change)
 
 
-async def _prepare(params: Params, ctx: ToolContext) -> _Change:
+async def _prepare(params: OneEdit, ctx: ToolContext) -> _Change:
     from codetether_editing import apply_edit
 
     before = await ctx.workspace.read(params.path)

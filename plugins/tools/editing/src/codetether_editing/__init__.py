@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from codetether.api import lazy
 
 if TYPE_CHECKING:
+    from codetether_editing.asked import Edits, OneEdit
     from codetether_editing.confirm import confirm
     from codetether_editing.diff import Diff, unified_diff
     from codetether_editing.document import Document, NotText, decode, render
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from codetether_editing.several import Draft, commit, diff_of, drafts_of, locked
 
 _WHERE = {
+    "asked": "Edits OneEdit",
     "confirm": "confirm",
     "diff": "Diff unified_diff",
     "document": "Document NotText decode render",
@@ -38,9 +40,11 @@ __all__ = [
     "Document",
     "Draft",
     "EditOutcome",
+    "Edits",
     "FilePatch",
     "Hunk",
     "NotText",
+    "OneEdit",
     "apply_edit",
     "commit",
     "confirm",

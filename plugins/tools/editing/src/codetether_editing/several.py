@@ -5,32 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from codetether.api import Change, ToolError, Workspace
 
 from codetether_editing.diff import LARGEST, Diff, unified_diff
 from codetether_editing.edit import apply_edit
 
-
-class OneEdit(Protocol):
-    """What an edit says."""
-
-    @property
-    def path(self) -> str:
-        """The file."""
-
-    @property
-    def old_string(self) -> str:
-        """The text to replace."""
-
-    @property
-    def new_string(self) -> str:
-        """The text to put there."""
-
-    @property
-    def replace_all(self) -> bool:
-        """Whether every occurrence is meant."""
+if TYPE_CHECKING:
+    from codetether_editing.asked import OneEdit
 
 
 @dataclass

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from codetether.api import Effect, Subject, Tool, ToolContext, ToolError, ToolOutput
-from msgspec import Meta, Struct
+from codetether_editing import Edits, OneEdit
 
 if TYPE_CHECKING:
     from codetether_editing import Draft
@@ -13,44 +13,29 @@ if TYPE_CHECKING:
 SHOWN = 4000  # characters of diff shown to the model when a match was not exact
 
 
-class OneEdit(Struct, frozen=True):
-    """One replacement."""
-
-    path: Annotated[str, Meta(description="File, relative to the workspace root")]
-    old_string: Annotated[str, Meta(description="Text to replace, as it is in the file")]
-    new_string: Annotated[str, Meta(description="Text to put there; empty removes")]
-    replace_all: Annotated[bool, Meta(description="Replace every occurrence")] = False
-
-
-class Params(Struct):
-    """What to replace, and by what."""
-
-    edits: Annotated[list[OneEdit], Meta(description="Replacements, made in this order")]
-
-
-class MultiEdit(Tool[Params]):
+class MultiEdit(Tool[Edits]):
     """Replaces text by the engine in codetether_editing; several edits of one file build on each other."""
 
     api = 1
-    params = Params
+    params = Edits
     effect = Effect.WRITE
 
-    def subject(self, params: Params) -> Subject:
+    def subject(self, params: Edits) -> Subject:
         """Every file once."""
-        return Subject(paths=_paths(params))
+        return Subject(paths=params.paths)
 
-    async def preview(self, params: Params, ctx: ToolContext) -> str:
+    async def preview(self, params: Edits, ctx: ToolContext) -> str:
         """The diff that `run` would make. Raises ToolError as `run`."""
         from codetether_editing import diff_of, drafts_of
 
         return diff_of(await drafts_of(_some(params), ctx.workspace)).text
 
-    async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
+    async def run(self, params: Edits, ctx: ToolContext) -> ToolOutput:
         """Replace. Raises ToolError: as codetether_editing.apply_edit, and CONFLICT, NOT_FOUND, DENIED."""
         from codetether_editing import commit, drafts_of, locked
 
         edits = _some(params)
-        async with locked(ctx.workspace, _paths(params)):
+        async with locked(ctx.workspace, params.paths):
             drafts = await drafts_of(edits, ctx.workspace)
             if not drafts:
                 raise ToolError("The edits undo each other: nothing to change.", "NO_OP")
@@ -58,14 +43,10 @@ class MultiEdit(Tool[Params]):
         return _output(drafts, len(edits))
 
 
-def _some(params: Params) -> list[OneEdit]:
+def _some(params: Edits) -> list[OneEdit]:
     if not params.edits:
         raise ToolError("No edits given.", "INVALID_ARGUMENT")
     return params.edits
-
-
-def _paths(params: Params) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(edit.path for edit in params.edits))
 
 
 def _output(drafts: list[Draft], count: int) -> ToolOutput:

@@ -12,9 +12,8 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 import trio
 from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
+from codetether_todos import Item, Todos, change, line, load_to_change, replace, store
 from msgspec import Meta, Struct
-
-from codetether_tool_todo_write.items import Item, Todos, change, line, load, replace, store
 
 STATUS = Meta(
     description="pending, in_progress, done or blocked",
@@ -79,7 +78,7 @@ class TodoWrite(Tool[Params]):
         path = ctx.session.files / "todos.json"
         lock: trio.Lock = ctx.session.state.setdefault(self.key, trio.Lock())
         async with lock:
-            before, told = await trio.to_thread.run_sync(load, path)
+            before, told = await trio.to_thread.run_sync(load_to_change, path)
             try:
                 after, said = _changed(before, params, ctx.session.redact)
             except ToolError as error:

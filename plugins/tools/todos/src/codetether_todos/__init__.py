@@ -1,4 +1,8 @@
-"""The to-do list as data: read, changed, checked, stored. The format is that of todo_read, which reads it."""
+"""The to-do list as data: read, changed, checked, stored. Shared by todo_read, todo_write and interfaces.
+
+The format of `todos.json` beside the transcript:
+`{"next": 4, "todos": [{"id": "t1", "content": "...", "status": "pending", "priority": "medium"}]}`.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,21 @@ class Item(NamedTuple):
     id: str
 
 
-def load(path: Path) -> tuple[Todos, str]:
+def load(path: Path) -> Todos:
+    """The list at `path`; an empty one when there is none. Raises ToolError when it cannot be read."""
+    try:
+        return parse(path.read_bytes())
+    except FileNotFoundError:
+        return Todos()
+    except OSError as error:
+        raise ToolError(f"The to-do list cannot be read: {error.strerror}.") from None
+    except msgspec.DecodeError:
+        raise ToolError(
+            "The to-do list is damaged; the next todo_write keeps the file and begins a new list."
+        ) from None
+
+
+def load_to_change(path: Path) -> tuple[Todos, str]:
     """The list at `path`, an empty one when there is none, and what is to be told about it, mostly nothing.
 
     A damaged file is kept beside it, and the list begins anew. Raises ToolError when the file cannot be read.
