@@ -12,17 +12,19 @@ from codetether.api import lazy
 if TYPE_CHECKING:
     from codetether_headless.drive import drive
     from codetether_headless.job import Job, Outcome, farewell
-    from codetether_headless.material import Material, add_mentions, read_material
+    from codetether_headless.material import CUT, Cut, Material, add_mentions, read_material
     from codetether_headless.prompting import Wanted, positive_count, prompt_arguments, run_prompt
 
 _WHERE = {
     "drive": "drive",
     "job": "Job Outcome farewell",
-    "material": "Material add_mentions read_material",
+    "material": "CUT Cut Material add_mentions read_material",
     "prompting": "Wanted positive_count prompt_arguments run_prompt",
 }
 
 __all__ = [
+    "CUT",
+    "Cut",
     "Job",
     "Material",
     "Outcome",

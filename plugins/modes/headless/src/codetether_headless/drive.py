@@ -32,6 +32,7 @@ from codetether.api import (
 )
 
 from codetether_headless.job import CODES, Job, Outcome
+from codetether_headless.material import CUT
 
 if TYPE_CHECKING:
     from codetether.api import Kernel, Listener, Session
@@ -120,6 +121,7 @@ class _Drive:
     async def _answered(self, session: Session) -> TurnFinished:
         """The turn; with a check, a second one when the answer is wrong, and the answer in its final form."""
         job = self.job
+        session.state[CUT] = job.cut
         finished = await session.prompt(job.prompt, job.images, job.schema)
         if job.check is None or finished.reason != "done":
             return finished

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from codetether.api import Image, TurnFinished
+
+if TYPE_CHECKING:
+    from codetether_headless.material import Cut
 
 CODES = {"done": 0, "step_limit": 1, "budget": 1, "error": 1, "cancelled": 130, "denied": 3}
 
@@ -23,6 +26,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     directory: Path
     images: tuple[Image, ...] = ()
+    cut: tuple[Cut, ...] = ()
     ui: str = "plain"
     model: str | None = None
     agent: str = ""

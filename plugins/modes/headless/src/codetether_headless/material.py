@@ -22,6 +22,7 @@ FILE_LIMIT = 64 * 1024
 TOTAL_LIMIT = 256 * 1024
 IMAGE_LIMIT = 5 * 1024 * 1024
 NAMES = 200
+CUT = "attachments"  # the key in Session.state
 WAIT_NOTE = 2.0
 MENTION = re.compile(r"""(?<![\w@/.])@(?:"([^"\n]+)"|([^\s"'`<>|@]+))""")
 TRAILING = ".,;:!?)]}"
@@ -33,12 +34,25 @@ MAGIC = {
 }
 
 
+class Cut(NamedTuple):
+    """A file of `size` bytes of which only the beginning is in the prompt. With `root`, that of the workspace, `path` is
+    relative to it; without, a person named it and it may be anywhere.
+    """
+
+    path: Path
+    size: int
+    root: Path | None = None
+
+
 class Material(NamedTuple):
-    """A prompt ready to send: its text with everything added, pictures, and notes for the person."""
+    """A prompt ready to send: its text with everything added, pictures, and notes for the person. `cut` goes to
+    `Session.state[CUT]` before the prompt: a plugin may make more of it.
+    """
 
     text: str
     images: tuple[Image, ...] = ()
     notes: tuple[str, ...] = ()
+    cut: tuple[Cut, ...] = ()
 
 
 async def read_material(
@@ -64,9 +78,7 @@ async def read_material(
         await basket.add_mention(path)
     if asked and piped.strip():
         basket.add("stdin", "", piped)
-    return Material(
-        "\n\n".join([prompt, *basket.blocks]), tuple(basket.images), tuple(basket.notes)
-    )
+    return basket.material(prompt)
 
 
 async def add_mentions(directory: Path, prompt: str) -> Material:
@@ -74,9 +86,7 @@ async def add_mentions(directory: Path, prompt: str) -> Material:
     basket = _Basket(Workspace(directory))
     for path in mentions(prompt):
         await basket.add_mention(path)
-    return Material(
-        "\n\n".join([prompt, *basket.blocks]), tuple(basket.images), tuple(basket.notes)
-    )
+    return basket.material(prompt)
 
 
 def _sound(text: str) -> str:
@@ -101,15 +111,22 @@ class _Basket:
         self.blocks: list[str] = []
         self.images: list[Image] = []
         self.notes: list[str] = []
+        self.cut: list[Cut] = []
         self._left = TOTAL_LIMIT
+
+    def material(self, prompt: str) -> Material:
+        """The prompt with all that was added."""
+        text = "\n\n".join([prompt, *self.blocks])
+        return Material(text, tuple(self.images), tuple(self.notes), tuple(self.cut))
 
     async def add_file(self, name: str) -> None:
         """A file the person named: it may be anywhere."""
         try:
-            data = await trio.to_thread.run_sync(_read, name)
+            data, whole = await trio.to_thread.run_sync(_read, name)
         except OSError as error:
             raise UsageError(f"cannot read {name}: {error.strerror or error}") from None
-        self._data(name, data)
+        if self._data(name, data) and whole is not None:
+            self.cut.append(whole)
 
     async def add_mention(self, path: str) -> None:
         """A file, picture or directory of the workspace; what cannot be had is said, and the words stay."""
@@ -117,8 +134,9 @@ class _Basket:
         try:
             if workspace.is_inside(path) and (workspace.root / workspace.relative(path)).is_dir():
                 self._names(path)
-            else:
-                self._data(path, await workspace.read(path, IMAGE_LIMIT + 1))
+            elif self._data(path, await workspace.read(path, IMAGE_LIMIT + 1)):
+                size = workspace.stat(path).st_size
+                self.cut.append(Cut(Path(workspace.relative(path)), size, workspace.root))
         except ToolError as error:
             reason = error.text.partition("\n")[0]
             self.notes.append(f"@{path} is not attached: {reason}")
@@ -129,7 +147,8 @@ class _Basket:
         more = f"\n… and {len(names) - NAMES} more" if len(names) > NAMES else ""
         self.add("directory", path, "\n".join(names[:NAMES]) + more)
 
-    def _data(self, path: str, data: bytes) -> None:
+    def _data(self, path: str, data: bytes) -> bool:
+        """Whether it was cut."""
         if mime := _picture(data):
             if len(data) > IMAGE_LIMIT:
                 self.notes.append(
@@ -140,10 +159,11 @@ class _Basket:
         elif b"\0" in data[:8192]:
             self.notes.append(f"{path} is not attached: it is neither text nor a picture")
         else:
-            self.add("file", path, data.decode("utf-8", "replace"))
+            return self.add("file", path, data.decode("utf-8", "replace"))
+        return False
 
-    def add(self, kind: str, path: str, text: str) -> None:
-        """A block of text, cut where the limits are."""
+    def add(self, kind: str, path: str, text: str) -> bool:
+        """A block of text, cut where the limits are; whether it was."""
         limit = min(FILE_LIMIT, self._left)
         data = text.encode("utf-8", "replace")
         self._left -= min(limit, len(data))
@@ -158,11 +178,16 @@ class _Basket:
         name = f' path="{path}"' if path else ""
         newline = "" if text.endswith("\n") else "\n"
         self.blocks.append(f"<{kind}{name}>\n{text}{newline}</{kind}>")
+        return len(data) > limit
 
 
-def _read(name: str) -> bytes:
-    with open(os.path.expanduser(name), "rb") as file:
-        return file.read(IMAGE_LIMIT + 1)
+def _read(name: str) -> tuple[bytes, Cut | None]:
+    """The beginning of a file, and where all of it is; None for a pipe, of which there is no more."""
+    path = os.path.abspath(os.path.expanduser(name))
+    with open(path, "rb") as file:
+        about = os.fstat(file.fileno())
+        whole = Cut(Path(path), about.st_size) if stat.S_ISREG(about.st_mode) else None
+        return file.read(IMAGE_LIMIT + 1), whole
 
 
 def _picture(data: bytes) -> str:

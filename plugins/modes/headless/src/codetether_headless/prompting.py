@@ -147,6 +147,7 @@ async def _run(kernel: Kernel, args: argparse.Namespace, wanted: Wanted, form: s
         job = Job(
             prompt=material.text,
             images=material.images,
+            cut=material.cut,
             directory=directory,
             ui=UIS[form],
             model=args.model,

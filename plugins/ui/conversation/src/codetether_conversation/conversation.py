@@ -198,13 +198,14 @@ class Conversation:
             await self.stand()
 
     async def _turn(self, session: Session, message: _Message) -> None:
-        from codetether_headless import add_mentions
+        from codetether_headless import CUT, add_mentions
 
         material = await add_mentions(self.directory, message.text)
         for note in material.notes:
             await self._tell(Notice("warning", note))
         self.said_anything = True
         self._ended = trio.Event()
+        session.state[CUT] = material.cut
         await session.prompt(material.text, (*message.images, *material.images))
         with trio.move_on_after(TOLD_SECONDS):
             await self._ended.wait()
