@@ -210,6 +210,11 @@ class Tool(Plugin, Generic[P]):
         module = sys.modules[type(self).__module__]
         return _text(module.__file__ or "", f"{self.name}.md")
 
+    @property
+    def online(self) -> bool:
+        """For a tool that runs commands: whether its sandbox lets them use the network."""
+        return False
+
     def subject(self, params: P) -> Subject:
         """What this call touches. Default: the parameter `path`, `command` or `url` if there is one."""
         path = getattr(params, "path", None)
@@ -324,12 +329,16 @@ class Launch(msgspec.Struct, frozen=True):
 
 
 class SandboxPolicy(msgspec.Struct, frozen=True):
-    """What a confined child may do. Paths are absolute. `network` false: no address at all."""
+    """What a confined child may do. Paths are absolute. `network` false: no address at all. `readable`: all it may
+    read, when there is something in it; else everything that is not hidden. With nothing `writable` it gets no place for
+    temporary files either.
+    """
 
     writable: tuple[str, ...]
     hidden: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
     network: bool = False
+    readable: tuple[str, ...] = ()
 
 
 class Sandbox(Plugin):
@@ -370,7 +379,8 @@ class AgentTask(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AgentResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of an AgentTask. `reason` as TurnFinished.reason; `session` names the transcript."""
+    """What became of an AgentTask. `reason` as TurnFinished.reason, or `unreachable`: where it was to run is not there,
+    and trying again at once is no use; `session` names the transcript, where it ran."""
 
     id: str
     ok: bool
@@ -392,6 +402,11 @@ class Executor(Plugin):
     """
 
     elsewhere: ClassVar[bool] = False
+
+    async def ready(self, address: str = "") -> None:
+        """Called before the first task of a long run, so that what is missing is told early. `address`: where it is, for
+        one that works elsewhere, in place of what its settings say. Raises CodetetherError.
+        """
 
     async def run(
         self, task: AgentTask, observe: Callable[[SessionEvent], Awaitable[None]] | None = None

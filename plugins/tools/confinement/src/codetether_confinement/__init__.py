@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codetether_confinement.filter import seccomp_filter
+from codetether_confinement.filter import alone_filter, seccomp_filter
 from codetether_confinement.probe import Proof, prove
 
-__all__ = ["Proof", "prove", "seccomp_filter"]
+__all__ = ["Proof", "alone_filter", "prove", "seccomp_filter"]

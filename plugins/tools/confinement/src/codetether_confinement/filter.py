@@ -37,6 +37,16 @@ REFUSED = {
 MISSING = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "clone3": 435}
 CLONE, UNSHARE, IOCTL = (56, 220), (272, 97), (16, 29)
 SOCKET, SOCKETPAIR = (41, 198), (53, 199)
+# What a process that is to stay alone needs no more: others started, signalled or changed; sockets; memory with a name.
+ALONE = {
+    "execve": (59, 221), "execveat": (322, 281), "clone": CLONE, "kill": (62, 129), "tkill": (200, 130),
+    "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434),
+    "pidfd_send_signal": (424, 424), "prlimit64": (302, 261), "setpriority": (141, 140),
+    "sched_setaffinity": (203, 122), "socket": SOCKET, "socketpair": SOCKETPAIR, "connect": (42, 203),
+    "bind": (49, 200), "memfd_create": (319, 279), "shmget": (29, 194), "mq_open": (240, 180), "msgget": (68, 186),
+    "semget": (64, 190),
+}  # fmt: skip
+FORKS = {"x86_64": (57, 58), "aarch64": ()}
 
 
 def seccomp_filter(*, families: Sequence[int] | None = None, machine: str = "") -> bytes:
@@ -68,6 +78,26 @@ def seccomp_filter(*, families: Sequence[int] | None = None, machine: str = "") 
         if UNIX not in families:  # a pair of datagram sockets can be sent to any address
             pair = [(AND, 0, 0, 0xF), (EQUAL, 0, 1, DATAGRAM), _refuse()]
             steps += _argument(SOCKETPAIR[column], 1, pair)
+    steps.append((RETURN, 0, 0, ALLOW))
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+def alone_filter(*, machine: str = "") -> bytes:
+    """A filter a process puts on itself, on top of a sandbox's: it can start no process, program or thread, signal and
+    change no process, and open no socket. What it has open it keeps. Raises ValueError for an unknown architecture.
+    """
+    machine = machine or os.uname().machine
+    if machine not in ARCHITECTURES:
+        raise ValueError(f"no seccomp filter is known for {machine}")
+    code, column = ARCHITECTURES[machine]
+    steps = [*_load(ARCHITECTURE), (EQUAL, 1, 0, code), _refuse(), *_load(NUMBER)]
+    if machine == "x86_64":
+        steps += [(AT_LEAST, 0, 1, X32), _refuse()]
+    refused = [numbers[column] for numbers in (*REFUSED.values(), *ALONE.values())]
+    for number in (*refused, *FORKS[machine]):
+        steps += [(EQUAL, 0, 1, number), _refuse()]
+    for number in MISSING.values():
+        steps += [(EQUAL, 0, 1, number), _refuse(errno.ENOSYS)]
     steps.append((RETURN, 0, 0, ALLOW))
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 

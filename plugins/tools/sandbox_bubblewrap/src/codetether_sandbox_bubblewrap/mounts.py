@@ -14,7 +14,8 @@ WRITABLE, READ_ONLY, HIDDEN = 1, 2, 3
 PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - the sandbox has its own
 SOCKETS = "/proc/net/unix"
 ROOT_HINT = "start in the directory of a project"
-BASE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+DEVICES = ("--dev", "/dev", "--proc", "/proc")
+BASE = ("--ro-bind", "/", "/", *DEVICES)
 
 
 def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
@@ -37,10 +38,13 @@ def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
             plan[path] = READ_ONLY
         elif any(_lies_in(path, other) for other in PRIVATE):
             plan[path] = READ_ONLY  # else it could not be seen there at all
+    for path in _existing(policy.readable):
+        plan.setdefault(path, READ_ONLY)
     hidden = [*_existing(policy.hidden), *_sockets()]
     plan.update(dict.fromkeys(hidden, HIDDEN))
     private = list(dict.fromkeys(_existing(PRIVATE)))
-    words = [*BASE, *(word for path in private for word in _hide(path))]
+    base = BASE if not policy.readable else (*DEVICES, *_links(policy.readable))
+    words = [*base, *(word for path in private for word in _hide(path))]
     for path in sorted(plan, key=lambda each: (len(PurePath(each).parts), each)):
         if plan[path] != HIDDEN:
             words += [_bind(path, plan[path]), path, path]
@@ -48,7 +52,16 @@ def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
             path, writable
         ):
             words += _hide(path)
-    return words
+    # What bwrap makes is in memory and can be written: the root when it is not the machine's, and the private places.
+    closed = [*(("/",) if policy.readable else ()), *(() if writable else ("/dev", *private))]
+    return [*words, *(word for path in closed for word in ("--remount-ro", path))]
+
+
+def _links(paths: Iterable[str]) -> Iterator[str]:
+    """Those of `paths` that are links, such as /lib64: the loader of programs is named by one."""
+    for path in paths:
+        if os.path.islink(path):
+            yield from ("--symlink", os.readlink(path), path)
 
 
 def _bind(path: str, how: int) -> str:

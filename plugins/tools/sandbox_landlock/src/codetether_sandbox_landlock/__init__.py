@@ -70,7 +70,8 @@ class Landlock(Sandbox):
         temporary = self._private()
         parts = [path for root in writable for path in shared_parts(root)]
         plan = {
-            "writable": [*writable, temporary, *parts],
+            "writable": [*writable, temporary, *parts] if writable else [],
+            "readable": [os.path.realpath(path) for path in policy.readable] or ["/"],
             "hidden": hidden,
             "network": policy.network,
             "filter": program,

@@ -1,7 +1,7 @@
 """Confines itself, then becomes the command: `python -I -S -c THIS PLAN ARGV...`. Only the standard library.
 
-PLAN is a dictionary, marshalled, in hexadecimal: writable (directories), hidden (paths), network, filter (for seccomp). Whatever fails ends it with
-126 before the command has begun: nothing runs half confined.
+PLAN is a dictionary, marshalled, in hexadecimal: writable (directories), readable and hidden (paths), network, filter
+(for seccomp). Whatever fails ends it with 126 before the command has begun: nothing runs half confined.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def confine(plan: dict[str, Any]) -> None:
     attributes = (ctypes.c_uint64 * 3)(every, net, scoped)
     size = 24 if abi >= 6 else 16
     rules = call(libc, CREATE, ctypes.byref(attributes), size, 0)
-    for path in readable("/", plan["hidden"]):
-        allow(libc, rules, path, READ)
+    for root in plan["readable"]:
+        for path in readable(root, plan["hidden"]):
+            allow(libc, rules, path, READ)
     for path in (*plan["writable"], *(f"/dev/{name}" for name in DEVICES)):
         allow(libc, rules, path, every)
     drop_capabilities(libc)

@@ -1,0 +1,132 @@
+"""The state of the cells, kept by the parent for the case that this process ends.
+
+Classes, functions and imports are kept as what was written, and run again; other variables when they pickle.
+"""
+
+from __future__ import annotations
+
+import ast
+import pickle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+WRITTEN = 1 << 20  # bytes of definitions
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+class _TooMuch(Exception):
+    pass
+
+
+class _Bounded:
+    """A file that takes only so much."""
+
+    def __init__(self, room: int) -> None:
+        self.data = bytearray()
+        self._room = room
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Take more. Raises _TooMuch."""
+        if len(self.data) + len(data) > self._room:
+            raise _TooMuch
+        self.data += data
+        return len(data)
+
+
+class Keeping:
+    """What the parent has of the variables, so that only what changed is sent."""
+
+    def __init__(self, variables: dict[str, Any], own: dict[str, Any], room: int) -> None:
+        self._variables = variables
+        self._own = own
+        self._room = room
+        self._digests: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._definitions: dict[str, str] = {}
+        self._new: list[tuple[str, str]] = []
+
+    def note(self, tree: ast.Module, code: str) -> None:
+        """Remember the definitions in a cell that was run."""
+        for node in tree.body:
+            if not isinstance(node, _DEFINITIONS):
+                continue
+            text = (
+                ast.unparse(node)
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                else _source(node, code)
+            )
+            names = [node.name] if hasattr(node, "name") else [text]
+            for name in names:
+                self._definitions.pop(name, None)
+                if sum(map(len, self._definitions.values())) + len(text) <= WRITTEN:
+                    self._definitions[name] = text
+                    self._new.append((name, text))
+
+    def changes(self) -> dict[str, Any]:
+        """What the parent needs to bring its copy up to date: `values` (hexadecimal), `gone`, `unsaved`, `written`."""
+        values: dict[str, str] = {}
+        unsaved: list[str] = []
+        names = [name for name, value in self._variables.items() if self._is_state(name, value)]
+        for name in names:
+            value = self._variables[name]
+            if name in self._definitions and getattr(value, "__module__", "") == "cell":
+                continue
+            data = self._pickled(name, value)
+            if data is None:
+                unsaved.append(name)
+            elif self._digests.get(name) != hash(data):
+                self._digests[name] = hash(data)
+                values[name] = data.hex()
+        gone = [name for name in self._digests if name not in names or name in unsaved]
+        for name in gone:
+            del self._digests[name]
+            del self._sizes[name]
+        written, self._new = self._new, []
+        return {"values": values, "gone": gone, "unsaved": unsaved, "written": written}
+
+    def _is_state(self, name: str, value: object) -> bool:
+        module = type(ast)
+        return (
+            not name.startswith("__")
+            and not isinstance(value, module)
+            and self._own.get(name) is not value
+        )
+
+    def _pickled(self, name: str, value: object) -> bytes | None:
+        others = sum(size for other, size in self._sizes.items() if other != name)
+        file = _Bounded(self._room - others)
+        try:
+            pickle.Pickler(file, protocol=5).dump(value)
+        except Exception:  # the value's own code runs, and may raise anything
+            return None
+        self._sizes[name] = len(file.data)
+        return bytes(file.data)
+
+    def restore(self, written: list[str], values: dict[str, str]) -> list[str]:
+        """Put back what the parent kept; the names that could not be."""
+        lost: list[str] = []
+        for text in written:
+            try:
+                exec(compile(text, "<kept>", "exec"), self._variables)  # noqa: S102 - this process is there for that
+            except Exception:
+                lost.append(text.partition("\n")[0][:60])
+        for name, data in values.items():
+            try:
+                self._variables[name] = pickle.loads(bytes.fromhex(data))  # noqa: S301 - made by a cell, here
+            except Exception:
+                lost.append(name)
+        for text in written:
+            try:
+                self.note(ast.parse(text), text)
+            except (SyntaxError, ValueError):
+                continue
+        self._new = []
+        return lost
+
+
+def _source(node: ast.AST, code: str) -> str:
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(each.lineno for each in decorators)])  # type: ignore[attr-defined]
+    return "\n".join(code.split("\n")[first - 1 : node.end_lineno])  # type: ignore[attr-defined]

@@ -1,0 +1,106 @@
+"""What a worker reads: files, the files of a directory, or text that came through a pipe."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import trio
+from codetether.api import CodetetherError, ripgrep
+
+LISTED = 64 << 20  # bytes of file names
+LISTING_SECONDS = 120.0
+MOST = 50_000
+PIECE = 1 << 20
+
+
+class SourceError(CodetetherError):
+    """A source cannot be used: not there, no file, not readable, empty."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One text. `name` is what a model calls it; exactly one of `path`, `data` and `file` holds it.
+
+    `root`: then `path` is relative to it, is opened beneath it without following links, and is left out, not an error, when
+    it turns out to be gone, unreadable or no text. `file`: an open file, which the worker does not close.
+    """
+
+    name: str
+    path: Path | None = None
+    data: bytes | None = None
+    root: Path | None = None
+    file: BinaryIO | None = None
+
+
+async def from_directory(
+    root: Path,
+    *,
+    pattern: str | None = None,
+    denied: Callable[[list[str]], Collection[str]] | None = None,
+) -> list[Source]:
+    """The files below `root` that git's and other ignore files do not leave out, in path order; never `.git`.
+
+    `pattern`: a glob in the manner of .gitignore, such as `*.py`. `denied`: given all paths, those that must not be read.
+    At most 50,000. Raises SourceError when `root` is no directory, or nothing is found.
+    """
+    real = await trio.to_thread.run_sync(os.path.realpath, root)
+    if not await trio.Path(real).is_dir():
+        raise SourceError(f"{root} is no directory")
+    only = [f"--glob={pattern}", "--glob=!.git"] if pattern else []
+    done = await ripgrep(
+        ["--files", "--null", *only],
+        cwd=real,
+        timeout=LISTING_SECONDS,
+        head=LISTED,
+        tail=0,
+        spill_limit=LISTED,
+    )
+    if done.timed_out or done.truncated:
+        raise SourceError(
+            f"{root} has too many files to list", "name a directory below it, or a pattern"
+        )
+    # Bytes that are no UTF-8 in a name were replaced: such a file cannot be found again, and is left out later.
+    paths = [path for path in done.output.replace("\ufffd", "\0").split("\0") if path]
+    if denied is not None:
+        refused = set(await trio.to_thread.run_sync(denied, paths))
+        paths = [path for path in paths if path not in refused]
+    if not paths:
+        raise SourceError(f"no files found in {root}" + (f" for {pattern}" if pattern else ""))
+    if len(paths) > MOST:
+        raise SourceError(
+            f"{root} has {len(paths):,} files, and {MOST:,} is the most",
+            "name a directory below it, or a pattern",
+        )
+    return [Source(path, Path(path), root=Path(real)) for path in sorted(paths)]
+
+
+async def spooled(fd: int, name: str, place: Path) -> Source:
+    """All that comes from the open file descriptor `fd`, kept in a file without a name below `place`.
+
+    The file is gone when the process ends, however it ends. Close `source.file` when done. Raises SourceError when
+    nothing comes or the disk is full. May be cancelled.
+    """
+    file = await trio.to_thread.run_sync(nameless, place)
+    try:
+        while piece := await trio.to_thread.run_sync(os.read, fd, PIECE, abandon_on_cancel=True):
+            await trio.to_thread.run_sync(file.write, piece)
+        await trio.to_thread.run_sync(file.flush)
+        if not file.tell():
+            raise SourceError(f"{name} is empty")
+    except OSError as error:
+        file.close()
+        raise SourceError(f"{name} cannot be kept: {error.strerror}") from None
+    except BaseException:
+        file.close()
+        raise
+    return Source(name, file=file)
+
+
+def nameless(place: Path) -> BinaryIO:
+    """A new file below `place` that has no name: it is gone with the last process that has it open."""
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=place, buffering=0)
