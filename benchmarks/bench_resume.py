@@ -26,7 +26,7 @@ def filled(root: Path, directory: Path) -> str:
             Message("user", (Text(f"question {index} " + "word " * 40),)),
             Message("assistant", (Text("I look at it. " * 10), call)),
             Message("tool", (ToolResult(call.id, "read_file", "line of code\n" * 400),)),
-            Message("assistant", (Text("An answer in words. " * 60 + f"\n\nAnswer {index}."),)),
+            Message("assistant", (Text("An answer in words. " * 60 + f"\n\nAnswer#{index}."),)),
         ):
             transcript.append_message(message)
     transcript.close()

@@ -110,6 +110,37 @@ async def test_a_message_is_answered_and_the_next_turn_knows_of_it(tmp_path: Pat
         assert [message.text for message in asked[1].messages] == ["first", "one", "second"]
 
 
+async def test_what_is_said_while_a_session_opens_is_for_that_session(tmp_path: Path) -> None:
+    async with talking(tmp_path, [reply("one"), reply("two"), reply("three")]) as person:
+        await person.say("first")
+        await person.say("/cost")
+        await person.say("second")
+        await person.see(Standing, waiting=("first", "/cost", "second"))
+        await person.see(Opened)
+        await person.see(Shown, title="/cost")
+        assert (await person.see(TurnFinished)).text == "one"
+        assert (await person.see(TurnFinished)).text == "two"
+        await person.say("/new")
+        await person.say("third")
+        await person.see(Opened)
+        assert (await person.see(TurnFinished)).text == "three"
+        asked = person.conversation.kernel.provider("scripted").asked  # type: ignore[attr-defined]
+        assert [message.text for message in asked[2].messages] == ["third"]
+
+
+async def test_what_was_said_early_comes_back_when_it_is_taken_back_or_nothing_opens(
+    tmp_path: Path,
+) -> None:
+    async with talking(tmp_path, [reply("one")]) as person:
+        await person.say("wait")
+        await person.do(Stop())
+        assert (await person.see(Returned)).text == "wait"
+        await person.see(Opened)
+    async with talking(tmp_path, [reply("one")], Start(model="nobody/nothing")) as person:
+        await person.say("hello")
+        assert (await person.see(Returned)).text == "hello"
+
+
 async def test_how_things_stand_is_told(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()

@@ -101,6 +101,8 @@ class Conversation:
         self._tell = tell
         self._next: Start | None = start or Start()
         self._waiting: deque[_Message] = deque()
+        self._early: deque[_Message] = deque()  # said while a session opens: for it
+        self._opening = True
         self._wake = trio.Event()
         self._quiet = trio.Event()
         self._ended = trio.Event()  # the end of the turn was told
@@ -142,6 +144,7 @@ class Conversation:
             except CodetetherError as error:
                 self.session = None
                 await self.show(error.message, kind="error", hint=error.hint)
+                await self._hear_early()
                 await self.stand()
                 self._quiet.set()
                 await trio.sleep_forever()  # a command opens another, or the person leaves
@@ -161,7 +164,15 @@ class Conversation:
                 if start.undone:
                     await self.show(start.undone, title="taken back in files", kind="diff")
                 await self.refresh()
+                await self._hear_early()
                 await self._turns(session)
+
+    async def _hear_early(self) -> None:
+        """Take what was said while the session opened, in order."""
+        self._opening = False
+        while self._early and not self._opening:  # a command may open another
+            early = self._early.popleft()
+            await self.act(Speak(early.text, early.images))
 
     async def _relay(self, feed: trio.abc.ReceiveChannel[SessionEvent]) -> None:
         async for event in feed:
@@ -246,6 +257,10 @@ class Conversation:
 
         if not text.strip() and not images:
             return
+        if self._opening and len(self._early) < WAITING:
+            self._early.append(_Message(text, tuple(images)))
+            await self.stand()
+            return
         if is_command(text):
             await run_command(self, text)
             return
@@ -271,12 +286,17 @@ class Conversation:
         """Stop the turn; what waits goes back to the input. With no turn, stop the mode."""
         if self.busy and self.session is not None:
             self.session.cancel()
-            if texts := [message.text for message in self._waiting]:
-                self._waiting.clear()
-                await self._tell(Returned("\n\n".join(texts)))
-                await self.stand()
+            await self._give_back(self._waiting)
+        elif self._early:
+            await self._give_back(self._early)
         elif self.mode is not None:
             self.mode.stop()
+
+    async def _give_back(self, waiting: deque[_Message]) -> None:
+        if texts := [message.text for message in waiting]:
+            waiting.clear()
+            await self._tell(Returned("\n\n".join(texts)))
+            await self.stand()
 
     @property
     def leaving(self) -> bool:
@@ -290,6 +310,7 @@ class Conversation:
     def open(self, start: Start | None) -> None:
         """Leave this session for another one; None: for none. A running turn is stopped and kept."""
         self._next = start
+        self._opening = start is not None
         self._quiet = trio.Event()
         self._waiting.clear()
         if self.session is not None and self.busy:
@@ -358,7 +379,7 @@ class Conversation:
             dirty=self._dirty,
             agents=tuple(self.kernel.agents(self.directory)),
             busy=self.busy,
-            waiting=tuple(message.text for message in self._waiting),
+            waiting=tuple(message.text for message in (*self._early, *self._waiting)),
         )
         session = self.session
         if session is None:

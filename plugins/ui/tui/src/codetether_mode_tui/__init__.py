@@ -120,18 +120,24 @@ class Tui(Mode):
                 self.kernel, Path.cwd(), bridge.tell, interface="tui", start=start
             )
             await nursery.start(obey_signals, conversation)
-            nursery.start_soon(conversation.run)
+            nursery.start_soon(self._converse, conversation, bridge)
             nursery.start_soon(self._obey, conversation, bridge)
             try:
                 await trio.to_thread.run_sync(self._screen, bridge, conversation)
             finally:
                 self._conversation = None
+                bridge.shown.set()
                 with trio.move_on_after(LEAVE_SECONDS, shield=True):
                     await conversation.act(Leave())
                     await conversation.closed.wait()
                 nursery.cancel_scope.cancel()
         self._farewell(conversation)
         return 0
+
+    async def _converse(self, conversation: Conversation, bridge: Bridge) -> None:
+        """Open the session when the first frame is in sight: both at once share one interpreter, and the frame waits."""
+        await bridge.shown.wait()
+        await conversation.run()
 
     def _screen(self, bridge: Bridge, conversation: Conversation) -> None:
         """The screen's thread: everything of prompt_toolkit happens here."""

@@ -35,6 +35,7 @@ class Bridge:
         self._wake: Callable[[], None] = lambda: None
         self._waking = False
         self._closed = False
+        self.shown = trio.Event()
         self._send, self.acts = trio.open_memory_channel[Act](ACTS)
 
     # --- trio's side ---
@@ -68,6 +69,11 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self._wake = wake
         wake()
+
+    def painted(self) -> None:
+        """The first frame is in sight: what the screen shows may be got ready now."""
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self.shown.set)
 
     def detach(self) -> None:
         """The screen is gone: nobody waits for it any more."""

@@ -42,6 +42,17 @@ def padded(line: Sequence[Fragment], width: int, style: str = "") -> Line:
     return [*line, (style, " " * missing)] if missing > 0 else list(line)
 
 
+def beside(columns: Sequence[Sequence[Line]], widths: Sequence[int], height: int) -> Iterable[Line]:
+    """Columns beside each other with a rule between them, `height` lines; each is cut or padded to its width."""
+    for at in range(height):
+        line: Line = []
+        for column, width in zip(columns, widths, strict=True):
+            if line:
+                line.append(("class:border", "│"))
+            line += padded(fitted(column[at] if at < len(column) else [], width), width)
+        yield line
+
+
 def head(text: str, width: int) -> str:
     """As much of `text` as fits in `width` cells."""
     if text.isascii():

@@ -60,7 +60,7 @@ def status(state: State, width: int) -> Line:
 def _context(state: State) -> Line:
     used, window = state.standing.context, state.standing.window
     if used is None or not window:
-        return [("class:status", f"{used:,} tokens" if used else "")]
+        return [("class:status", f"context {_count(used)}" if used else "")]
     share = used / window
     hot = share >= WARN
     word = " /compact" if share >= ALARM else ""

@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Any
 from codetether_conversation import Act, Speak
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.data_structures import Point
 from prompt_toolkit.filters import Condition
-from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import create_input
 from prompt_toolkit.layout import (
     BufferControl,
-    ConditionalContainer,
     Float,
     FloatContainer,
-    HSplit,
     Layout,
-    UIContent,
-    UIControl,
-    VSplit,
     Window,
+    to_container,
 )
 from prompt_toolkit.layout.dimension import Dimension
 from prompt_toolkit.layout.menus import CompletionsMenu
@@ -38,9 +32,10 @@ from prompt_toolkit.widgets import SearchToolbar
 from codetether_mode_tui import panels
 from codetether_mode_tui.chat import Scrollback
 from codetether_mode_tui.completing import InputCompleter
+from codetether_mode_tui.frame import Painted, Rows
 from codetether_mode_tui.handlers import Handlers
 from codetether_mode_tui.keys import bound, help_rows
-from codetether_mode_tui.lines import Line, padded
+from codetether_mode_tui.lines import Line, beside, padded
 from codetether_mode_tui.pasting import Pastes
 from codetether_mode_tui.state import State
 from codetether_mode_tui.themes import Theme, rules
@@ -48,6 +43,7 @@ from codetether_mode_tui.themes import Theme, rules
 if TYPE_CHECKING:
     from codetether_conversation import Conversation
     from prompt_toolkit.input import Input
+    from prompt_toolkit.key_binding.key_bindings import NotImplementedOrNone
     from prompt_toolkit.output import Output
 
     from codetether_mode_tui import TuiSettings
@@ -59,7 +55,7 @@ SIDEBAR, INSPECTOR = 26, 38
 INPUT_ROWS = 8
 TICK = 0.125  # seconds between two frames while something turns
 SIZE_POLL = 0.25
-FRAME = 1 / 60
+FRAME = 1 / 30  # seconds between two frames of what is told; a key is shown at once
 
 
 class Screen:
@@ -87,6 +83,8 @@ class Screen:
         self.pastes = Pastes()
         self.keys = bound(settings.keys)
         self.help_scroll = 0
+        self._chat_from, self._chat_to = 0, 0  # columns of the last frame
+        self._next_frame = 0.0
         self._history = history
         self._source, self._sink = source, sink
         self._theme: Theme | None = None
@@ -102,7 +100,8 @@ class Screen:
     async def _run(self) -> None:
         self.use(self.theming.first())
         self.app = self._application()
-        self.bridge.attach(self._take)
+        self.bridge.attach(self._told)
+        self.app.after_render += self._painted
         ticking = asyncio.ensure_future(self._tick())
         try:
             await self.app.run_async(handle_sigint=False, set_exception_handler=False)
@@ -111,6 +110,10 @@ class Screen:
             with contextlib.suppress(asyncio.CancelledError):
                 await ticking
             self.bridge.detach()
+
+    def _painted(self, _: Application[None]) -> None:
+        self.app.after_render -= self._painted
+        self.bridge.painted()
 
     def leave(self) -> None:
         """Close the screen; from its own thread."""
@@ -121,7 +124,12 @@ class Screen:
         """Hand on what the person did."""
         self.bridge.do(act)
 
+    def _told(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_at(max(self._next_frame, loop.time()), self._take)
+
     def _take(self) -> None:
+        self._next_frame = asyncio.get_running_loop().time() + FRAME
         for told in self.bridge.take():
             self.state.take(told)
         if self.state.left:
@@ -191,7 +199,6 @@ class Screen:
             color_depth=color_depth(os.environ),
             input=self._source or create_input(),
             output=output,
-            min_redraw_interval=FRAME,
             terminal_size_polling_interval=SIZE_POLL,
             enable_page_navigation_bindings=False,
         )
@@ -210,31 +217,19 @@ class Screen:
             dont_extend_height=True,
             style="",
         )
-        beside = Condition(lambda: self.columns)
-        main = Lines(self._main)
-        main.clicked, main.scrolled = self._clicked, self.chat.scroll
-        chat = Window(main, always_hide_cursor=True)
-        body = VSplit(
-            [
-                ConditionalContainer(VSplit([_panel(self._sidebar, SIDEBAR), _rule()]), beside),
-                chat,
-                ConditionalContainer(
-                    VSplit([_rule(), _panel(self._inspector, INSPECTOR)]),
-                    beside & Condition(lambda: self.state.inspector and self.width >= WIDE + 20),
-                ),
-            ]
-        )
-        ask = Condition(lambda: self.state.ask is not None)
-        rows = HSplit(
+        body = Painted(self._body)
+        body.clicked = self._mouse
+        rows = Rows(
             [
                 _row(lambda width: panels.header(self.state, width)),
                 body,
-                ConditionalContainer(Window(Lines(self._ask), height=self._ask_height, always_hide_cursor=True), ask),
+                Painted(self._ask, self._ask_height),
                 _row(self._edge),
                 self.input,
-                self.search,
+                to_container(self.search),
                 _row(lambda width: panels.status(self.state, width)),
             ],
+            body,
             style="class:ground",
         )  # fmt: skip
         menu = CompletionsMenu(max_height=10, scroll_offset=1)
@@ -266,9 +261,8 @@ class Screen:
         most = max(1, min(INPUT_ROWS, self.height // 3))
         return Dimension(min=1, max=most)
 
-    def _ask_height(self) -> Dimension:
-        room = max(self.height - 8, 5)
-        return Dimension.exact(min(self._ask_rows(), room))
+    def _ask_height(self) -> int:
+        return min(self._ask_rows(), max(self.height - 8, 5))
 
     def _ask_rows(self) -> int:
         ask = self.state.ask
@@ -277,6 +271,21 @@ class Screen:
         return len(panels.question(ask, max(self.width - 2, 10), 10_000))
 
     # --- the parts ---
+    def _body(self, width: int, height: int) -> list[Line]:
+        """The chat, alone or between the sidebar and the inspector."""
+        left = SIDEBAR if self.columns else 0
+        right = INSPECTOR if left and self.state.inspector and width >= WIDE + 20 else 0
+        room = width - sum(panel + 1 for panel in (left, right) if panel)
+        rows = [self._main(room, height)]
+        if left:
+            rows.insert(0, panels.sidebar(self.state, left - 1, height))
+        if right:
+            rows.append(panels.inspector(self.state, right - 1, height))
+        self._chat_from = left + 1 if left else 0
+        self._chat_to = self._chat_from + room
+        widths = [each for each in (left, room, right) if each]
+        return list(beside(rows, widths, height)) if left else rows[0]
+
     def _main(self, width: int, height: int) -> list[Line]:
         """The chat, or what stands over it."""
         state = self.state
@@ -302,12 +311,6 @@ class Screen:
             for at, row in enumerate([*rows, *([[]] * (height - len(rows)))])
         ]
 
-    def _sidebar(self, width: int, height: int) -> list[Line]:
-        return panels.sidebar(self.state, width - 1, height)
-
-    def _inspector(self, width: int, height: int) -> list[Line]:
-        return panels.inspector(self.state, width - 1, height)
-
     def _ask(self, width: int, height: int) -> list[Line]:
         ask = self.state.ask
         return panels.question(ask, width - 2, height) if ask is not None else []
@@ -315,6 +318,19 @@ class Screen:
     def _edge(self, width: int) -> Line:
         ask = self.state.ask
         return panels.input_edge(self.state, width, reason=ask is not None and ask.reasoning)
+
+    def _mouse(self, row: int, event: MouseEvent) -> NotImplementedOrNone:
+        """The wheel scrolls, a click opens what was clicked."""
+        match event.event_type:
+            case MouseEventType.SCROLL_UP:
+                self.chat.scroll(-3)
+            case MouseEventType.SCROLL_DOWN:
+                self.chat.scroll(3)
+            case MouseEventType.MOUSE_UP if self._chat_from <= event.position.x < self._chat_to:
+                self._clicked(row)
+            case _:
+                return NotImplemented
+        return None
 
     def _clicked(self, row: int) -> None:
         if self.state.view == "chat" and row < len(self.chat.shown):
@@ -333,54 +349,8 @@ class Screen:
         self.do(Speak(text))
 
 
-class Lines(UIControl):
-    """A part of the screen that is painted as lines for exactly its size."""
-
-    def __init__(self, paint: Callable[[int, int], list[Line]]) -> None:
-        self._paint = paint
-        self.clicked: Callable[[int], None] | None = None
-        self.scrolled: Callable[[int], None] | None = None
-
-    def create_content(self, width: int, height: int) -> UIContent:
-        """The lines of one frame."""
-        lines = self._paint(width, height)
-
-        def line(number: int) -> StyleAndTextTuples:
-            return list(lines[number]) if number < len(lines) else []
-
-        return UIContent(
-            line, line_count=len(lines), cursor_position=Point(0, 0), show_cursor=False
-        )
-
-    def is_focusable(self) -> bool:
-        """The input has the focus, always."""
-        return False
-
-    def mouse_handler(self, mouse_event: MouseEvent) -> Any:
-        """The wheel scrolls, a click opens what was clicked."""
-        match mouse_event.event_type:
-            case MouseEventType.SCROLL_UP if self.scrolled:
-                self.scrolled(-3)
-            case MouseEventType.SCROLL_DOWN if self.scrolled:
-                self.scrolled(3)
-            case MouseEventType.MOUSE_UP if self.clicked:
-                self.clicked(mouse_event.position.y)
-            case _:
-                return NotImplemented
-        return None
-
-
-def _panel(paint: Callable[[int, int], list[Line]], width: int) -> Window:
-    return Window(Lines(paint), width=width, always_hide_cursor=True)
-
-
-def _row(paint: Callable[[int], Line]) -> Window:
-    control = Lines(lambda width, _: [paint(width)])
-    return Window(control, height=1, always_hide_cursor=True, dont_extend_height=True)
-
-
-def _rule() -> Window:
-    return Window(width=1, char="│", style="class:border")
+def _row(paint: Callable[[int], Line]) -> Painted:
+    return Painted(lambda width, _: [paint(width)], lambda: 1)
 
 
 def color_depth(env: Any) -> ColorDepth:
