@@ -93,6 +93,9 @@ class Case:
             effects=agent.effects,
             why_not=lambda effect: f"the agent {agent.name} may not {effect}",
             access=access,
+            instructions=(),
+            messages=[],
+            parent=None,
             kernel=SimpleNamespace(sandbox=lambda: SimpleNamespace(level=level)),
         )
 

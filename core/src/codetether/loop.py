@@ -77,7 +77,7 @@ class Turn:
         session = self._session
         session.toolbox.denials.clear()
         session.toolbox.denied_by_plugins = 0
-        prompt = Message("user", (*images, Text(text)), id=session.new_id("msg"))
+        prompt = Message("user", (*images, Text(text)), id=session.new_id("prompt"))
         await session.add(prompt)
         await session.emit(TurnStarted(session.turns, text))
         reason, error, hint = "done", "", ""

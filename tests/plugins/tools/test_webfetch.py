@@ -42,7 +42,7 @@ async def calling(tmp_path, server, *arguments, access="full", hosts=None, rules
         tmp_path, replies=replies, plugins=["sandboxes", "tools:webfetch"], settings=settings
     ) as kernel:
         async with kernel.open_session(directory=tmp_path / "work", access=access) as session:
-            await session.prompt("go")
+            await session.prompt(f"go to {[one.get('url') for one in arguments]}")
             yield [result for message in session.messages for result in message.results]
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from codetether.api import Kernel, Listener, Session
 
 ROOM = 10_000  # events an interface may be behind: a person may pause their pager
+SENDING = "allow it by a rule that names the address (url) or the command (docs/permissions.md)"
 AGAIN_SECONDS = 2.0
 LEAVE_SECONDS = 1.0
 LAST_SECONDS = 1.0  # from leaving to the end of the process, whatever still holds it
@@ -154,7 +155,8 @@ class _Drive:
                 finished, reason="error", error=error, hint="raise --timeout"
             )
         if finished.reason == "denied" and self.denied:
-            return msgspec.structs.replace(finished, hint=self._allowing())
+            sending = "may send something out" in finished.error
+            return msgspec.structs.replace(finished, hint=SENDING if sending else self._allowing())
         return finished
 
     def _allowing(self) -> str:

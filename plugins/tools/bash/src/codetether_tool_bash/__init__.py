@@ -58,6 +58,11 @@ class Bash(Tool[Params]):
     params = Params
     effect = Effect.EXECUTE
 
+    @property
+    def online(self) -> bool:
+        """As the person set it."""
+        return bool(self.settings.network)
+
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The output. Raises ToolError: INVALID_ARGUMENT, NOT_FOUND or DENIED for `cwd`. A failed command is no
         exception: its output comes with `ok` False.
