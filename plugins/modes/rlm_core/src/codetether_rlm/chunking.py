@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 
 TARGET = 64_000  # bytes
 TITLE = 80
+LOOKED = 256_000  # bytes at the end of a part that are looked at for a seam
+PIECE = 1 << 20
 _SEAMS = {
     "code": rb"(?:(?:pub(?:\([a-z]+\))?|export|default|async|static|public|private|protected|abstract|final|unsafe|inline)[ \t]+){0,6}"
     rb"(?:class|def|func|function|fn|impl|struct|enum|trait|interface|module|namespace|type|const|let|var|mod|package|template)\b"
@@ -57,39 +59,46 @@ def chunks(
     """The parts of `data` from `start` to `end`, in order; together they hold every byte exactly once.
 
     A part is at most `target_bytes` (at least 64) long and ends at the last seam of its kind in its second half, else
-    at the last empty line there, else at the last end of a line, else between characters. `kind`: code, logs,
+    at the last empty line there, else at the last end of a line there, else between characters. `kind`: code, logs,
     conversation, documents; anything else is cut as documents. `first_line` is the number of the line `start` is in.
-    Reads at most one part at a time.
+    Reads at most 1 MB at a time.
     """
     seam = re.compile(rb"\n(?=" + _SEAMS.get(kind, _SEAMS["documents"]) + rb")")
     size = max(target_bytes, 64)
     end = len(data) if end is None else end
     line = first_line
     while start < end:
-        part = data[start : min(start + size, end)]
-        if start + size < end:
-            part = part[: _cut(part, seam)]
-        newlines = part.count(b"\n")
-        last = line + newlines - part.endswith(b"\n")
-        yield Chunk(start, start + len(part), line, last, _title(part))
+        stop = min(start + size, end)
+        if stop < end:
+            looked = max(stop - LOOKED, start + size // 2)
+            stop = looked + _cut(data[looked:stop], seam)
+        newlines, at_end = _newlines(data, start, stop), data[stop - 1 : stop] == b"\n"
+        yield Chunk(
+            start,
+            stop,
+            line,
+            line + newlines - at_end,
+            _title(data[start : min(stop, start + 2_000)]),
+        )
         line += newlines
-        start += len(part)
+        start = stop
+
+
+def _newlines(data: Bytes, start: int, end: int) -> int:
+    return sum(data[at : min(at + PIECE, end)].count(b"\n") for at in range(start, end, PIECE))
 
 
 def _cut(part: bytes, seam: re.Pattern[bytes]) -> int:
-    """How much of `part` belongs together."""
-    half = len(part) // 2
+    """How much of the end of a chunk still belongs to it."""
     found = -1
-    for match in seam.finditer(part, half):
+    for match in seam.finditer(part):
         found = match.start()
     if found < 0:
-        found = part.rfind(b"\n\n", half)
+        found = part.rfind(b"\n\n")
         found += found >= 0
     if found < 0:
         found = part.rfind(b"\n")
-    if found >= 0:
-        return found + 1
-    return _whole(part)
+    return found + 1 if found >= 0 else _whole(part)
 
 
 def _whole(part: bytes) -> int:
@@ -103,7 +112,7 @@ def _whole(part: bytes) -> int:
 
 
 def _title(part: bytes) -> str:
-    for piece in part[:2_000].split(b"\n"):
+    for piece in part.split(b"\n"):
         if text := piece.decode("utf-8", "replace").strip():
             return text[:TITLE]
     return ""

@@ -24,6 +24,7 @@ FIRST_FD = (
 )
 BINARY = 8_192  # bytes in which a NUL says: no text
 TOLD = 20
+LINES_NOW = 16 << 20  # bytes of sources whose lines are counted at once
 DETECTED = 200  # sources of which a sample is read
 
 
@@ -116,6 +117,7 @@ def facts_of(found: Mapped) -> dict[str, object]:
     return {
         "sources": told,
         "bytes": found.size,
+        "lines": _lines(found) if found.size <= LINES_NOW else None,
         "kind": best,
         "confidence": round(weights[best] / seen, 2),
         "why": told[0]["why"]
@@ -123,6 +125,14 @@ def facts_of(found: Mapped) -> dict[str, object]:
         else f"most bytes of {len(found.parts)} sources are {best}",
         "skipped": _told(found.skipped),
     }
+
+
+def _lines(found: Mapped) -> int:
+    total = 0
+    for part in found.parts:
+        data = found.read(part, 0, part.size)
+        total += data.count(b"\n") + bool(data and not data.endswith(b"\n"))
+    return total
 
 
 def _told(skipped: list[str]) -> list[str]:

@@ -1,24 +1,23 @@
-"""The worker process as its owner sees it: commands and cells in, outcomes out, and it is there again when it ended."""
+"""The worker as its owner sees it: commands and cells in, outcomes out, and it is there again when it ended."""
 
 from __future__ import annotations
 
-import marshal
-import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import CodetetherError, Launch, SandboxPolicy, clean, clean_env
-from codetether_wire.child import Child, ChildEnded
+from codetether.api import clean
+from codetether_wire.child import ChildEnded
 
 from codetether_rlm.finding import Wanted, find
+from codetether_rlm.inside.texts import merged
 from codetether_rlm.limits import Limits, Outcome, Query, Reply
 from codetether_rlm.mapping import Mapped, facts_of, mapped
+from codetether_rlm.process import Overdue, Process, compile_inside
 from codetether_rlm.sources import Source
+from codetether_rlm.state import Kept, State
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -29,46 +28,30 @@ Ask = Callable[[list[Query]], Awaitable[list[Reply]]]
 """Answers sub-calls: as many replies as queries, in their order. Failure is a reply with an error."""
 
 GRACE = 5.0  # seconds a cell may take to end after it was interrupted
-START_SECONDS = 30.0
 RANGES_SECONDS = 60.0
-LINES_NOW = 16 << 20  # bytes of sources whose lines are counted at the start
-KEPT = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH")
-# Where programs and their libraries are; with the interpreter's own folders all that a cell may read.
-SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/localtime", "/nix/store")
 MOST = 2_000  # ranges kept of one source
 
-
-class _Kept(msgspec.Struct):
-    values: dict[str, str] = {}
-    gone: list[str] = []
-    unsaved: list[str] | None = None
-    written: list[tuple[str, str]] = []
+Range = tuple[str, int, int]
 
 
 class _Done(msgspec.Struct):
-    done: int
     output: str
     truncated: bool
     final: str | None
     error: str | None
-    ranges: list[tuple[str, int, int]]
-    bytes: list[tuple[str, int, int]]
+    ranges: list[Range]
+    bytes: list[Range]
     queries: int
     failed: int
-    kept: _Kept | None
+    kept: Kept | None
 
 
 class _Queries(msgspec.Struct):
-    number: int
     queries: list[Query]
 
 
 class _Ranges(msgspec.Struct):
-    ranges: list[tuple[str, int, int]]
-
-
-class _Overdue(Exception):
-    """It took longer than it may, and did not stop when interrupted."""
+    ranges: list[Range]
 
 
 class Worker:
@@ -83,20 +66,30 @@ class Worker:
         self._mapped = sources
         self._query = query
         self._limits = limits
-        self._child: Child | None = None
+        self._state = State(limits.snapshot_bytes)
+        self._process = Process(kernel, sources, limits, self._state)
         self._turn = trio.Lock()
-        self._number = 0
-        self._restarts = 0
-        self._values: dict[str, str] = {}
-        self._written: dict[str, str] = {}
-        self._unsaved: list[str] = []
-        self._told = ""
-        self._pending: list[tuple[str, int, int]] = []
+        self._waited = 0.0
+        self._pending: list[Range] = []
         self._ranges: dict[str, list[tuple[int, int]]] = {}
-        self._filter = b""
         self.facts: dict[str, Any] = {}
 
-    # --- what an owner asks ---
+    async def start(self) -> None:
+        """Start the process and learn the facts. Raises CodetetherError, PluginError without a sandbox."""
+        await self._kernel.settle_sandbox()
+        async with self._turn:
+            await self._process.alive(self._learn)
+        self.facts["python"] = self._process.confined or self._limits.unconfined_python
+        self.facts["sandbox"] = self._kernel.sandbox_level
+
+    async def _learn(self) -> None:
+        self.facts.update(await trio.to_thread.run_sync(facts_of, self._mapped))
+        kind = self.facts["kind"]
+        self._process.kinds = {
+            each["name"]: each.get("kind", kind) for each in self.facts["sources"]
+        }
+        await trio.to_thread.run_sync(compile_inside)
+
     async def command(self, line: str) -> Outcome:
         """Run text commands, one or several lines (docs/rlm.md). Raises CodetetherError when no worker can be started."""
         return await self._run("command", line)
@@ -112,68 +105,75 @@ class Worker:
             )
         return await self._run("python", cell)
 
-    async def ranges(self) -> list[tuple[str, int, int]]:
-        """(source, first line, last line) of everything that was shown so far, sorted and joined.
+    async def ranges(self) -> list[Range]:
+        """(source, first line, last line) of everything that was shown so far, in the sources' order, joined.
 
-        Line numbers that were not known are counted now: half a second for each gigabyte.
+        Line numbers that were not known are counted now: half a second or more for each gigabyte.
         """
-        if self._pending:
-            async with self._turn:
-                pending, self._pending = self._pending, []
+        async with self._turn:
+            pending, self._pending = self._pending, []
+            if pending:
+                request = {"do": "ranges", "bytes": pending}
                 try:
-                    line = await self._exchange({"do": "ranges", "bytes": pending}, RANGES_SECONDS)
+                    line = await self._process.exchange(request, RANGES_SECONDS, self._serve)
                     self._saw(msgspec.convert(line, _Ranges, strict=False).ranges)
-                except (ChildEnded, _Overdue, msgspec.ValidationError):
-                    await self._end()  # these lines stay unknown
-        return [(name, *each) for name in self._order() for each in self._ranges.get(name, ())]
+                except (ChildEnded, Overdue, msgspec.ValidationError):
+                    await self._process.end()  # these lines stay unknown
+        return [
+            (part.name, *each)
+            for part in self._mapped.parts
+            for each in self._ranges.get(part.name, ())
+        ]
+
+    async def aclose(self) -> None:
+        """End the process and close the files."""
+        await self._process.end()
+        self._mapped.close()
 
     # --- one cell ---
     async def _run(self, what: str, text: str) -> Outcome:
         async with self._turn:
             began = trio.current_time()
             self._waited = 0.0
+            seconds = self._limits.cell_seconds + GRACE
             try:
-                line = await self._exchange(
-                    {"do": what, "text": text}, self._limits.cell_seconds + GRACE
+                line = await self._process.exchange(
+                    {"do": what, "text": text}, seconds, self._serve
                 )
-                done = msgspec.convert(line, _Done, strict=False)
+                outcome = self._outcome(msgspec.convert(line, _Done, strict=False))
             except ChildEnded as ended:
-                outcome = Outcome("", error=await self._lost(f"the worker ended: {ended.why}"))
+                outcome = await self._ended(f"the worker ended: {ended.why}")
             except msgspec.ValidationError:
-                outcome = Outcome(
-                    "", error=await self._lost("the worker said what cannot be understood")
+                outcome = await self._ended("the worker said what cannot be understood")
+            except Overdue:
+                outcome = await self._ended(
+                    f"killed after {seconds:g} s: it did not stop when told to"
                 )
-            except _Overdue:
-                limit = self._limits.cell_seconds
-                outcome = Outcome(
-                    "", error=await self._lost(f"killed after {limit:g} s: it did not stop")
-                )
-            else:
-                outcome = self._outcome(done)
             outcome.seconds = round(trio.current_time() - began - self._waited, 3)
             return outcome
 
+    async def _ended(self, why: str) -> Outcome:
+        """What the model is told of an end. The next cell starts a new process."""
+        await self._process.end()
+        self._process.failed()
+        told = f"{why}. The next cell has the variables of before this one; {self._state.told()}"
+        return Outcome("", error=self._clean(told))
+
     def _outcome(self, done: _Done) -> Outcome:
-        self._keep(done.kept)
-        limit = self._limits.output_bytes
-        text, cut = _cut(self._clean(done.output), limit)
-        error = done.error
-        if self._told:
-            error = f"{self._told}; {error}" if error else None
-            text = text if error else f"[{self._told}]\n{text}"
-            self._told = ""
-        ranges = self._saw(done.ranges)
+        self._state.keep(done.kept)
+        text, cut = _cut(self._clean(done.output), self._limits.output_bytes)
+        if self._process.told:
+            text = f"[{self._clean(self._process.told)}]\n{text}"
+            self._process.told = ""
         sizes = {part.name: part.size for part in self._mapped.parts}
-        good = [(n, a, b) for n, a, b in done.bytes if n in sizes and 0 <= a <= b <= sizes[n]]
-        self._pending = [*self._pending, *good][:MOST]
-        final = None if done.final is None else self._clean(done.final)
-        error = None if error is None else self._clean(error)
+        unknown = [(n, a, b) for n, a, b in done.bytes if n in sizes and 0 <= a <= b <= sizes[n]]
+        self._pending = [*self._pending, *unknown][:MOST]
         return Outcome(
             text,
-            final,
-            error,
+            None if done.final is None else self._clean(done.final),
+            None if done.error is None else self._clean(done.error),
             done.truncated or cut,
-            ranges,
+            self._saw(done.ranges),
             queries=done.queries,
             failed=done.failed,
         )
@@ -181,185 +181,26 @@ class Worker:
     def _clean(self, text: str) -> str:
         return self._kernel.redact.text(clean(text))
 
-    def _order(self) -> list[str]:
-        return [part.name for part in self._mapped.parts]
-
-    def _saw(self, ranges: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    def _saw(self, ranges: list[Range]) -> list[Range]:
         """Keep what the worker says of known sources: its word, not more, since a cell can say anything."""
-        from codetether_rlm.inside.texts import merged
-
-        known = set(self._order())
+        known = {part.name for part in self._mapped.parts}
         good = [(n, a, b) for n, a, b in ranges[: 2 * MOST] if n in known and 1 <= a <= b]
         for name in {name for name, _, _ in good}:
             new = [(first, last) for each, first, last in good if each == name]
             self._ranges[name] = merged([*self._ranges.get(name, []), *new], MOST)
         return good
 
-    # --- state ---
-    def _keep(self, kept: _Kept | None) -> None:
-        if kept is None or kept.unsaved is None:
-            return  # nothing new was pickled in time: what was kept before is still good
-        for name in kept.gone:
-            self._values.pop(name, None)
-        self._values.update(kept.values)
-        for name, text in kept.written:
-            self._written.pop(name, None)
-            self._written[name] = text
-        self._unsaved = kept.unsaved[:100]
-        room = 4 * self._limits.snapshot_bytes
-        if sum(map(len, self._values.values())) + sum(map(len, self._written.values())) > room:
-            self._unsaved = [*self._values][:100]  # more than an honest worker sends
-            self._values = {}
-
-    async def _lost(self, why: str) -> str:
-        """What the model is told of an end: why, and which variables are gone. The next cell starts a new process."""
-        await self._end()
-        self._restarts += 1
-        kept = (
-            f"kept: {', '.join(sorted(self._values)[:20])}"
-            if self._values
-            else "no variables were kept"
-        )
-        lost = f"; lost: {', '.join(self._unsaved[:20])}" if self._unsaved else ""
-        self._unsaved = []
-        return self._clean(f"{why}. Its state is that before this cell; {kept}{lost}")
-
-    # --- the process ---
-    async def start(self) -> None:
-        """Start it and learn the facts. Raises CodetetherError."""
-        await self._kernel.settle_sandbox()
-        self._filter = _filter()
-        level = self._kernel.sandbox_level
-        confined = level not in ("", "S0") and bool(self._filter)
-        async with self._turn:
-            await self._alive()
-        self.facts["python"] = confined or self._limits.unconfined_python
-        self.facts["sandbox"] = level
-
-    async def _learn(self) -> None:
-        self.facts.update(await trio.to_thread.run_sync(facts_of, self._mapped))
-        self.facts["lines"] = None
-        if self._mapped.size <= LINES_NOW:
-            self.facts["lines"] = await trio.to_thread.run_sync(_lines, self._mapped)
-
-    async def _alive(self) -> Child:
-        """The child; a new one, with what was kept, when there is none. Raises CodetetherError."""
-        if self._child is not None and not self._child.ended:
-            return self._child
-        if self._restarts > self._limits.restarts:
-            raise CodetetherError(
-                f"the worker ended {self._restarts} times; it is not started again"
-            )
-        await self._end()
-        with trio.move_on_after(START_SECONDS):
-            try:
-                child = self._child = await self._start()
-                return child
-            except ChildEnded as ended:
-                why = ended.why
-            except BaseException:
-                await self._end()
-                raise
-            raise CodetetherError(f"the worker cannot be started: {why}", "see `codetether doctor`")
-        await self._end()
-        raise CodetetherError("the worker did not start in time")
-
-    async def _start(self) -> Child:
-        self._mapped.check()
-        launch = self._launch()
-        files = self._mapped.files
-        self._child = child = await Child.start(
-            launch.argv, env=launch.env, cwd=launch.cwd, pass_fds=[*launch.pass_fds, *files]
-        )
-        if not self.facts:
-            await self._learn()
-        await child.receive()  # it is ready: mapped and confined
-        kinds = {each["name"]: each.get("kind", "") for each in self.facts.get("sources", [])}
-        parts = [
-            (
-                part.name,
-                part.place,
-                part.start,
-                part.size,
-                kinds.get(part.name) or self.facts.get("kind", ""),
-            )
-            for part in self._mapped.parts
-        ]
-        document = {"parts": parts, "written": [*self._written.values()], "values": self._values}
-        await child.send({**document, "limits": msgspec.to_builtins(self._limits)})
-        answer = await child.receive()
-        lost = (
-            [str(name)[:80] for name in answer.get("lost", [])] if isinstance(answer, dict) else []
-        )
-        if lost:
-            self._told = f"the worker was started again; lost: {', '.join(lost[:20])}"
-        return child
-
-    def _launch(self) -> Launch:
-        """How the child is started: it may read its interpreter, and write nothing."""
-        package = str(Path(__file__).parent)
-        plan = {
-            "files": list(zip(self._mapped.files, self._mapped.sizes, strict=True)),
-            "memory": self._limits.memory_bytes,
-            "filter": self._filter,
-            "package": package,
-        }
-        serve = str(Path(__file__).with_name("inside") / "serve.py")
-        python = os.path.realpath(sys.executable)
-        argv = (python, "-I", "-S", serve, marshal.dumps(plan).hex())
-        env = {name: value for name, value in clean_env().items() if name in KEPT}
-        policy = SandboxPolicy(
-            writable=(),
-            hidden=(str(self._kernel.dirs.data),),
-            readable=(
-                *SYSTEM,
-                sys.base_prefix,
-                sys.base_exec_prefix,
-                package,
-            ),
-        )
-        return self._kernel.sandbox().wrap(Launch(argv, "/", env), policy)
-
-    async def _exchange(self, request: dict[str, Any], seconds: float) -> Any:
-        """Send a request, serve what the child asks meanwhile, and return its answer.
-
-        Raises ChildEnded, _Overdue, CodetetherError. However it fails, the child is ended.
-        """
-        try:
-            child = await self._alive()
-            self._number += 1
-            left = seconds
-            await child.send({**request, "id": self._number})
-            while True:
-                began = trio.current_time()
-                line: Any = None
-                with trio.move_on_after(left):
-                    line = await child.receive()
-                left -= trio.current_time() - began
-                if line is None:
-                    raise _Overdue
-                if not isinstance(line, dict):
-                    raise ChildEnded("it said what cannot be understood")
-                if "ask" not in line:
-                    return line
-                began = trio.current_time()
-                await child.send({**await self._served(line), "answer": line.get("number")})
-                if line["ask"] == "query":
-                    self._waited += trio.current_time() - began
-        except BaseException:
-            await self._end()
-            raise
-
-    async def _served(self, line: dict[str, Any]) -> dict[str, Any]:
-        """The answer to what the child asks."""
+    # --- what it asks meanwhile ---
+    async def _serve(self, line: dict[str, Any]) -> dict[str, Any]:
         if line["ask"] == "grep":
-            wanted = msgspec.convert(line, Wanted, strict=False)
-            found = await find(self._mapped, wanted)
-            return {"error": found.error} if found.error else msgspec.to_builtins(found)
+            found = await find(self._mapped, msgspec.convert(line, Wanted, strict=False))
+            return msgspec.structs.asdict(found)
         queries = msgspec.convert(line, _Queries, strict=False).queries
         if (trouble := self._too_much(queries)) is not None:
             return {"error": trouble}
+        began = trio.current_time()
         replies = await self._query(queries)
+        self._waited += trio.current_time() - began
         return {"replies": [(reply.text, reply.error) for reply in replies]}
 
     def _too_much(self, queries: list[Query]) -> str | None:
@@ -370,16 +211,6 @@ class Worker:
             if size > self._limits.query_bytes:
                 return f"a sub-call of {size:,} bytes; at most {self._limits.query_bytes:,}: send a part"
         return None
-
-    async def _end(self) -> None:
-        if self._child is not None:
-            child, self._child = self._child, None
-            await child.aclose()
-
-    async def aclose(self) -> None:
-        """End the process and close the files."""
-        await self._end()
-        self._mapped.close()
 
 
 @asynccontextmanager
@@ -400,27 +231,10 @@ async def worker(
         await made.aclose()
 
 
-def _filter() -> bytes:
-    from codetether_confinement import alone_filter
-
-    try:
-        return alone_filter()
-    except ValueError:
-        return b""  # the facts then say that Python is not run
-
-
-def _lines(found: Mapped) -> int:
-    total = 0
-    for part in found.parts:
-        data = found.read(part, 0, part.size)
-        total += data.count(b"\n") + bool(data and not data.endswith(b"\n"))
-    return total
-
-
 def _cut(text: str, limit: int) -> tuple[str, bool]:
-    """At most `limit` bytes: cleaning makes some characters longer."""
+    """At most `limit` bytes, and the line that says what is missing."""
     data = text.encode()
-    if len(data) <= limit + 100:  # the line that says what is missing may be beyond
+    if len(data) <= limit + 100:  # the worker's own such line
         return text, False
     head, tail = data[: limit * 3 // 4], data[-limit // 4 :]
     missing = f"\n[... {len(data) - len(head) - len(tail):,} bytes left out ...]\n"

@@ -7,6 +7,7 @@ outlive us, whatever ends us. It lives as long as the run of trio, across calls,
 
 from __future__ import annotations
 
+import fcntl
 import math
 import socket
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from codetether.api import CodetetherError, Completed, run_process
 LINE_LIMIT = 64 << 20
 TOLD = 16_000  # bytes of what it prints that are kept, to say why it ended
 ENDING_SECONDS = 8.0
+FIRST_FD = 32
 
 
 class ChildEnded(Exception):
@@ -58,7 +60,9 @@ class Child:
         """Start `argv` with the socket's number added. What it says of itself comes with `receive`. `pass_fds`: what
         the sandbox that wrapped `argv` needs.
         """
-        ours, theirs = socket.socketpair()
+        ours, low = socket.socketpair()
+        with low:  # a sandbox's shell uses numbers of one digit for files of its own
+            theirs = socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, FIRST_FD))
         child = cls(ours, theirs)
         argv = [*argv, str(theirs.fileno())]
         trio.lowlevel.spawn_system_task(child._live, argv, env, cwd, tuple(pass_fds))
