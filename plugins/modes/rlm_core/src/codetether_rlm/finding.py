@@ -14,8 +14,8 @@ SECONDS = 60.0
 MOST = 100_000  # lines given at once
 LINE = 2_000  # bytes of a line
 OUTPUT = 24 << 20
-# As bytes, whatever they are: offsets would not fit those of a recoded text. Never sorted: that is one thread only.
-AS_BYTES = ("--text", "--encoding=none", "--null", "--with-filename", "--no-heading", "--no-ignore")
+# Names are ours and hold no colon. As bytes, whatever they are: offsets would not fit those of a recoded text. Never sorted: that is one thread only.
+AS_BYTES = ("--text", "--encoding=none", "--with-filename", "--no-heading", "--no-ignore")
 
 
 class Wanted(msgspec.Struct):
@@ -104,7 +104,7 @@ async def _search(
     if done.truncated:
         lines = lines[:-3]
     if not limit:
-        return Found(count=sum(int(line.partition("\0")[2] or 0) for line in lines if "\0" in line))
+        return Found(count=sum(int(line.partition(":")[2] or 0) for line in lines if ":" in line))
     return _hits(lines, numbers, parts, limit, more=done.truncated)
 
 
@@ -119,7 +119,7 @@ def _hits(
     order = {part.name: at for at, part in enumerate(parts)}
     hits = []
     for line in lines:
-        file, _, rest = line.partition("\0")
+        file, _, rest = line.partition(":")
         number, _, rest = rest.partition(":")
         at, _, text = rest.partition(":")
         if file not in numbers or not number.isdigit() or not at.isdigit():
