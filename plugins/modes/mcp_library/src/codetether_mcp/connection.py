@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import trio
@@ -55,15 +55,30 @@ class Refused(CodetetherError):
         self.code = code
 
 
+class Way(NamedTuple):
+    """How a server is reached: the SDK's transport, why it came to an end, and whether it did."""
+
+    transport: Any
+    why: Callable[[], str]
+    ended: Callable[[], bool]
+
+
 class Connection:
     """A server that answers. Lists are whole, whatever their pages; every method raises Lost, Refused, LoginNeeded or
     CodetetherError, and cancelling one tells the server.
     """
 
-    def __init__(self, server: Server, client: Client, why: Callable[[], str]) -> None:
+    def __init__(self, server: Server, client: Client, way: Way) -> None:
         self.server = server
         self.client = client
-        self._why = why
+        self._way = way
+        # The SDK would check results with the server's own schema, whose patterns can hold the interpreter for hours.
+        client.session.validate_tool_result = _unchecked  # type: ignore[method-assign, assignment]
+
+    @property
+    def alive(self) -> bool:
+        """False once it is known that nobody is at the other end; a request that is lost says so, too."""
+        return not self._way.ended()
 
     @property
     def title(self) -> str:
@@ -137,6 +152,37 @@ class Connection:
         """A prompt, filled in."""
         return await self._limited(lambda: self.client.get_prompt(name, dict(arguments)))
 
+    async def follow(self, changed: Callable[[str], None]) -> None:
+        """Call `changed` with the name of each list that becomes another, as long as the server tells. For the protocol
+        of 2026 on, where that must be asked for; with older ones `Listeners` hear of it, and this returns at once.
+        """
+        from mcp import MCPError
+        from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+        from mcp.shared.subscriptions import (
+            PromptsListChanged,
+            ResourcesListChanged,
+            ToolsListChanged,
+        )
+
+        kinds = {
+            ToolsListChanged: "tools",
+            PromptsListChanged: "prompts",
+            ResourcesListChanged: "resources",
+        }
+        if not any(map(self.offers, kinds.values())):
+            return
+        try:
+            async with self.client.listen(
+                tools_list_changed=self.offers("tools"),
+                prompts_list_changed=self.offers("prompts"),
+                resources_list_changed=self.offers("resources"),
+            ) as events:
+                async for event in events:
+                    if (name := kinds.get(type(event))) is not None:
+                        changed(name)
+        except (ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError):
+            return
+
     async def _all(self, what: str, ask: Callable[..., Awaitable[Any]]) -> list[Any]:
         if not self.offers(what):
             return []
@@ -164,7 +210,7 @@ class Connection:
         try:
             return await asking
         except Exception as error:
-            raise in_words(self.server.name, error, self._why()) from None
+            raise in_words(self.server.name, error, self._way.why()) from None
 
 
 def in_words(name: str, error: BaseException, why: str = "") -> CodetetherError:
@@ -211,12 +257,13 @@ async def connected(
 
     server = await with_secrets(kernel, server)
     listeners = listeners or Listeners()
-    transport, why = await _transport(kernel, server, directory)
+    way = await _way(kernel, server, directory)
     client = Client(
-        transport,
+        way.transport,
         client_info=Implementation(name="codetether", version=version("codetether-mcp")),
         message_handler=hearing(listeners),
         elicitation_callback=listeners.elicit,
+        list_roots_callback=_roots(directory) if server.kind == "stdio" else None,
         cache=None,
     )
     inside: BaseException | None = None
@@ -225,31 +272,44 @@ async def connected(
             async with client:
                 starting.deadline = float("inf")
                 try:
-                    yield Connection(server, client, why)
+                    yield Connection(server, client, way)
                 except BaseException as error:
                     inside = error
                     raise
     except Exception as error:
         if inside is not None and first_leaf(error) is first_leaf(inside):
             raise inside from None
-        raise in_words(server.name, error, why()) from None
+        raise in_words(server.name, error, way.why()) from None
     except BaseExceptionGroup as group:
         if group.split(Exception)[1] is not None:
             raise
-        raise in_words(server.name, group, why()) from None
+        raise in_words(server.name, group, way.why()) from None
     if starting.cancelled_caught:
         text = f"it did not answer within {server.start_timeout:g} s"
-        raise CodetetherError(f"MCP server {server.name}: {text}", why())
+        raise CodetetherError(f"MCP server {server.name}: {text}", way.why())
 
 
-async def _transport(
-    kernel: Kernel, server: Server, directory: Path
-) -> tuple[Any, Callable[[], str]]:
+async def _unchecked(_name: str, _result: object) -> None:
+    """Every result will do."""
+
+
+def _roots(directory: Path) -> Any:
+    """Tells a server on this machine where the work is; older ones that work on files ask for it."""
+    import mcp_types as types
+
+    async def roots(_: object) -> types.ListRootsResult:
+        root = types.Root(uri=directory.as_uri(), name=directory.name)  # type: ignore[arg-type]
+        return types.ListRootsResult(roots=[root])
+
+    return roots
+
+
+async def _way(kernel: Kernel, server: Server, directory: Path) -> Way:
     if server.kind == "stdio":
         from codetether_mcp.stdio import child_of, stdio
 
         child = child_of(server, directory)
-        return stdio(kernel, child), lambda: child.why
+        return Way(stdio(kernel, child), lambda: child.why, child.ended.is_set)
     from codetether_mcp.http import LARGEST, http_client
     from codetether_mcp.login import NoLogin
 
@@ -265,7 +325,7 @@ async def _transport(
         ):
             yield streams
 
-    return asked(), lambda: ""
+    return Way(asked(), lambda: "", lambda: False)
 
 
 def _load() -> None:

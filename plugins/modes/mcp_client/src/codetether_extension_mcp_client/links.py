@@ -1,0 +1,241 @@
+"""Connections to servers: each made when first needed, again when it fell, ended when nobody needs it.
+
+They belong to the kernel, not to a call or a session, so that sub-agents share them; they live in one system task of
+trio, which no nursery of a call could give.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+from codetether.api import CodetetherError, Notice, told
+
+from codetether_extension_mcp_client.listing import Listing, Shelf, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codetether.api import Kernel
+    from codetether_mcp import Connection, Server
+
+STRIKES = 3  # falls without an answer in between, after which a server is left alone
+PAUSE = 0.5  # seconds before the second start; four times as long before the third
+CHECK = 30.0
+CLOSING = 1.5
+GATHER = 0.2  # seconds in which news of changed lists are taken together
+
+
+class GaveUp(CodetetherError):
+    """A server fell too often."""
+
+
+class Link:
+    """One server in one place, connected or not. `listing`: what it offers, as far as is known."""
+
+    def __init__(self, server: Server, directory: Path) -> None:
+        self.server = server
+        self.directory = directory
+        self.listing: Listing | None = None
+        self.connection: Connection | None = None
+        self.users: set[str] = set()
+        self.busy = 0
+        self.used = trio.current_time()
+        self.falls: list[tuple[float, CodetetherError]] = []
+        self.lock = trio.Lock()
+        self.settled = trio.Event()
+        self.settled.set()
+        self.scope = trio.CancelScope()
+        self.stirred = trio.Event()
+
+    @property
+    def up(self) -> bool:
+        """Whether somebody is at the other end, as far as is known."""
+        return self.connection is not None and self.connection.alive
+
+    @property
+    def why(self) -> str:
+        """Why it is not connected, in words; empty when it is, or was never tried."""
+        return "" if self.up or not self.falls else self.falls[-1][1].message
+
+    def stir(self, _list: str = "") -> None:
+        """One of its lists is another now."""
+        self.stirred.set()
+
+
+class Links:
+    """Starts, keeps and ends connections. `changed` is told of a link whose listing is another than before."""
+
+    def __init__(
+        self, kernel: Kernel, idle_minutes: float, changed: Callable[[Link], None]
+    ) -> None:
+        self.shelf = Shelf(kernel)
+        self._kernel = kernel
+        self._idle = idle_minutes * 60
+        self._changed = changed
+        self._links: dict[tuple[str, str], Link] = {}
+        self._nursery: trio.Nursery | None = None
+        self._gone: trio.Event | None = None
+
+    def link(self, server: Server, directory: Path) -> Link:
+        """The link to `server` for sessions in `directory`; nothing is started."""
+        key = (f"{server.name}\0{server.digest()}", str(directory))
+        if key not in self._links:
+            self._links[key] = Link(server, directory)
+        return self._links[key]
+
+    def all(self) -> list[Link]:
+        """Every link, in the order they were first needed."""
+        return list(self._links.values())
+
+    async def connect(self, link: Link) -> Connection:
+        """Its connection, made if there is none. Raises GaveUp, or the CodetetherError that says what is wrong."""
+        async with link.lock:
+            if not link.up and link.settled.is_set():
+                await self._pause(link)
+                await self._start(link)
+        await link.settled.wait()
+        if link.connection is None:
+            error = link.falls[-1][1] if link.falls else CodetetherError(f"{link.server.name} left")
+            raise CodetetherError(error.message, error.hint)
+        link.used = trio.current_time()
+        return link.connection
+
+    async def _pause(self, link: Link) -> None:
+        if len(link.falls) >= STRIKES:
+            last = link.falls[-1][1].message
+            raise GaveUp(
+                f"{last} ({len(link.falls)} times; it is not tried again in this run)",
+                f"see what is wrong: codetether mcp test {link.server.name}",
+            )
+        if link.falls:
+            until = link.falls[-1][0] + PAUSE * 4.0 ** (len(link.falls) - 1)
+            await trio.sleep(max(until - trio.current_time(), 0.0))
+
+    async def _start(self, link: Link) -> None:
+        link.scope.cancel()
+        nursery = await self._open()
+        link.settled, link.scope, link.connection = trio.Event(), trio.CancelScope(), None
+        nursery.start_soon(self._keep, link, link.scope, link.settled)
+
+    async def _keep(self, link: Link, scope: trio.CancelScope, settled: trio.Event) -> None:
+        """One connection, from its start to its end. A call that is cancelled while it waits does not end it."""
+        try:
+            with scope:
+                await self._hold(link, settled)
+        except CodetetherError as error:
+            self._fell(link, error)
+        except Exception as error:
+            self._fell(link, CodetetherError(f"MCP server {link.server.name}: {told(error)}"))
+        except BaseExceptionGroup as group:
+            self._fell(link, CodetetherError(f"MCP server {link.server.name}: {told(group)}"))
+            if group.split(Exception)[1] is not None:
+                raise
+        finally:
+            if link.scope is scope:  # else another one has begun
+                link.connection = None
+            settled.set()
+
+    async def _hold(self, link: Link, settled: trio.Event) -> None:
+        from codetether_mcp import Listeners, connected
+
+        listeners = Listeners(changed=link.stir)
+        async with connected(self._kernel, link.server, link.directory, listeners) as connection:
+            await self._refresh(link, connection)
+            link.connection = connection
+            settled.set()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.follow, link.stir)
+                await self._hear(link, connection)
+
+    def _fell(self, link: Link, error: CodetetherError) -> None:
+        link.falls = [*link.falls, (trio.current_time(), error)]
+
+    async def _hear(self, link: Link, connection: Connection) -> None:
+        """Ask for its lists again whenever it says that one changed. Never returns."""
+        while True:
+            await link.stirred.wait()
+            await trio.sleep(GATHER)
+            link.stirred = trio.Event()
+            try:
+                await self._refresh(link, connection)
+            except CodetetherError as error:
+                self._kernel.notices.append(Notice("warning", error.message, error.hint))
+
+    async def _refresh(self, link: Link, connection: Connection) -> None:
+        listing = await ask(connection)
+        before, link.listing = link.listing, listing
+        await self.shelf.keep(link.server, link.directory, listing)
+        if before is None or not before.same(listing):
+            self._changed(link)
+
+    def drop(self, link: Link, error: CodetetherError) -> None:
+        """Its connection was found dead: the next call makes another."""
+        if link.connection is not None:
+            link.connection = None
+            self._fell(link, error)
+            link.scope.cancel()
+
+    def worked(self, link: Link) -> None:
+        """It answered a call: what fell before is forgotten."""
+        link.falls = []
+        link.used = trio.current_time()
+
+    def leave(self, session: str) -> None:
+        """A session ended: connections that only it had are ended, too."""
+        for link in self.all():
+            if session in link.users:
+                link.users.discard(session)
+                if not link.users and not link.busy:
+                    link.connection = None
+                    link.scope.cancel()
+
+    async def _watch(self) -> None:
+        """End who is idle."""
+        while True:
+            await trio.sleep(CHECK)
+            for link in self.all():
+                if link.up and not link.busy and link.used < trio.current_time() - self._idle:
+                    link.connection = None
+                    link.scope.cancel()
+
+    # --- where they live ---
+    async def _open(self) -> trio.Nursery:
+        if self._nursery is None:
+            self._gone = trio.Event()
+            opened = trio.Event()
+            trio.lowlevel.spawn_system_task(self._live, opened)
+            await opened.wait()
+        assert self._nursery is not None
+        return self._nursery
+
+    async def _live(self, opened: trio.Event) -> None:
+        """A system task: it must not raise. When trio ends it is cancelled, and so is every connection."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                opened.set()
+                nursery.start_soon(self._watch)
+                await trio.sleep_forever()
+        except Exception as error:
+            self._kernel.host.fault("extensions:mcp_client", "connections", error)
+        except BaseExceptionGroup as group:
+            errors, rest = group.split(Exception)
+            if errors is not None:
+                self._kernel.host.fault("extensions:mcp_client", "connections", errors)
+            if rest is not None:
+                raise rest from None
+        finally:
+            self._nursery = None
+            opened.set()
+            if self._gone is not None:
+                self._gone.set()
+
+    async def aclose(self) -> None:
+        """End them all."""
+        nursery, gone = self._nursery, self._gone
+        if nursery is not None and gone is not None:
+            nursery.cancel_scope.cancel()
+            with trio.move_on_after(CLOSING, shield=True):
+                await gone.wait()
