@@ -50,7 +50,25 @@ async def from_directory(
     real = await trio.to_thread.run_sync(os.path.realpath, root)
     if not await trio.Path(real).is_dir():
         raise SourceError(f"{root} is no directory")
-    only = [f"--glob={pattern}", "--glob=!.git"] if pattern else []
+    paths = await _listed(real, root)
+    if pattern:  # a second listing: a glob alone would bring back what ignore files leave out
+        wanted = set(await _listed(real, root, f"--glob={pattern}", "--glob=!.git"))
+        paths = [path for path in paths if path in wanted]
+    if denied is not None:
+        refused = set(await trio.to_thread.run_sync(denied, paths))
+        paths = [path for path in paths if path not in refused]
+    if not paths:
+        raise SourceError(f"no files found in {root}" + (f" for {pattern}" if pattern else ""))
+    if len(paths) > MOST:
+        raise SourceError(
+            f"{root} has {len(paths):,} files, and {MOST:,} is the most",
+            "name a directory below it, or a pattern",
+        )
+    return [Source(path, Path(path), root=Path(real)) for path in sorted(paths)]
+
+
+async def _listed(real: str, root: Path, *only: str) -> list[str]:
+    """The files below `real`, as ripgrep lists them."""
     done = await ripgrep(
         ["--files", "--null", *only],
         cwd=real,
@@ -64,18 +82,7 @@ async def from_directory(
             f"{root} has too many files to list", "name a directory below it, or a pattern"
         )
     # Bytes that are no UTF-8 in a name were replaced: such a file cannot be found again, and is left out later.
-    paths = [path for path in done.output.replace("\ufffd", "\0").split("\0") if path]
-    if denied is not None:
-        refused = set(await trio.to_thread.run_sync(denied, paths))
-        paths = [path for path in paths if path not in refused]
-    if not paths:
-        raise SourceError(f"no files found in {root}" + (f" for {pattern}" if pattern else ""))
-    if len(paths) > MOST:
-        raise SourceError(
-            f"{root} has {len(paths):,} files, and {MOST:,} is the most",
-            "name a directory below it, or a pattern",
-        )
-    return [Source(path, Path(path), root=Path(real)) for path in sorted(paths)]
+    return [path for path in done.output.replace("\ufffd", "\0").split("\0") if path]
 
 
 async def spooled(fd: int, name: str, place: Path) -> Source:

@@ -61,8 +61,11 @@ class Worker:
     not counted yet), `skipped` (why sources were left out), `python` (whether cells can be run), `sandbox` (its level).
     """
 
-    def __init__(self, kernel: Kernel, sources: Mapped, query: Ask, limits: Limits) -> None:
+    def __init__(
+        self, kernel: Kernel, sources: Mapped, query: Ask, limits: Limits, kind: str
+    ) -> None:
         self._kernel = kernel
+        self._kind = kind
         self._mapped = sources
         self._query = query
         self._limits = limits
@@ -84,9 +87,11 @@ class Worker:
 
     async def _learn(self) -> None:
         self.facts.update(await trio.to_thread.run_sync(facts_of, self._mapped))
+        if self._kind:
+            self.facts |= {"kind": self._kind, "confidence": 1.0, "why": "somebody said so"}
         kind = self.facts["kind"]
         self._process.kinds = {
-            each["name"]: each.get("kind", kind) for each in self.facts["sources"]
+            each["name"]: self._kind or each.get("kind", kind) for each in self.facts["sources"]
         }
         await trio.to_thread.run_sync(compile_inside)
 
@@ -215,15 +220,21 @@ class Worker:
 
 @asynccontextmanager
 async def worker(
-    kernel: Kernel, sources: Sequence[Source], *, query: Ask, limits: Limits | None = None
+    kernel: Kernel,
+    sources: Sequence[Source],
+    *,
+    query: Ask,
+    limits: Limits | None = None,
+    kind: str = "",
 ) -> AsyncIterator[Worker]:
     """A worker over `sources`, ready to use, ended on leaving.
 
-    `query` answers what cells ask sub-models; it is the place for budgets. Raises SourceError for sources that cannot be
+    `query` answers what cells ask sub-models; it is the place for budgets. `kind`: what all sources are, when that is
+    known; else it is found out. Raises SourceError for sources that cannot be
     used, PluginError when no sandbox is installed, CodetetherError when the process cannot be started.
     """
     found = await mapped(sources, kernel.dirs.cache / "rlm")
-    made = Worker(kernel, found, query, limits or Limits())
+    made = Worker(kernel, found, query, limits or Limits(), kind)
     try:
         await made.start()
         yield made
