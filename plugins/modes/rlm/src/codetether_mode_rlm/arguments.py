@@ -1,0 +1,77 @@
+"""The flags of `codetether rlm`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
+
+from codetether_mode_rlm.options import CONTENT_TYPES, DEEPEST
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the flags."""
+    add = parser.add_argument
+    add("query", nargs="+", metavar="QUERY", help="what to find out")
+    add(
+        "-f", "--file", dest="files", nargs="+", action="extend", default=[], type=Path, metavar="FILE",
+        help="look at these files; repeatable",
+    )  # fmt: skip
+    add("--content", metavar="TEXT", help="look at this text; - reads standard input")
+    add(
+        "--dir", dest="dirs", action="append", default=[], type=Path, metavar="DIR",
+        help="look at the files below DIR that git does not ignore; repeatable",
+    )  # fmt: skip
+    add("--pattern", metavar="GLOB", help="with --dir: only files whose name or path matches")
+    add(
+        "--content-type", choices=CONTENT_TYPES, default="auto",
+        help="what kind of text it is (default: auto, found by its beginning)",
+    )  # fmt: skip
+    add("-m", "--model", default="", metavar="PROVIDER/MODEL", help="the model that looks")
+    add(
+        "--sub-model", default="", metavar="PROVIDER/MODEL",
+        help="the model for sub-calls (default: the same)",
+    )  # fmt: skip
+    add(
+        "--max-iterations",
+        type=count,
+        metavar="N",
+        help="replies of the model at most (default: 10)",
+    )
+    add("--max-subcalls", type=whole, metavar="N", help="sub-calls at most (default: 50)")
+    add("--max-tokens", type=count, metavar="N", help="of one answer (default: 4000)")
+    add("--concurrency", type=count, metavar="N", help="model calls at one time (default: 16)")
+    add("--budget-tokens", type=count, metavar="N", help="tokens of all calls together at most")
+    add("--budget-usd", type=number, metavar="USD", help="the same in dollars")
+    add("--timeout", type=number, metavar="SECONDS", help="stop after so long, with what there is")
+    add(
+        "--depth", type=int, choices=range(1, DEEPEST + 1), default=1,
+        help="2: a piece too large for the sub-model is looked through too (default: 1)",
+    )  # fmt: skip
+    add("--json", action="store_true", help="one JSON object on standard output")
+    add("--format", choices=("text", "json", "stream-json"), help="output (default: text)")
+    add("-v", "--verbose", action="store_true", help="show what is asked for and what comes of it")
+
+
+def count(text: str) -> int:
+    """A flag's value: a whole number above zero."""
+    if whole(text) == 0:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """A flag's value: a whole number, zero or more."""
+    if not text.isascii() or not text.isdigit():
+        raise ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A flag's value: a number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value

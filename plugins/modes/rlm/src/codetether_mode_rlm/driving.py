@@ -1,0 +1,143 @@
+"""Carrying a run out for somebody: a person at a terminal, a program that reads events, a session's plugin."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+from codetether.api import Output, Usage, clean, one_line
+from codetether_crew import event_lines, obey_signals
+from codetether_live import only, showing
+
+from codetether_mode_rlm import report
+from codetether_mode_rlm.events import RlmEvent, RlmStarted, RlmStep, RlmSubcall
+from codetether_mode_rlm.material import material
+from codetether_mode_rlm.options import Options
+from codetether_mode_rlm.run import Run, Tell, spool_of
+
+if TYPE_CHECKING:
+    from codetether.api import Session
+
+    from codetether_mode_rlm import Rlm
+
+Progress = Callable[[str], Awaitable[None]]
+LIMITS = ("max_iterations", "max_subcalls", "max_tokens", "concurrency")
+GIVEN = ("content_type", "model", "sub_model", "budget_tokens", "budget_usd", "timeout", "depth")
+PREVIEW = 12  # lines of an output that --verbose shows
+
+
+async def start(mode: Rlm, args: Namespace) -> int:
+    """A run for the command line; the exit code."""
+    form = args.format or ("json" if args.json else "text")
+    output = Output(sys.stdout)
+    with only():
+        async with material(args, spool_of(mode.kernel)) as sources, trio.open_nursery() as nursery:
+            run = Run(mode.kernel, _options(mode, args), sources, settings=mode.settings)
+            run.listener = _listener(mode, run, form, output, verbose=args.verbose)
+            stopped = await nursery.start(obey_signals, run.stop)
+            async with _shown(run, form):
+                outcome = await run.go()
+            nursery.cancel_scope.cancel()
+    return await _told(mode, output, form, outcome, interrupted=stopped.is_set())
+
+
+async def for_session(
+    mode: Rlm, wanted: dict[str, Any], session: Session, progress: Progress
+) -> dict[str, Any]:
+    """For a plugin: the result object. Raises CodetetherError."""
+    given = dict(wanted)
+    sources = given.pop("sources")
+    model = mode.settings.model or session.model_ref
+    given = {"budget_usd": _left(session), "model": model, **given, **_limits(mode, given)}
+    run = Run(mode.kernel, msgspec.convert(given, Options), sources, settings=mode.settings)
+
+    async def tell(event: RlmEvent) -> None:
+        if isinstance(event, RlmStarted):
+            await progress(f"{event.why}\n")
+        elif isinstance(event, RlmStep):
+            await progress(f"[{event.iteration}] {one_line(event.code, 200)}\n")
+        elif isinstance(event, RlmSubcall) and not event.ok:
+            await progress(f"sub-call {event.number} failed: {event.error}\n")
+
+    run.listener = tell
+    try:
+        outcome = await run.go()
+    finally:
+        if run.budget.spent != Usage():
+            session.spent(run.budget.spent, run.id)
+    return outcome.data
+
+
+def _left(session: Session) -> float | None:
+    """Dollars the session may still spend; None without a limit."""
+    if session.budget_usd is None:
+        return None
+    return max(session.budget_usd - (session.usage.cost or 0.0), 0.0)
+
+
+def _limits(mode: Rlm, given: dict[str, Any]) -> dict[str, Any]:
+    """The limits: as given, else as the settings say."""
+    settings = mode.settings
+    limits = {
+        name: given[name] if given.get(name) is not None else getattr(settings, name)
+        for name in LIMITS
+    }
+    return {**limits, "small_share": settings.small_share}
+
+
+def _options(mode: Rlm, args: Namespace) -> Options:
+    given = vars(args)
+    query = " ".join(args.query).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return Options(query=query, **_limits(mode, given), **{name: given[name] for name in GIVEN})
+
+
+@asynccontextmanager
+async def _shown(run: Run, form: str) -> AsyncIterator[None]:
+    if form == "stream-json":
+        yield
+        return
+    async with showing(run.board):
+        yield
+
+
+def _listener(mode: Rlm, run: Run, form: str, output: Output, *, verbose: bool) -> Tell:
+    """What is done with events: lines for a program, or what --verbose shows a person."""
+
+    def broken() -> None:
+        run.stop("nobody reads the events any more")
+
+    async def tell(event: RlmEvent) -> None:
+        if verbose and isinstance(event, RlmStep):
+            for line in _verbose(event):
+                run.board.say(line)
+        await trio.lowlevel.checkpoint()
+
+    return event_lines(output, mode.kernel.redact.text, broken) if form == "stream-json" else tell
+
+
+def _verbose(event: RlmStep) -> list[str]:
+    """A step for a person: what was asked, and the beginning of what came of it."""
+    lines = [f"[{event.iteration}] {line}" for line in event.code.splitlines()]
+    said = event.output.splitlines()
+    lines += [f"    {line}" for line in said[:PREVIEW]]
+    return lines + ([f"    and {len(said) - PREVIEW} lines more"] if len(said) > PREVIEW else [])
+
+
+async def _told(
+    mode: Rlm, output: Output, form: str, outcome: report.Outcome, *, interrupted: bool
+) -> int:
+    redact = mode.kernel.redact.text
+    data = outcome.data
+    if form == "json":
+        await output.write(redact(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
+    elif form == "text" and (text := report.text(data)):
+        await output.write(f"{clean(redact(text))}\n")
+    for line in report.farewell(data):
+        print(clean(redact(line)), file=sys.stderr)
+    return 130 if interrupted else 0 if outcome.complete else 1

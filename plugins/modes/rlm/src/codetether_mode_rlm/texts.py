@@ -1,0 +1,50 @@
+"""The texts models are given, each in a file of its own in `prompts`, and how what is not ours is put into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import codetether_crew as crew
+
+NO_ESCAPES = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)])
+NAMED = 30  # sources a model is told by name
+
+
+def filled(name: str, /, **given: str) -> str:
+    """The text `name` with its `{words}` replaced."""
+    return crew.filled(Path(__file__).parent / "prompts" / f"{name}.md", **given)
+
+
+def data(kind: str, mark: str, text: str) -> str:
+    """`text` as data: between tags that it cannot close, because `mark` is this run's own; without control characters."""
+    sound = text.translate(NO_ESCAPES)
+    return f"<{kind}-{mark}>\n{sound}\n</{kind}-{mark}>"
+
+
+def cut(text: str, size: int) -> str:
+    """The beginning and the end of `text`, at most `size` characters and a line that says so."""
+    if len(text) <= size:
+        return text
+    head, tail = size * 2 // 3, size // 3
+    return f"{text[:head]}\n[{len(text) - head - tail} characters left out]\n{text[len(text) - tail :]}"
+
+
+def about(facts: dict[str, Any]) -> str:
+    """The sources for a model: how many, how large, of what kind, the first by name."""
+    sources = facts["sources"]
+    number = f"{len(sources)} source{'s' * (len(sources) != 1)}"
+    kind = f"{facts['kind']} ({facts['confidence']:.0%} sure)"
+    lines = [f"{number}, {size_of(facts['bytes'])}, {kind}"]
+    lines += [f"- {each['name']!r}: {size_of(each['bytes'])}" for each in sources[:NAMED]]
+    if len(sources) > NAMED:
+        lines.append(f"- and {len(sources) - NAMED} more")
+    return "\n".join(lines)
+
+
+def size_of(number: int) -> str:
+    """Bytes for people: 950 bytes, 12.3 kB, 4.1 MB."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number} bytes"

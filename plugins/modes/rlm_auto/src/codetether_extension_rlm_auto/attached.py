@@ -1,0 +1,56 @@
+"""Attached files of which a prompt holds the beginning only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import trio
+from codetether.api import CodetetherError, Notice
+
+from codetether_extension_rlm_auto.summing import said, summary, too_large
+
+if TYPE_CHECKING:
+    from codetether.api import Session
+    from codetether_headless import Cut
+
+    from codetether_extension_rlm_auto import RlmAuto
+
+MOST = 5  # files of one prompt that are summarised
+
+
+@asynccontextmanager
+async def told_before(plugin: RlmAuto, session: Session, cut: Sequence[Cut]) -> AsyncIterator[None]:
+    """Tell the model a summary of each file of `cut` that is too large for it, or that it cannot read by itself."""
+    for each in cut[:MOST]:
+        if text := await _summed(plugin, session, each):
+            session.tell(text)
+    yield
+
+
+async def _summed(plugin: RlmAuto, session: Session, cut: Cut) -> str:
+    why = too_large(plugin.settings, cut.size, session)
+    inside = cut.root is not None or session.workspace.is_inside(str(cut.path))
+    if not why and inside:
+        return ""  # the model can read the rest, and has room for it
+    given = {"what": f"attached file {cut.path}", "about": "Its beginning is in the prompt."}
+    try:
+        file = await trio.to_thread.run_sync(_opened, session, cut)
+    except (CodetetherError, OSError) as error:
+        await session.emit(Notice("warning", f"{cut.path} is not summarised: {error}"))
+        return ""
+    with file:
+        data = await summary(plugin, session, file, cut.size, given)
+    if data is None:
+        return ""
+    why = why or "only its beginning is in the prompt, and it lies outside of the workspace"
+    return said(data, given["what"], cut.size, why, str(cut.path) if inside else "")
+
+
+def _opened(session: Session, cut: Cut) -> BinaryIO:
+    """The file: one of the workspace opened within it, one that the person named wherever it is."""
+    if cut.root is not None:
+        return session.workspace.open(str(cut.path))
+    return Path(cut.path).open("rb", buffering=0)
