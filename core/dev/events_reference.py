@@ -19,7 +19,10 @@ import msgspec
 from codetether import events, words
 
 # Events of long work, which its modes write in the same form: title, module, union.
-MORE = (("Swarm", "codetether_mode_swarm.events", "SwarmEvent"),)
+MORE = (
+    ("Swarm", "codetether_mode_swarm.events", "SwarmEvent"),
+    ("RLM", "codetether_mode_rlm.events", "RlmEvent"),
+)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "events.md"
 HEAD = """\
 # Events
