@@ -1,0 +1,96 @@
+"""`codetether mcp`: our tools for other agents, and the servers of the Model Context Protocol that are configured."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+from codetether.api import Answer, Mode, Question, Session, hookimpl
+
+ASK_SECONDS = 300.0
+
+
+class Mcp(Mode):
+    """The mode. `serve` stays until the client leaves; the other actions look, call once, or edit the list."""
+
+    api = 1
+
+    @hookimpl
+    async def codetether_ask(self, question: Question, session: Session) -> Answer | None:
+        """Asks the person in front of the client whose call this is about; None for anybody else's."""
+        from codetether_mode_mcp.call import CURRENT
+
+        call = CURRENT.get()
+        return None if call is None else await call.asked_for(question)
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """One action and its own arguments."""
+        actions = parser.add_subparsers(metavar="ACTION", required=True)
+        serve = actions.add_parser("serve", help="serve our tools to another agent")
+        serve.set_defaults(action="serve")
+        _serve_arguments(serve)
+
+    async def run(self, args: Namespace) -> int:
+        """Do the action. Raises CodetetherError."""
+        from codetether_mode_mcp.serving import serve
+
+        return await serve(self.kernel, args)
+
+
+def _serve_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-C", "--dir", metavar="DIR", help="the workspace (default: the working directory)"
+    )
+    parser.add_argument(
+        "--access-mode", choices=("ask", "auto", "full"), default="",
+        help="what may be done unasked: ask = only read, auto = also edit here and run in a sandbox, full = all",
+    )  # fmt: skip
+    parser.add_argument("--agent", default="", metavar="NAME", help="whose tools: build, plan, …")
+    parser.add_argument(
+        "--tools", action="append", default=[], metavar="PATTERNS",
+        help="serve only these: names or patterns, with commas; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "-m", "--model", metavar="PROVIDER/MODEL", help="serve tools that need a model too"
+    )
+    parser.add_argument(
+        "--no-ask",
+        action="store_true",
+        help="deny what needs approval; never ask by way of the client",
+    )
+    parser.add_argument(
+        "--ask-timeout", type=_seconds, default=ASK_SECONDS, metavar="SECONDS",
+        help=f"how long an answer is waited for (default: {ASK_SECONDS:g})",
+    )  # fmt: skip
+    parser.add_argument("--http", action="store_true", help="over HTTP instead of standard input")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="listen here (default: 127.0.0.1)"
+    )
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: a free one")
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="the token clients must give; made when it is not there",
+    )
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="listen on an address that is not loopback"
+    )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="a name that requests may be addressed to; repeatable",
+    )  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 86400:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds up to a day")
+    return number
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
