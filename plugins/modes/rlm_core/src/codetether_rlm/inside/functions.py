@@ -79,6 +79,10 @@ class Hits(list[Hit]):
 
     more = False
 
+    def __getitem__(self, part: Any) -> Any:
+        found = super().__getitem__(part)
+        return Hits(found) if isinstance(part, slice) else found
+
     def __repr__(self) -> str:
         if not self:
             return "(no matches)"

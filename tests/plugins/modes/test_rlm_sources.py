@@ -1,0 +1,182 @@
+"""Where the texts of a worker come from: directories, pipes, many small files in one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+from codetether_rlm.finding import Wanted, find
+from codetether_rlm.inside.texts import BLOCK, Seen, Text, merged, sources
+from codetether_rlm.mapping import facts_of, mapped
+from codetether_rlm.sources import SourceError, from_directory, spooled
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def write(root: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+
+
+async def test_a_directory_is_its_files_without_ignored_and_denied_ones(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    write(
+        tmp_path,
+        {
+            ".gitignore": b"build/\n*.tmp\n",
+            "a.py": b"x = 1\n",
+            "deep/b.py": b"y = 2\n",
+            "deep/c.md": b"# C\n",
+            "build/out.py": b"no",
+            "z.tmp": b"no",
+            ".env": b"KEY=1",
+        },
+    )
+    (tmp_path / "link.py").symlink_to("/etc/passwd")
+    found = await from_directory(
+        tmp_path, denied=lambda paths: [each for each in paths if each == ".env"]
+    )
+    assert [each.name for each in found] == [".gitignore", "a.py", "deep/b.py", "deep/c.md"]
+    assert [each.name for each in await from_directory(tmp_path, pattern="*.py")] == [
+        "a.py",
+        "deep/b.py",
+    ]
+    with pytest.raises(SourceError, match="no files found"):
+        await from_directory(tmp_path, pattern="*.rs")
+    with pytest.raises(SourceError, match="is no directory"):
+        await from_directory(tmp_path / "a.py")
+
+
+async def test_what_became_a_link_binary_or_gone_is_left_out_and_said(tmp_path):
+    write(tmp_path, {"a.txt": b"good\n", "b.txt": b"bad", "c.txt": b"bad", "d.bin": b"\0\1"})
+    found = await from_directory(tmp_path)
+    (tmp_path / "b.txt").unlink()
+    (tmp_path / "b.txt").symlink_to("/etc/passwd")
+    (tmp_path / "c.txt").unlink()
+    made = await mapped(found, tmp_path / "spool")
+    try:
+        assert [part.name for part in made.parts] == ["a.txt"]
+        assert [each.partition(":")[0] for each in facts_of(made)["skipped"]] == [
+            "b.txt",
+            "c.txt",
+            "d.bin",
+        ]
+    finally:
+        made.close()
+
+
+async def test_thousands_of_files_are_few_open_ones_and_found_by_line(tmp_path):
+    files = {
+        f"d{n % 7}/f{n:04}.txt": b"first\n" + b"filler\n" * (n % 5) + b"needle %d" % n
+        for n in range(1_500)
+    }
+    files["big.log"] = b"0123456789abcde\n" * 70_000 + b"needle big\n"
+    files["wide.txt"] = "nadel\n".encode("utf-16")
+    write(tmp_path, files)
+    made = await mapped(await from_directory(tmp_path), tmp_path / "spool")
+    try:
+        assert len(made.files) == 2
+        assert len(made.parts) == len(files)
+        assert list((tmp_path / "spool").iterdir()) == []
+        wanted = Wanted(
+            number=1, pattern="^needle 7$|needle big|nadel", limit=10, ignore_case=False
+        )
+        found = await find(made, wanted)
+        assert found.hits == [
+            ("needle big", "big.log", 70_001, 70_000 * 16),
+            ("needle 7", "d0/f0007.txt", 4, 6 + 14),
+            ("nadel", "wide.txt", 1, 0),
+        ]
+        wanted = Wanted(number=1, pattern="needle", limit=0, ignore_case=False)
+        assert (await find(made, wanted)).count == 1_501
+        wanted.sources = ["d0/f0007.txt", "big.log"]
+        assert (await find(made, wanted)).count == 2
+        wanted.limit = 5
+        wanted.sources = None
+        some = await find(made, wanted)
+        assert (len(some.hits), some.more) == (5, True)
+    finally:
+        made.close()
+
+
+async def test_a_pipe_is_kept_in_a_file_without_a_name(tmp_path):
+    ours, theirs = os.pipe()
+    with os.fdopen(theirs, "wb") as writing:
+        writing.write(b"line\n" * 10)
+    source = await spooled(ours, "stdin", tmp_path / "spool")
+    os.close(ours)
+    assert source.file is not None
+    with source.file:
+        made = await mapped([source], tmp_path / "spool")
+        assert made.size == 50
+        made.close()
+        assert not source.file.closed
+    assert list((tmp_path / "spool").iterdir()) == []
+    ours, theirs = os.pipe()
+    os.close(theirs)
+    with pytest.raises(SourceError, match="stdin is empty"):
+        await spooled(ours, "stdin", tmp_path / "spool")
+    os.close(ours)
+
+
+async def test_a_pipe_that_never_ends_can_be_cancelled(tmp_path):
+    ours, theirs = os.pipe()
+    with trio.move_on_after(0.2) as scope:
+        await spooled(ours, "stdin", tmp_path / "spool")
+    assert scope.cancelled_caught
+    os.close(theirs)
+    os.close(ours)
+
+
+@given(
+    st.lists(st.sampled_from([b"", b"a", b"\r", b"\xff", "ö".encode(), b"word " * 5]), max_size=60),
+    st.integers(0, 70),
+    st.integers(0, 70),
+)
+def test_lines_are_counted_as_they_are(pieces, first, last):
+    data = b"\n".join(pieces)
+    text = Text("t", data, 0, len(data), "logs", Seen())
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    ends = [b"\n"] * len(lines)
+    if lines and not data.endswith(b"\n"):
+        ends[-1] = b""
+    whole = [line + end for line, end in zip(lines, ends, strict=True)]
+    assert text.lines() == len(lines)
+    sources["t"] = text
+    told = lambda some: b"".join(some).decode("utf-8", "replace")  # noqa: E731
+    assert text.first(first) == told(whole[:first])
+    assert text.last(last) == told(whole[-last:] if last else [])
+    wanted = whole[max(first, 1) - 1 : max(last, 0)]
+    assert text.between_lines(first, last) == told(wanted)
+    for number, line in enumerate(whole, 1):
+        start = text.start_of(number)
+        assert data[start : start + len(line)] == line
+        assert text.line_at(start) == number
+    del sources["t"]
+
+
+def test_a_sparse_index_finds_lines_across_its_blocks():
+    data = b"x" * (BLOCK - 3) + b"\n" + b"yy\n" * BLOCK + b"last"
+    text = Text("t", data, 0, len(data), "logs", Seen())
+    assert text.lines() == BLOCK + 2
+    assert text.start_of(2) == BLOCK - 2
+    assert text.start_of(BLOCK + 2) == len(data) - 4
+    assert text.start_of(BLOCK + 3) == len(data)
+    assert text.line_at(len(data) - 1) == BLOCK + 2
+    assert text.line_at(BLOCK - 4) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), max_size=80), st.integers(1, 9))
+def test_joined_ranges_hold_all_and_are_few(parts, most):
+    given_parts = [(first, first + length) for first, length in parts]
+    found = merged(given_parts, most)
+    assert len(found) <= most
+    assert found == sorted(found)
+    for first, last in given_parts:
+        assert any(a <= first and last <= b for a, b in found)

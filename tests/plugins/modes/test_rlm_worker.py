@@ -1,0 +1,378 @@
+"""The RLM worker through its owner's side: real processes, real files, whatever sandbox works here."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from codetether.api import CodetetherError
+from codetether.testing import make_kernel
+from codetether_rlm.limits import Limits, Query, Reply
+from codetether_rlm.sources import Source, SourceError
+from codetether_rlm.worker import worker
+
+LOG = "".join(f"2024-05-01 12:00:{n % 60:02} INFO step {n} done\n" for n in range(1, 2001))
+
+
+async def shout(queries: list[Query]) -> list[Reply]:
+    """A sub-model that says the prompt loudly, and how long the context is."""
+    return [Reply(f"{query.prompt.upper()} {len(query.context)}") for query in queries]
+
+
+@asynccontextmanager
+async def working(place, sources, *, query=shout, sandbox="auto", **limits):
+    """A worker whose cells run also where nothing confines them: what confines is tested by itself."""
+    limits.setdefault("unconfined_python", True)
+    settings = {"sandbox": sandbox}
+    async with (
+        make_kernel(place, replies=["x"], plugins=["sandboxes"], settings=settings) as kernel,
+        worker(kernel, sources, query=query, limits=Limits(**limits)) as made,
+    ):
+        yield made
+
+
+def file_of(place, text, name="app.log"):
+    path = place / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return Source(name, path)
+
+
+async def test_commands_read_a_file_and_say_which_lines(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        assert made.facts["sources"][0]["name"] == "app.log"
+        assert (made.facts["kind"], made.facts["lines"], made.facts["bytes"]) == (
+            "logs",
+            2000,
+            len(LOG),
+        )
+        assert made.facts["confidence"] > 0.9
+        lines = LOG.splitlines()
+        first = await made.command("head(2)")
+        assert first.output.splitlines()[:2] == lines[:2]
+        assert first.ranges == [("app.log", 1, 2)]
+        last = await made.command("tail(3)")
+        assert last.output.splitlines()[:3] == lines[-3:]
+        assert last.ranges == [("app.log", 1998, 2000)]
+        middle = await made.command("slice(700, 702)")
+        assert middle.output.splitlines()[:3] == lines[699:702]
+        found = await made.command('grep("step 77 ")')
+        assert found.output.strip() == f"77: {lines[76]}"
+        assert found.ranges == [("app.log", 77, 77)]
+        assert (await made.command('count("INFO")')).output.strip() == "2000"
+        assert (await made.command("lines()")).output.strip() == "2000"
+        assert (await made.command('grep("no such thing")')).output.strip() == "(no matches)"
+        # ":02" is in every minute: 100 of the matches are shown, and it says that there are more
+        assert "there are more" in (await made.command('grep("INFO")')).output
+        seen = await made.ranges()
+        assert seen == [("app.log", 1, 100), ("app.log", 700, 702), ("app.log", 1998, 2000)]
+
+
+async def test_commands_as_models_write_them(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        done = await made.command(
+            '// look\nlet hits = grep("step 1[0-9] ", limit=3);\nconst n = count("a=b");\nprint(n)\nhits[1:2]'
+        )
+        assert done.error is None
+        assert done.output == f"0\n11: {LOG.splitlines()[10]}\n"
+        asked = await made.command('x = llm_query("what is it?", slice(1, 2))\nx')
+        assert (
+            asked.output.strip()
+            == f"WHAT IS IT? {sum(len(each) + 1 for each in LOG.splitlines()[:2])}"
+        )
+        assert (asked.queries, asked.failed) == (1, 0)
+        for text, answer in (
+            ("FINAL(42)", "42"),
+            ('FINAL("two\\nlines")', "two\nlines"),
+            ("FINAL(it's a needle (7))", "it's a needle (7)"),
+            ("FINAL!('quoted')", "quoted"),
+            ('FINAL("""over\nlines""")', "over\nlines"),
+            ("FINAL(x)", "WHAT IS IT? 74"),
+            ("head(1)\nFINAL(over\nlines)", "over\nlines"),
+        ):
+            done = await made.command(text)
+            assert (done.final, done.error) == (answer, None), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "what now",
+        "open('/etc/passwd')",
+        "__import__('os')",
+        "head.__globals__",
+        "[x for x in (1,)]",
+        "(lambda: 1)()",
+        "import os",
+        "head(*[1])",
+        'f"{1:{10}}"',
+        "nothing",
+        "a.b = 1",
+    ],
+)
+def test_what_is_no_command_is_told_and_does_nothing(text):
+    from codetether_rlm.inside.commands import Commands, NotUnderstood
+
+    with pytest.raises(NotUnderstood):
+        Commands({}, {}).run(text)
+
+
+async def test_cells_keep_their_state_whatever_they_do(tmp_path):
+    async with working(
+        tmp_path, [file_of(tmp_path, LOG)], cell_seconds=1.0, memory_bytes=256 << 20
+    ) as made:
+        first = await made.python(
+            "import re\nkept = [1, 2]\ndef twice(n):\n    return 2 * n\ntwice(21)"
+        )
+        assert (first.output, first.error) == ("42\n", None)
+        raised = await made.python("kept.append(3)\n1 / 0")
+        assert raised.error == "ZeroDivisionError: division by zero (line 2)"
+        looped = await made.python("kept.append(4)\nwhile True: pass")
+        assert "stopped after 1 s" in (looped.error or "")
+        grown = await made.python("kept.append(5)\nbig = bytearray(1 << 30)")
+        assert "MemoryError" in (grown.error or "")
+        wrong = await made.python("def (")
+        assert (wrong.error or "").startswith("SyntaxError")
+        left = await made.python("import sys\nsys.exit(3)")
+        assert "SystemExit" in (left.error or "")
+        deep = await made.python("def down(): down()\ndown()")
+        assert "RecursionError" in (deep.error or "")
+        assert (await made.python("kept, twice(4)")).output == "([1, 2, 3, 4, 5], 8)\n"
+        # both languages share their variables
+        assert (await made.command("kept[1:3]")).output == "[2, 3]\n"
+        assert (await made.command("n = lines()")).error is None
+        assert (await made.python("n + 1")).output == "2001\n"
+
+
+async def test_a_process_that_ends_is_replaced_with_what_was_kept(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, LOG)], restarts=2) as made:
+        await made.python(
+            "import os, json\nclass Point:\n    x = 3\np = Point()\np.x = 4\ngone = (n for n in [1])\nn = 5"
+        )
+        ended = await made.python("n = 6\nos._exit(9)")
+        assert "code 9" in (ended.error or "")
+        assert "kept: n, p" in (ended.error or "")
+        assert "lost: gone" in (ended.error or "")
+        again = await made.python("n, p.x, json.dumps([1]), Point.x")
+        assert (again.error, again.output.strip()) == (None, "(5, 4, '[1]', 3)")
+        assert (await made.command("head(1)")).ranges == [("app.log", 1, 1)]
+        for _ in range(2):
+            assert "ended" in ((await made.python("os._exit(1)")).error or "")
+        with pytest.raises(CodetetherError, match="ended 3 times"):
+            await made.python("1")
+
+
+async def test_a_cell_that_cannot_be_interrupted_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("codetether_rlm.worker.GRACE", 0.5)
+    async with working(tmp_path, [file_of(tmp_path, LOG)], cell_seconds=0.5) as made:
+        await made.python("kept = 7")
+        stubborn = "while True:\n    try:\n        n = 0\n        while True: n += 1\n    except BaseException: pass"
+        assert "killed after 1 s" in ((await made.python(stubborn)).error or "")
+        assert (await made.python("kept")).output == "7\n"
+        assert "killed after" in (
+            (await made.python("import itertools\nmax(itertools.repeat(1))")).error or ""
+        )
+        assert (await made.python("kept")).output == "7\n"
+
+
+async def test_cancelling_ends_the_process_and_the_next_cell_starts_one(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        await made.python("n = 1")
+        with trio.move_on_after(0.5) as scope:
+            await made.python("while True: pass")
+        assert scope.cancelled_caught
+        assert (await made.python("n")).output == "1\n"
+
+
+async def test_output_is_short_and_clean(tmp_path):
+    text = "\x1b]0;title\x07\x1b[31mred\x1b[0m \u202eevil\n" + "x" * 100 + "\n"
+    async with working(tmp_path, [file_of(tmp_path, text)], output_bytes=1_000) as made:
+        shown = await made.command("head(1)")
+        assert "\x1b" not in shown.output
+        assert "\u202e" not in shown.output
+        long = await made.python("print('a' * 600); print('b' * 100_000); print('the end')")
+        assert long.truncated
+        assert len(long.output.encode()) < 1_200
+        assert long.output.startswith("aaa")
+        assert long.output.endswith("the end\n")
+        assert "characters left out" in long.output
+        wide = await made.python("print('\\x1b' * 900)")  # what is made visible is longer
+        assert len(wide.output.encode()) < 1_200
+        assert "\x1b" not in wide.output
+        half = await made.python("print('\\ud800')\nFINAL('a\\ud800b\\x1b')")
+        assert half.final == "a?b\u241b"
+
+
+async def test_sub_calls_are_one_batch_and_their_failures_are_typed(tmp_path):
+    batches = []
+
+    async def some(queries):
+        batches.append(len(queries))
+        return [
+            Reply("", "no budget left") if "3" in each.prompt else Reply(each.prompt + each.context)
+            for each in queries
+        ]
+
+    async with working(
+        tmp_path, [file_of(tmp_path, LOG)], query=some, queries=10, query_bytes=1000
+    ) as made:
+        done = await made.python(
+            "replies = llm_query_batched([f'q{n}' for n in range(8)], ['c'] * 8)\n"
+            "[str(each) for each in replies], replies[3].error"
+        )
+        assert batches == [8]
+        assert (done.queries, done.failed) == (8, 1)
+        assert "[1 of 8 sub-calls failed: no budget left]" in done.output
+        assert (
+            "['q0c', 'q1c', 'q2c', '', 'q4c', 'q5c', 'q6c', 'q7c'], 'no budget left'" in done.output
+        )
+        assert "NoAnswer: no budget left" in ((await made.python("llm_query('q3')")).error or "")
+        assert "11 sub-calls at once" in (
+            (await made.python("llm_query_batched(['a'] * 11)")).error or ""
+        )
+        assert "at most 1,000" in ((await made.python("llm_query('a', 'b' * 2000)")).error or "")
+        assert batches == [8, 1]
+        assert "2 prompts and 1 contexts" in (
+            (await made.python("llm_query_batched(['a', 'b'], ['c'])")).error or ""
+        )
+
+
+async def test_the_time_of_sub_calls_is_not_the_cells(tmp_path):
+    async def slow(queries):
+        await trio.sleep(1.5)
+        return [Reply("late") for _ in queries]
+
+    async with working(tmp_path, [file_of(tmp_path, LOG)], query=slow, cell_seconds=1.0) as made:
+        done = await made.python("llm_query('a')")
+        assert (done.output, done.error) == ("late\n", None)
+        assert done.seconds < 1.5
+        assert "stopped after" in (
+            (await made.python("llm_query('a')\nwhile True: pass")).error or ""
+        )
+
+
+async def test_what_a_sub_call_raises_ends_the_cell_for_its_owner(tmp_path):
+    async def broken(_):
+        raise RuntimeError("the owner's own fault")
+
+    async with working(tmp_path, [file_of(tmp_path, LOG)], query=broken) as made:
+        with pytest.raises(RuntimeError, match="own fault"):
+            await made.python("llm_query('a')")
+        assert (await made.command("lines()")).output == "2000\n"
+
+
+async def test_several_sources_are_searched_together_and_named(tmp_path):
+    sources = [
+        file_of(tmp_path, "alpha\nneedle one\n", "a.txt"),
+        Source("piped", data=b"needle two, without an end of line"),
+        file_of(tmp_path, "", "empty.txt"),
+        file_of(tmp_path, "beta\n\nneedle three\n", "c.txt"),
+    ]
+    async with working(tmp_path, sources) as made:
+        found = await made.command('grep("^needle")')
+        assert found.output.splitlines() == [
+            "a.txt:2: needle one",
+            "piped:1: needle two, without an end of line",
+            "c.txt:3: needle three",
+        ]
+        assert found.ranges == [("a.txt", 2, 2), ("piped", 1, 1), ("c.txt", 3, 3)]
+        assert (await made.command('count("needle", "piped")')).output == "1\n"
+        assert (await made.command('count("e")')).output.strip() == str(4 + 5 + 6)
+        assert (await made.command('head(1, "c.txt")')).output.startswith("beta")
+        assert (await made.command("lines()")).output == "6\n"
+        unnamed = await made.command("head(1)")
+        assert "name a source: 'a.txt', 'piped'" in (unnamed.error or "")
+        assert "there is no source 'x'" in ((await made.command('head(1, "x")')).error or "")
+        told = await made.python("list(sources), len(sources['piped']), 'context' in globals()")
+        assert told.output.startswith("(['a.txt', 'piped', 'empty.txt', 'c.txt'], 34, False)")
+
+
+async def test_text_in_python_is_bytes_cut_between_characters(tmp_path):
+    text = "äöü€\n" * 50
+    async with working(tmp_path, [file_of(tmp_path, text, "t.txt")]) as made:
+        cells = {
+            "len(context)": str(len(text.encode())),
+            "context[0:3]": "äö",
+            "context[1:5]": "öü",
+            "'€' in context, context.find('€')": "(True, 6)",
+            "sum(1 for line in context)": "50",
+            "len(str(context).splitlines()), context.splitlines()[3]": "(50, 'äöü€')",
+            "import re\nlen(re.findall('€'.encode(), context.raw))": "50",
+            "''.join(part.text for part in chunks(size=64)) == str(context)": "True",
+            "chunks(2)": "[0] t.txt:1-25 (250 bytes) äöü€\n[1] t.txt:26-50 (250 bytes) äöü€",
+        }
+        for cell, output in cells.items():
+            done = await made.python(cell)
+            assert (done.error, done.output.rstrip("\n")) == (None, output), cell
+
+
+async def test_patterns_are_ripgreps_and_linear(tmp_path):
+    text = "a" * 50_000 + "!\nGrüße\nx=1\n-e\n"
+    async with working(tmp_path, [file_of(tmp_path, text, "t.txt")]) as made:
+        assert (await made.command('count("(a+)+$")')).output == "0\n"
+        assert "no regular expression" in ((await made.command('grep("(")')).error or "")
+        assert (await made.command('grep("x=1")')).output == "3: x=1\n"
+        assert (await made.command('grep("-e")')).output == "4: -e\n"
+        assert (await made.command('grep("GRÜSSE|grüße", ignore_case=True)')).output == "2: Grüße\n"
+        assert (await made.command('grep("")')).error is not None
+        assert (await made.command('grep("a", limit=1)')).output.startswith("1: aaaa")
+
+
+async def test_a_file_that_becomes_shorter_loses_no_state(tmp_path):
+    """Reading a mapped page that is gone kills a process: it is the worker's, and it comes back."""
+    path = tmp_path / "shrinks.log"
+    path.write_text(LOG * 4)
+    async with working(tmp_path, [Source("shrinks.log", path)]) as made:
+        await made.python("n = 1")
+        os.truncate(path, 5_000)
+        ended = await made.command("tail(2)")
+        assert "the worker ended" in (ended.error or "")
+        assert (await made.python("n, len(context)")).output == "(1, 5000)\n"
+        assert (await made.command("lines()")).error is None
+
+
+async def test_a_source_that_grows_or_is_replaced_stays_as_it_was(tmp_path):
+    path = tmp_path / "grows.log"
+    path.write_text(LOG)
+    async with working(tmp_path, [Source("grows.log", path)]) as made:
+        with path.open("a") as file:
+            file.write("new line\n")
+        assert (await made.command("lines()")).output == "2000\n"
+        path.unlink()
+        path.write_text("another\n")
+        assert (await made.command("head(1)")).output.startswith("2024-05-01")
+
+
+async def test_sources_that_cannot_be_used_are_told(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for source, words in (
+        (Source("x", tmp_path / "absent"), "x cannot be read: No such file"),
+        (Source("x", tmp_path / "folder"), "x cannot be read: "),
+        (Source("x", tmp_path / "pipe"), "x cannot be read: it is no file"),
+        (Source("x"), "x has no content"),
+    ):
+        with pytest.raises(SourceError, match=words):
+            async with working(tmp_path, [source]):
+                pass
+    with pytest.raises(SourceError, match="two sources are named a"):
+        async with working(tmp_path, [Source("a", data=b"1"), Source("a", data=b"2")]):
+            pass
+
+
+async def test_a_needle_in_ten_megabytes_is_found_by_its_line(tmp_path):
+    dice = random.Random(7)
+    lines = [f"{n:08} {dice.getrandbits(200):050x}" for n in range(180_000)]
+    lines[123_455] = "the needle is 4711"
+    path = tmp_path / "hay.txt"
+    path.write_text("\n".join(lines))
+    async with working(tmp_path, [Source("hay.txt", path)]) as made:
+        found = await made.python(
+            "hit = grep('needle is')[0]\nhit.line, hit, slice(hit.line - 1, hit.line + 1)"
+        )
+        assert "123456" in found.output
+        assert found.ranges == [("hay.txt", 123_455, 123_457)]
+        tail = await made.command("tail(1)")
+        assert tail.ranges == [("hay.txt", 180_000, 180_000)]
