@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from codetether.errors import CodetetherError
 from codetether.git import GitState, git, head
 
 
@@ -206,3 +207,89 @@ async def test_a_bare_repository_among_the_files_is_not_obeyed(repo, tmp_path):
     done = await git(["status"], bare)
     assert done.code != 0
     assert not mark.exists()
+
+
+def with_drivers(repo, mark, where="local"):
+    """A filter and a merge driver in the settings of the repository, named as nobody would name them."""
+    (repo / ".gitattributes").write_text("*.f filter=a=b.C\n*.p filter=proc\n*.m merge=a=b.C\n")
+    script = f"touch {mark}; cat"
+    settings = {
+        "filter.a=b.C.clean": script,
+        "filter.a=b.C.smudge": script,
+        "filter.a=b.C.required": "true",
+        "filter.proc.process": f"touch {mark}; false",
+        "filter.proc.required": "true",
+        "merge.a=b.C.driver": f"touch {mark}; true",
+    }
+    if where == "worktree":
+        plain_git("config", "extensions.worktreeConfig", "true", cwd=repo)
+    if where == "included":
+        plain_git("config", "include.path", "../more", cwd=repo)
+    how = {"included": ["--file", str(repo / "more")]}.get(where, [f"--{where}"])
+    for key, value in settings.items():
+        plain_git("config", *how, key, value, cwd=repo)
+
+
+def two_branches(repo):
+    """Branches whose changes of one file stand apart, and of another collide."""
+    for name, text in (
+        ("apart.m", "1\n2\n3\n4\n5\n"),
+        ("both.m", "x\n"),
+        ("a.f", "f\n"),
+        ("a.p", "p\n"),
+    ):
+        (repo / name).write_text(text)
+    plain_git("add", "-A", cwd=repo)
+    commit(repo)
+    for branch, text, other in (
+        ("side", "1\n2\n3\n4\nfive\n", "side\n"),
+        ("main", "one\n2\n3\n4\n5\n", "main\n"),
+    ):
+        plain_git("switch", "-q", *([] if branch == "main" else ["-c"]), branch, cwd=repo)
+        (repo / "apart.m").write_text(text)
+        (repo / "both.m").write_text(other)
+        plain_git("add", "-A", cwd=repo)
+        commit(repo)  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["local", "worktree", "included"])
+async def test_filters_and_merge_drivers_of_a_repository_do_not_run(repo, tmp_path, where):
+    mark = tmp_path / "mark"
+    two_branches(repo)
+    with_drivers(repo, mark, where)
+    (repo / "new.f").write_text("new\n")
+    for args in (
+        ["status", "--porcelain"],
+        ["add", "-A"],
+        ["commit", "-m", "words"],
+        ["worktree", "add", "-b", "tree", str(tmp_path / "tree")],
+        ["checkout", "side", "--", "a.f", "a.p"],
+        ["stash"],
+        ["reset", "--hard"],
+    ):
+        done = await git(args, repo)
+        assert done.code == 0, (args, done.errors)
+        assert not mark.exists(), args
+    merged = await git(["merge", "side"], repo)
+    assert not mark.exists()
+    assert merged.code == 1
+    assert (repo / "apart.m").read_text() == "one\n2\n3\n4\nfive\n"  # as without a driver
+    assert "<<<<<<<" in (repo / "both.m").read_text()
+    assert plain_git("show", "main:new.f", cwd=repo) == "new"
+
+
+@pytest.mark.parametrize("how", ["trusted", "the user's own"])
+async def test_filters_run_that_a_person_wants(repo, tmp_path, how):
+    mark = tmp_path / "mark"
+    with_drivers(repo, mark, "local" if how == "trusted" else "global")
+    (repo / "new.f").write_text("new\n")
+    done = await git(["add", "-A"], repo, drivers=how == "trusted")
+    assert done.code == 0, done.errors
+    assert mark.exists()
+
+
+async def test_more_filters_than_can_be_looked_at_are_refused(repo):
+    with (repo / ".git" / "config").open("a") as file:
+        file.writelines(f'[filter "{"x" * 200}{number}"]\n clean = x\n' for number in range(5000))
+    with pytest.raises(CodetetherError, match="more filters"):
+        await git(["status"], repo)

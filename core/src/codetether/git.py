@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from codetether.errors import CodetetherError
+
 if TYPE_CHECKING:
     from codetether.process import Completed
 
-# A repository's own settings may name programs. These are the ones that our calls would run; not switched off are
-# the filters and merge drivers that `.gitattributes` asks for, since files would then be stored wrongly.
+# A repository's own settings may name programs. These are the ones that our calls would run; filters and merge drivers,
+# which have names of their own, are switched off one by one.
 SAFE: tuple[str, ...] = tuple(
     word
     for setting in (
@@ -36,6 +38,15 @@ SAFE: tuple[str, ...] = tuple(
     for word in ("-c", setting)
 )
 _DIFFS = frozenset({"diff", "log", "show"})
+# Commands that look at no file of the working tree and merge none, so that no filter or driver can run.
+_BLIND = frozenset(
+    {"branch", "cat-file", "commit-tree", "config", "for-each-ref", "init", "log", "ls-tree", "merge-base", "rev-list",
+     "rev-parse", "show-ref", "symbolic-ref", "update-ref", "var"}
+)  # fmt: skip
+_DRIVERS = r"^(filter|merge)\..*\.(clean|smudge|process|required|driver)$"
+# What a merge does without a driver: an empty one would take our side for the result.
+_PLAIN_MERGE = "git merge-file --marker-size=%L %A %O %B"
+_OWN = frozenset({"local", "worktree"})
 _FILE_LIMIT = 1_000_000  # bytes of a .git text file worth reading
 
 
@@ -55,12 +66,15 @@ async def git(
     *,
     timeout: float = 60.0,  # noqa: ASYNC109 - passed on; a timeout is a result
     env: Mapping[str, str] | None = None,
+    drivers: bool = False,
     **how: Any,
 ) -> Completed:
     """Run git in `cwd` with the repository's hooks, monitors, pagers and external diffs off. `how` as for run_process.
 
     `args` begins with the subcommand, and words that are not ours belong behind `--` or `--end-of-options`.
-    `env` is added to the clean environment. What git says is not translated. Raises CannotStart when there is no git.
+    `env` is added to the clean environment. `drivers`: run the filters and merge drivers that the repository's own
+    settings name, for one that is trusted; those of the user's settings (git-lfs) run in any case. What git says is not
+    translated. Raises CannotStart when there is no git, CodetetherError for settings that cannot be switched off.
     """
     from codetether.process import clean_env, run_process
 
@@ -73,8 +87,45 @@ async def git(
     complete = clean_env({**added, **(env or {})})
     verb, *rest = args
     own_diff = ["--no-ext-diff", "--no-textconv"] if verb in _DIFFS else []
+    if not drivers and verb not in _BLIND:
+        complete |= await _drivers_off(cwd, complete)
     argv = ["git", "--no-pager", *SAFE, verb, *own_diff, *rest]
     return await run_process(argv, cwd=cwd, env=complete, timeout=timeout, **how)
+
+
+async def _drivers_off(cwd: str | Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Environment in which no filter or merge driver of the repository's own settings runs.
+
+    git itself is asked which there are: whoever read its files would have to find the same repository as it does.
+    """
+    from codetether.process import run_process
+
+    asked = ["config", "--includes", "--show-scope", "--name-only", "--get-regexp"]
+    done = await run_process(
+        ["git", "--no-pager", *SAFE, *asked, _DRIVERS], cwd=cwd, env=dict(env), timeout=30, head=1_000_000
+    )  # fmt: skip
+    if not done.output or done.code not in (0, 1):
+        return {}  # none, or no repository: then the call itself will say so
+    if done.truncated or done.lossy or not done.ok:
+        raise CodetetherError(
+            "the repository's settings name more filters than can be switched off"
+        )
+    rows = (line.partition("\t") for line in done.output.split("\n"))  # no name holds a newline
+    own = {key for scope, _, key in rows if scope in _OWN}
+    settings: dict[str, str] = {}
+    for key in own:
+        name, _, variable = key.rpartition(".")
+        if variable == "driver":
+            settings[key] = _PLAIN_MERGE
+        else:
+            settings |= dict.fromkeys(
+                [f"{name}.{each}" for each in ("clean", "smudge", "process")], ""
+            )
+            settings[f"{name}.required"] = "false"
+    told = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(sorted(settings.items())):
+        told |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return told
 
 
 def head(directory: str | Path) -> GitState | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from codetether.api import CodetetherError, git
+from codetether.api import CodetetherError, git, is_trusted
 
 if TYPE_CHECKING:
     from codetether.api import Completed, Dirs
@@ -52,6 +52,7 @@ class Repository:
             trio.Lock()
         )  # git's own records of worktrees and packed refs know one writer
         self._identity: dict[str, str] | None = None
+        self._trusted: bool | None = None
 
     @classmethod
     async def find(cls, directory: Path, place: Path) -> Repository:
@@ -104,10 +105,17 @@ class Repository:
             tree or self.root,
             timeout=SECONDS,
             env=env,
+            drivers=await self._is_trusted(),
             stdin=stdin,
             head=8_000_000,
             tail=64_000,
         )
+
+    async def _is_trusted(self) -> bool:
+        """Whether the user trusts the repository, so that filters of its own settings may run; as it was at first."""
+        if self._trusted is None:
+            self._trusted = await trio.to_thread.run_sync(is_trusted, self.root)
+        return self._trusted
 
     async def identity(self) -> dict[str, str]:
         """Environment that names an author when the user's settings name none."""
