@@ -17,7 +17,7 @@ from codetether.testing import ScriptedServer, processes_with
 from strict_chat import chat_faults
 
 CODETETHER = str(Path(sys.executable).with_name("codetether"))
-FAILSAFE = 60  # seconds; nothing is measured by it
+FAILSAFE = 120  # seconds; nothing is measured by it
 GONE = 5  # seconds for what is being killed to be gone
 
 
