@@ -22,6 +22,7 @@ from codetether import events, words
 MORE = (
     ("Swarm", "codetether_mode_swarm.events", "SwarmEvent"),
     ("RLM", "codetether_mode_rlm.events", "RlmEvent"),
+    ("Ralph", "codetether_mode_ralph.events", "RalphEvent"),
 )
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "events.md"
 HEAD = """\

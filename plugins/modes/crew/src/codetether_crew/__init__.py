@@ -12,6 +12,7 @@ from codetether.api import lazy
 if TYPE_CHECKING:
     from codetether_crew.attempt import Attempt, total
     from codetether_crew.budget import Budget
+    from codetether_crew.flags import count, number, whole
     from codetether_crew.hands import DELTAS, Hands, Work
     from codetether_crew.journal import Journal, records
     from codetether_crew.stuck import Watch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "attempt": "Attempt total",
     "budget": "Budget",
+    "flags": "count number whole",
     "hands": "DELTAS Hands Work",
     "journal": "Journal records",
     "stuck": "Watch",
@@ -36,11 +38,14 @@ __all__ = [
     "Journal",
     "Watch",
     "Work",
+    "count",
     "event_lines",
     "filled",
+    "number",
     "obey_signals",
     "records",
     "total",
+    "whole",
 ]
 
 __getattr__ = lazy(globals(), _WHERE)

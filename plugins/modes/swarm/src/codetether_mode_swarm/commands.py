@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from codetether.api import CodetetherError, UsageError, clean, one_line
+from codetether_crew import count, number, whole
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -91,31 +92,6 @@ def arguments(parser: ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--format", choices=("text", "json", "stream-json"), help="output (default: text)")
-
-
-def count(text: str) -> int:
-    """A flag's value: a whole number above zero."""
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def whole(text: str) -> int:
-    """A flag's value: a whole number, zero or more."""
-    if not text.isascii() or not text.isdigit():
-        raise ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def number(text: str) -> float:
-    """A flag's value: a number above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 async def obey(kernel: Kernel, word: str, args: Namespace) -> int:

@@ -12,19 +12,19 @@ from codetether.api import lazy
 
 if TYPE_CHECKING:
     from codetether_worktrees.cleanup import Left, remove
-    from codetether_worktrees.landing import Landing, land
+    from codetether_worktrees.landing import Landing, advance, land
     from codetether_worktrees.leases import Lease
     from codetether_worktrees.merging import Merge, abort, conclude, merge, unresolved
-    from codetether_worktrees.repository import GitFailed, NoRepository, Repository, place_of
-    from codetether_worktrees.trees import PREFIX, Worktree, adopt, commit, create
+    from codetether_worktrees.repository import GitFailed, NoRepository, Repository, place_of, plain
+    from codetether_worktrees.trees import PREFIX, Worktree, adopt, commit, create, squash
 
 _WHERE = {
     "cleanup": "Left remove",
-    "landing": "Landing land",
+    "landing": "Landing advance land",
     "leases": "Lease",
     "merging": "Merge abort conclude merge unresolved",
-    "repository": "GitFailed NoRepository Repository place_of",
-    "trees": "PREFIX Worktree adopt commit create",
+    "repository": "GitFailed NoRepository Repository place_of plain",
+    "trees": "PREFIX Worktree adopt commit create squash",
 }
 
 __all__ = [
@@ -39,13 +39,16 @@ __all__ = [
     "Worktree",
     "abort",
     "adopt",
+    "advance",
     "commit",
     "conclude",
     "create",
     "land",
     "merge",
     "place_of",
+    "plain",
     "remove",
+    "squash",
     "unresolved",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,11 +20,14 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""
 
 
-async def land(repository: Repository, commit: str, *, branch: str) -> Landing:
+async def land(
+    repository: Repository, commit: str, *, branch: str, but: Collection[str] = ()
+) -> Landing:
     """Move the user's checked-out branch forward to `commit`.
 
     Only when they are still on `branch`, have changed no tracked file, and did not commit meanwhile: their tree is never
-    merged into, reset or stashed. git itself refuses when an untracked file of theirs would be overwritten.
+    merged into, reset or stashed. git itself refuses when an untracked file of theirs would be overwritten. `but`: paths
+    that may be changed, since `commit` leaves them alone.
     """
     async with repository.changing:
         now = await repository.branch()
@@ -32,7 +36,7 @@ async def land(repository: Repository, commit: str, *, branch: str) -> Landing:
                 False,
                 why=f"you are no longer on {branch}" if branch else "no branch is checked out",
             )
-        if changed := await repository.uncommitted():
+        if changed := [path for path in await repository.uncommitted() if path not in but]:
             return Landing(
                 False, why=f"you have uncommitted changes ({one_line(', '.join(changed[:3]), 80)})"
             )
@@ -47,3 +51,32 @@ async def land(repository: Repository, commit: str, *, branch: str) -> Landing:
         if not done.ok:
             return Landing(False, why=one_line(done.errors or done.output, 200))
         return Landing(True, commit)
+
+
+async def advance(repository: Repository, commit: str, *, branch: str) -> Landing:
+    """Move a branch that nobody has checked out forward to `commit`, or make it. The user's tree is not touched."""
+    ref = f"refs/heads/{branch}"
+    async with repository.changing:
+        if where := await _checked_out(repository, branch):
+            return Landing(False, why=f"{branch} is checked out in {where}")
+        tip = await repository.commit_of(ref)
+        if tip == commit:
+            return Landing(True, commit)
+        if tip and not await repository.contains(commit, tip):
+            return Landing(False, tip, f"{branch} has moved on")
+        # With the old commit named: a branch that moves while we do this stays.
+        done = await repository.ask("update-ref", ref, commit, tip or "0" * len(commit))
+    if not done.ok:
+        return Landing(False, tip, one_line(done.errors or done.output, 200))
+    return Landing(True, commit)
+
+
+async def _checked_out(repository: Repository, branch: str) -> str:
+    """The worktree that has the branch checked out, "" when there is none."""
+    where = ""
+    for line in (await repository.git("worktree", "list", "--porcelain")).splitlines():
+        if line.startswith("worktree "):
+            where = line.removeprefix("worktree ")
+        elif line == f"branch refs/heads/{branch}":
+            return where
+    return ""

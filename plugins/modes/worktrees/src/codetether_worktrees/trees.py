@@ -150,6 +150,21 @@ async def commit(tree: Worktree, message: str) -> str:
     return await tree.tip()
 
 
+async def squash(tree: Worktree, onto: str, message: str) -> str:
+    """Make everything committed in the worktree one commit on top of `onto`, which is its base from now on; that commit,
+    or `onto` itself when nothing differs from it. Nothing may be uncommitted.
+    """
+    tip = await tree.tip()
+    said = await tree.repository.git("rev-parse", f"{tip}^{{tree}}", f"{onto}^{{tree}}")
+    now, before = said.split()
+    made = onto
+    if now != before:
+        made = await tree.repository.git("commit-tree", now, "-p", onto, "-m", message)
+    await tree.repository.git("update-ref", f"refs/heads/{tree.branch}", made, tip)
+    tree.base = onto
+    return made
+
+
 async def nested(tree: Worktree) -> tuple[str, ...]:
     """Repositories inside the worktree whose commits are nowhere else: git keeps of them a number only."""
     said = await tree.git("diff", "--raw", "--no-renames", tree.base, "HEAD", "--")

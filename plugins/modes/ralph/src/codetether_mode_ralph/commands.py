@@ -1,0 +1,162 @@
+"""The words and flags of `codetether ralph`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from codetether.api import UsageError
+from codetether_crew import count, number, whole
+
+if TYPE_CHECKING:
+    from codetether_mode_ralph import Ralph
+
+WORDS = "create-prd, run, status or resume"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare words and flags. Those of `run` that are None unless given leave what a resumed run had."""
+    parser.set_defaults(word="", format=None, json=False)
+    words = parser.add_subparsers(metavar="WORD")
+    create = words.add_parser("create-prd", help="draft a document with a model, or ask for it")
+    create.set_defaults(word="create-prd")
+    _creating(create)
+    run = words.add_parser("run", help="work through a document")
+    run.set_defaults(word="run")
+    _document(run)
+    run.add_argument("--story", default="", metavar="ID", help="this story only")
+    run.add_argument(
+        "--auto-commit",
+        dest="commit",
+        action="store_true",
+        default=True,
+        help="commit stories to the branch of the document (default)",
+    )
+    run.add_argument(
+        "--no-commit",
+        dest="commit",
+        action="store_false",
+        help="leave the result in this tree, uncommitted",
+    )
+    run.add_argument(
+        "--progress",
+        metavar="FILE",
+        help="where notes are kept (default: progress.txt beside the document)",
+    )
+    _running(run)
+    resume = words.add_parser("resume", help="go on with a run that was interrupted or failed")
+    resume.set_defaults(word="resume")
+    resume.add_argument("id", nargs="?", metavar="ID", help="a run (default: the document's last)")
+    _document(resume)
+    _running(resume)
+    status = words.add_parser("status", help="where the stories stand")
+    status.set_defaults(word="status")
+    _document(status)
+    _output(status, ("text", "json"))
+
+
+def _document(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-p", "--prd", default="prd.json", metavar="FILE", help="the document (default: prd.json)"
+    )
+
+
+def _output(parser: ArgumentParser, forms: tuple[str, ...]) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--format", choices=forms, help="output (default: text)")
+
+
+def _running(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-m", "--model", metavar="PROVIDER/MODEL", help="the model to use")
+    add(
+        "--max-iterations",
+        type=count,
+        metavar="N",
+        help="attempts at most, all stories together (default: 10)",
+    )
+    add(
+        "--max-steps",
+        type=count,
+        metavar="N",
+        help="model calls of an attempt at most (default: 100)",
+    )
+    add(
+        "--retries",
+        type=whole,
+        metavar="N",
+        help="further attempts at a story that failed (default: 2)",
+    )
+    add("--max-concurrent", type=count, metavar="N", help="stories at one time (default: 3)")
+    add("--sequential", action="store_true", help="one story at a time")
+    add(
+        "--timeout",
+        type=number,
+        metavar="SECONDS",
+        help="end an agent without progress for so long (default: 300)",
+    )
+    add("--time-limit", type=number, metavar="SECONDS", help="stop after so long")
+    add(
+        "--budget-usd",
+        type=number,
+        metavar="USD",
+        help="ask no model any more once everything cost so much",
+    )
+    add("--budget-tokens", type=count, metavar="N", help="the same in tokens")
+    add("--check-timeout", type=number, metavar="SECONDS", help="for each check (default: 600)")
+    add(
+        "--allow-test-changes",
+        action="store_true",
+        default=None,
+        help="let a story pass that passes only with its own changes to tests",
+    )
+    add(
+        "--access-mode",
+        choices=("ask", "auto", "full"),
+        help="what agents may do unasked in their worktrees (default: auto)",
+    )
+    add("--executor", metavar="NAME", help="where agents run (default: local)")
+    _output(parser, ("text", "json", "stream-json"))
+
+
+def _creating(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "-f", "--feature", default="", metavar="WORDS", help="what is wanted; asked for when absent"
+    )
+    add(
+        "--project",
+        "--project-name",
+        dest="project",
+        default="",
+        metavar="NAME",
+        help="the project's name (default: the directory's)",
+    )
+    add(
+        "-p",
+        "--prd",
+        default="",
+        metavar="FILE",
+        help="write it here (default: print it on standard output)",
+    )
+    add("--force", action="store_true", help="replace the file when there is one")
+    add("--template", action="store_true", help="ask no model: a document of one story to fill in")
+    add("-m", "--model", metavar="PROVIDER/MODEL", help="the model to use")
+    add("--json", action="store_true", help="with -p: print what was written too")
+
+
+async def obey(mode: Ralph, args: Namespace) -> int:
+    """Do what the words say; the exit code."""
+    if not args.word:
+        raise UsageError(f"what is to be done? {WORDS}", "codetether ralph run -p prd.json")
+    if args.word == "create-prd":
+        from codetether_mode_ralph.creating import create
+
+        return await create(mode.kernel, args)
+    if args.word == "status":
+        from codetether_mode_ralph.status import show
+
+        return show(mode.kernel, args)
+    from codetether_mode_ralph import driving
+
+    return await (driving.start if args.word == "run" else driving.resume)(mode, args)

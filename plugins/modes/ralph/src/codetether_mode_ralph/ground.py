@@ -1,0 +1,229 @@
+"""Where stories are worked on: a worktree each, their commits one after another on the branch of the run.
+
+The branch of the run is moved by us alone, and to commits only that the gates let pass as they are. The user's own branch
+and tree follow it when nothing of theirs is in the way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+from codetether.api import CodetetherError, one_line
+from codetether_worktrees import (
+    PREFIX,
+    GitFailed,
+    Landing,
+    Repository,
+    Worktree,
+    abort,
+    adopt,
+    advance,
+    commit,
+    create,
+    land,
+    plain,
+    remove,
+    squash,
+)
+
+from codetether_mode_ralph.course import Change
+
+if TYPE_CHECKING:
+    from codetether_mode_ralph.course import Course
+
+
+class Ground:
+    """The repository, the branch `result` that the run moves, and the trees of its stories. `branch`: the PRD's; `base`:
+    what the work starts from; `own`: paths in the repository that only we write: the document and the progress file.
+    """
+
+    def __init__(
+        self, run_id: str, repository: Repository, branch: str, base: str, own: Sequence[str]
+    ) -> None:
+        self.run_id = run_id
+        self.repository = repository
+        self.branch = branch
+        self.base = base
+        self.own = tuple(own)
+        self.result = PREFIX + run_id
+        self.joining = trio.Lock()  # the result has one writer
+        self._trees: dict[str, Worktree] = {}
+
+    async def open(self, passed: Sequence[str] = ()) -> None:
+        """Have the branch of the run. When an earlier process took it away, because the user had all of it, it begins
+        again from the user's branch, which must hold the commits `passed`.
+        """
+        if await self.tip():
+            return
+        start = self.base
+        theirs = await self.repository.commit_of(f"refs/heads/{self.branch}") if self.branch else ""
+        if (
+            theirs
+            and passed
+            and all([await self.repository.contains(theirs, each) for each in passed])
+        ):
+            start = theirs
+        await self.repository.git("update-ref", f"refs/heads/{self.result}", start)
+
+    async def tip(self) -> str:
+        """The commit the run has come to."""
+        return await self.repository.commit_of(f"refs/heads/{self.result}")
+
+    # --- a story's tree ---
+    async def prepare(self, one: Course) -> Worktree:
+        """A story's worktree: the one it had, or a new one that starts from the result so far."""
+        tree = self._trees.get(one.id)
+        if tree is not None:
+            return tree
+        mark = one.mark
+        name = mark.branch.removeprefix(PREFIX) or f"{self.run_id}-{_slug(one)}"
+        base = mark.base or await self.tip()
+        tree = await adopt(self.repository, name, base=base, holder=self.run_id)
+        if tree is None:
+            tree = await create(self.repository, name, base=base, holder=self.run_id)
+        elif not mark.base:
+            tree.base = await tree.tip()  # killed before it was written down: nothing is committed
+        await self._sober(one, tree)
+        self._trees[one.id] = tree
+        return tree
+
+    async def _sober(self, one: Course, tree: Worktree) -> None:
+        """What an earlier process left in the middle: a merge, and what gates wrote, go; an agent's work stays."""
+        if one.state in ("judging", "merging") or (tree.control / "MERGE_HEAD").exists():
+            await abort(tree)
+        elif one.mark.branch and await tree.changed():
+            await commit(tree, f"Unfinished work on {one.id}")
+
+    async def keep(self, one: Course, message: str) -> tuple[str, bool, tuple[str, ...]]:
+        """Commit what is in a story's tree: the commit (its base, when nothing differs from that), whether it is another
+        one than before the attempt, and paths that were not the agent's to write.
+        """
+        tree = self._trees[one.id]
+        before = one.mark.commit or tree.base
+        wrong = await self._take_back(tree)
+        await commit(tree, message)
+        tip = await tree.tip()
+        if tip == before:
+            return before, False, wrong
+        return await squash(tree, tree.base, message), True, wrong
+
+    async def _take_back(self, tree: Worktree) -> tuple[str, ...]:
+        """The document and the progress file are ours: an agent's copies of them become again what they were."""
+        wrong = []
+        for path in self.own:
+            here = tree.path / path
+            known = await self.repository.ask("cat-file", "-e", f"{tree.base}:{path}")
+            if known.ok:
+                same = await self.repository.ask(
+                    "diff", "--quiet", tree.base, "--", path, control=tree.control, tree=tree.path
+                )
+                if not same.ok:
+                    await tree.git("checkout", "--quiet", tree.base, "--", path)
+                    wrong.append(path)
+            elif here.is_symlink() or here.is_file():
+                here.unlink()
+                wrong.append(path)
+        return tuple(wrong)
+
+    async def changes(self, old: str, new: str) -> tuple[Change, ...]:
+        """What differs between two commits."""
+        said = await self.repository.git(
+            "diff", "--raw", "--numstat", "--no-renames", old, new, "--"
+        )
+        return _changes(said)
+
+    async def tidy(self, one: Course) -> bool:
+        """Take a story's worktree away; whether its branch stays, because its commits are nowhere else."""
+        tree = self._trees.pop(one.id, None)
+        if tree is None:
+            return False
+        return bool((await remove(tree, [f"refs/heads/{self.result}"])).branch)
+
+    # --- the result ---
+    async def take(self, made: str, onto: str) -> None:
+        """The result becomes `made`, which is one commit on `onto`. Raises GitFailed when it is not at `onto`."""
+        await self.repository.git("update-ref", f"refs/heads/{self.result}", made, onto)
+
+    async def publish(self) -> Landing:
+        """Bring the result to the PRD's branch."""
+        tip = await self.tip()
+        if not self.branch:
+            return Landing(False, why="no branch is checked out")
+        if await self.repository.branch() == self.branch:
+            return await land(self.repository, tip, branch=self.branch, but=self.own)
+        return await advance(self.repository, tip, branch=self.branch)
+
+    async def lay_out(self, patch: Path) -> Landing:
+        """Bring the result into the user's tree as changes that are not committed; all of them or none."""
+        tip = await self.tip()
+        if await self.repository.commit_of("HEAD") != self.base:
+            return Landing(False, why="you have committed meanwhile, or are on another branch")
+        await self.repository.git(
+            "diff", "--binary", "--full-index", f"--output={patch}", self.base, tip, "--"
+        )
+        done = await self.repository.ask("apply", "--whitespace=nowarn", "--", str(patch))
+        if not done.ok:
+            return Landing(False, why=one_line(done.errors or done.output, 200))
+        return Landing(True, tip)
+
+    async def drop_result(self, *, laid_out: bool) -> str:
+        """Take the branch of the run away when the user has all of it; its name when it stays."""
+        tip = await self.tip()
+        where = f"refs/heads/{self.branch}" if self.branch else "HEAD"
+        known = tip == self.base or laid_out
+        if not known and await self.repository.commit_of(where):
+            known = await self.repository.contains(where, tip)
+        if not known:
+            return self.result
+        await self.repository.git("update-ref", "-d", f"refs/heads/{self.result}", tip)
+        return ""
+
+    async def close(self) -> None:
+        """Give back what is held; nothing is taken away."""
+        for tree in self._trees.values():
+            with suppress(OSError):
+                tree.lease.give_back()
+
+
+def _slug(one: Course) -> str:
+    word = re.sub(r"[^a-z0-9]+", "-", one.id.lower()).strip("-")[:40]
+    return f"{one.order + 1}-{word}".rstrip("-")
+
+
+def _changes(said: str) -> tuple[Change, ...]:
+    """What `git diff --raw --numstat` says."""
+    how: dict[str, str] = {}
+    lines: dict[str, tuple[int, int]] = {}
+    for line in said.split("\n"):
+        if line.startswith(":"):
+            facts, _, path = line.partition("\t")
+            how[plain(path)] = facts.rsplit(" ", 1)[-1][:1]
+        elif line.count("\t") == 2:
+            added, removed, path = line.split("\t")
+            lines[plain(path)] = (_number(added), _number(removed))
+    return tuple(Change(path, kind, *lines.get(path, (0, 0))) for path, kind in how.items())
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+async def settle(directory: Path, place: Path, branch: str) -> tuple[Repository, str, str]:
+    """The repository around `directory`, the PRD's branch (the user's own when it names none) and the commit to start
+    from. Raises CodetetherError when there is no repository, or the branch's name is none.
+    """
+    repository = await Repository.find(directory, place)
+    if not branch:
+        return repository, await repository.branch(), await repository.commit_of("HEAD")
+    if not (await repository.ask("check-ref-format", "--branch", branch)).ok:
+        raise CodetetherError(f"{branch!r} cannot be the name of a branch", "mend branch_name")
+    tip = await repository.commit_of(f"refs/heads/{branch}")
+    return repository, branch, tip or await repository.commit_of("HEAD")
+
+
+__all__ = ["GitFailed", "Ground", "settle"]

@@ -1,0 +1,180 @@
+"""Whether a story passes: the project's gates, with the tests as they were before too, and the story's own steps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+from codetether_gates import Gate, Report, Verdict, baseline, check, detect, guarded
+from codetether_worktrees import Worktree, abort, create, remove
+
+from codetether_mode_ralph.course import Change, Check
+from codetether_mode_ralph.records import Measured
+from codetether_mode_ralph.verifying import Verifier
+
+if TYPE_CHECKING:
+    from codetether.api import Kernel
+    from codetether_prd import Known, Story
+
+    from codetether_mode_ralph.book import Book
+    from codetether_mode_ralph.ground import Ground
+    from codetether_mode_ralph.options import Options
+
+ORDER = ("typecheck", "lint", "test", "build")  # the others of a document come after these
+WITHOUT = "only with its own changes to"
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """`ok`: nothing blocks; `verified`: something spoke for it. `feedback`: for the next attempt; `failing`: the same
+    for the same failures; `why`: one line.
+    """
+
+    ok: bool
+    verified: bool
+    checks: tuple[Check, ...] = ()
+    why: str = ""
+    feedback: str = ""
+    failing: str = ""
+
+
+class Judge:
+    """Runs gates in stories' trees. `logs`: where their output is kept. Gates are settled before any agent works, from
+    the user's document and files: no agent can change what is run.
+    """
+
+    def __init__(self, kernel: Kernel, options: Options, book: Book, logs: Path, hosts: Sequence[str]) -> None:  # fmt: skip
+        self._kernel = kernel
+        self._options = options
+        self._book = book
+        self._logs = logs
+        self._verifier = Verifier(kernel, logs, seconds=options.gate_seconds, hosts=hosts)
+        self.measured = Measured((), ())
+
+    async def settle(self, known: Known, ground: Ground, past: Measured | None) -> None:
+        """Have gates and their baseline: those of an earlier process, unless the document names others now."""
+        given = self._given(known)
+        if past is not None and (not given or given == past.gates):
+            self.measured = past
+            return
+        name = f"{ground.run_id}-baseline"
+        tree = await create(ground.repository, name, base=await ground.tip(), holder=ground.run_id)
+        try:
+            notes: tuple[str, ...] = ()
+            if not given:
+                home = Path(self._options.directory)
+                found = await trio.to_thread.run_sync(
+                    lambda: detect(tree.directory, home, seconds=self._options.gate_seconds)
+                )
+                given, notes = found.gates, found.notes
+            verdicts = await baseline(
+                given, self._kernel.run_process, tree.directory, logs=self._logs, redact=self._kernel.redact.text
+            )  # fmt: skip
+        finally:
+            with trio.CancelScope(shield=True):
+                await abort(tree)
+                await remove(tree)
+        await self._book.checked("", verdicts)
+        self.measured = Measured(given, verdicts, notes)
+        await self._book.write(self.measured)
+
+    def _given(self, known: Known) -> tuple[Gate, ...]:
+        checks = {kind: command for kind, command in known.quality_checks.items() if command}
+        kinds = sorted(checks, key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
+        seconds = self._options.gate_seconds
+        return tuple(Gate(kind, str(checks[kind]), "quality_checks", seconds) for kind in kinds)
+
+    async def judge(self, story: Story, tree: Worktree, changes: Sequence[Change]) -> Judgement:
+        """What the gates say of a story's tree, all of which is committed; it is left as it was."""
+        try:
+            report = await self._gates(tree, story.id)
+            await self._book.checked(story.id, report.verdicts)
+            steps: tuple[Verdict, ...] = ()
+            before: Report | None = None
+            if report.ok:
+                await abort(tree)  # what the gates wrote would answer for the story
+                steps = await self._verifier.verify(story.verification_steps, tree.directory)
+                await self._book.checked(story.id, steps)
+                if all(each.ok for each in steps) and not self._options.test_changes:
+                    before = await self._untouched(story, tree, changes)
+        finally:
+            with trio.CancelScope(shield=True):
+                await abort(tree)
+        return _judgement(report, steps, before, changes)
+
+    async def _gates(self, tree: Worktree, label: str) -> Report:
+        return await check(
+            self.measured.gates, self._kernel.run_process, tree.directory, before=self.measured.verdicts,
+            logs=self._logs, label=label, redact=self._kernel.redact.text,
+        )  # fmt: skip
+
+    async def _untouched(
+        self, story: Story, tree: Worktree, changes: Sequence[Change]
+    ) -> Report | None:
+        """The gates once more, with the tests and settings of checks as they were, if the story changed any that was
+        there or added settings: whoever weakens a test does not pass by it.
+        """
+        mine = [each for each in changes if guarded(each.path)]
+        old = [each.path for each in mine if each.how != "A"]
+        new = [each.path for each in mine if each.how == "A"]
+        if not self.measured.gates or not (old or any(_steers(path) for path in new)):
+            return None
+        await abort(tree)
+        if old:
+            await tree.git("checkout", "--quiet", tree.base, "--", *old)
+        if new:
+            await tree.git("rm", "--quiet", "--force", "--", *new)
+        report = await self._gates(tree, f"{story.id}-untouched")
+        await self._book.checked(story.id, [each for each in report.verdicts if each.blocks])
+        return report
+
+
+def _steers(path: str) -> bool:
+    """Whether a new file can change what other tests do: all that is guarded but plain modules of tests."""
+    name = path.rpartition("/")[2]
+    return not ("test" in name.lower() or "spec" in name.lower()) or name.endswith(
+        (".ini", ".toml")
+    )
+
+
+def _judgement(
+    report: Report, steps: Sequence[Verdict], before: Report | None, changes: Sequence[Change]
+) -> Judgement:
+    checks = tuple(map(_check, [*report.verdicts, *steps]))
+    bad = [each for each in steps if not each.ok]
+    if not report.ok:
+        return _bad(report.verdicts, checks, report.feedback())
+    if bad:
+        return _bad(bad, checks, Report(tuple(bad)).feedback())
+    if before is not None and not before.ok:
+        mine = ", ".join(each.path for each in changes if guarded(each.path))
+        told = (
+            f"The checks pass {WITHOUT} {mine}. With these files as they were before, they fail:\n\n"
+            f"{before.feedback()}\n\nMake the code satisfy the tests as they were. Put those files back; tests of what "
+            "is new go into new files."
+        )
+        judged = _bad(before.verdicts, checks, told)
+        return msgspec.structs.replace(judged, why=f"{WITHOUT} {mine}: {judged.why}")
+    # A gate that fails as it did before, and says what fails, has spoken for all that it does not name.
+    known = any(each.failures for each in report.verdicts if not each.ok)
+    verified = report.verified or known or any(each.ok for each in steps)
+    return Judgement(True, verified, checks, "" if verified else "nothing checks it")
+
+
+def _bad(verdicts: Sequence[Verdict], checks: tuple[Check, ...], feedback: str) -> Judgement:
+    blocking = [each for each in verdicts if each.blocks]
+    parts = sorted(
+        f"{each.gate.kind}:{'|'.join(sorted(each.new)) or each.why}" for each in blocking
+    )
+    failing = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    why = "; ".join(f"{each.gate.kind}: {each.why}" for each in blocking)
+    return Judgement(False, False, checks, why, feedback, failing)
+
+
+def _check(each: Verdict) -> Check:
+    return Check(
+        each.gate.kind, each.gate.command, each.ok, each.blocks, round(each.seconds, 2), each.why, each.log, each.flaky
+    )  # fmt: skip
