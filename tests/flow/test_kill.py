@@ -60,7 +60,7 @@ async def assert_goes_on(place, path, done):
     whole = path.read_bytes().rpartition(b"\n")[0].split(b"\n")
     messages = [json.loads(line) for line in whole if b'"kind":"message"' in line]
     ids = [record["message"]["id"] for record in messages]
-    assert ids[0].startswith("msg_")
+    assert ids[0].startswith("prompt_")
     assert len(ids) == len(set(ids))
     assert [name for name in ids if name in acknowledged(done.out)] == acknowledged(done.out)
     async with place.model("Going on.") as server:
