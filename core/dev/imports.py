@@ -21,6 +21,8 @@ from workspace import Member, Workspace, requirement_name
 FAST = {"__init__", "__main__", "catalog", "listing", "layers"}
 FAST_MAY = {"os", "sys", "stat"}
 LENT = {"trio", "msgspec"}  # the kernel's ports are made of them, so every plugin may use them
+# Each has one thread with a loop in it, for a library that knows nothing else (docs/design.md).
+WITH_A_LOOP = {"codetether-mode-tui", "codetether-nats"}
 DOORS = {"codetether.api"}
 ROOMS = (
     {"__init__", "errors", "words", "events"},
@@ -77,7 +79,7 @@ def plugin_breach(
     if top in sys.stdlib_module_names:
         return (
             "asyncio has no place beside trio"
-            if top == "asyncio" and member.name != "codetether-mode-tui"
+            if top == "asyncio" and member.name not in WITH_A_LOOP
             else ""
         )
     if top == member.package or top in LENT:

@@ -1,0 +1,235 @@
+"""One task, from the queue to its result: handed in, watched, taken back when nobody wants it any more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+from codetether.api import AgentResult, CodetetherError, Notice, StepFinished, TurnFinished, Usage
+from codetether_nats import Job, Record, Unreachable, key_of, stamp
+from codetether_nats.messages import told
+
+if TYPE_CHECKING:
+    from codetether.api import AgentTask, SessionEvent
+    from codetether_nats import Link
+
+    from codetether_executor_nats.sending import Sender
+
+LOOK = 5.0  # seconds between looks at the record, besides those that somebody's writing causes
+LAST_WORDS = 2.0  # seconds for events that are still on their way when the result is there
+TAKE_BACK = 5.0  # seconds to tell the broker that nobody wants it
+UNFINISHED = ("queued", "claimed", "done")
+
+Hear = Callable[[], Coroutine[Any, Any, bytes]]
+
+
+class Following:
+    """`observe` is given the events of the worker that has the task; `patience`: seconds to wait while there is none."""
+
+    def __init__(
+        self,
+        link: Link,
+        task: AgentTask,
+        sender: Sender | None,
+        observe: Callable[[SessionEvent], Awaitable[None]] | None,
+        patience: float,
+    ) -> None:
+        self.link = link
+        self.task = task
+        self.key = key_of(task.id)
+        self._sender = sender
+        self._observe = observe
+        self._patience = patience
+        self._submission = ""
+        self._token = 0  # the claim we know of
+        self._heard = Usage()  # from the worker that holds it
+        self._over = trio.Event()  # the turn of its sub-agent is
+        self._news = trio.Event()
+        self._failure: CodetetherError | None = None
+
+    async def to_the_end(self) -> AgentResult:
+        """Hand the task in and wait. Raises CodetetherError; Unreachable leaves the task on the broker, nothing else does."""
+        result: AgentResult | None = None
+        async with (
+            self.link.changes(self.key) as changed,
+            self._events() as events,
+            trio.open_nursery() as nursery,
+        ):
+
+            async def guarded(work: Callable[..., Awaitable[Any]], *words: Any) -> Any:
+                try:
+                    return await work(*words)
+                except CodetetherError as error:
+                    self._failure = self._failure or error
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(guarded, self._note_changes, changed)
+            nursery.start_soon(guarded, self._mind_the_crowd)
+            if events is not None:
+                nursery.start_soon(guarded, self._relay, events)
+            result = await guarded(self._result)
+            nursery.cancel_scope.cancel()
+        if result is None:
+            assert self._failure is not None
+            raise self._failure
+        return result
+
+    async def _result(self) -> AgentResult:
+        if self._sender is not None:
+            self._sender.open.add(self.key)
+        try:
+            await self._hand_in()
+            record = await self._done()
+        except BaseException as error:
+            if not isinstance(self._failure or error, Unreachable):
+                await self._take_back(("queued", "claimed"))
+            raise
+        try:
+            if record.bundle is not None and self._sender is not None:
+                await self._sender.take(record.bundle, self.task)
+        except Unreachable:
+            raise
+        except CodetetherError:
+            await self._take_back(UNFINISHED)  # or it would be what the next attempt is told
+            raise
+        assert record.result is not None
+        await self._hear_the_rest(record.result)
+        await self.link.forget(self.key)
+        if record.bundle is not None:
+            await self.link.drop_file(record.bundle.name)
+        self._closed()
+        return msgspec.structs.replace(record.result, id=self.task.id)
+
+    # --- handing in, and taking back ---
+    async def _hand_in(self) -> None:
+        """Put it on the broker, or find it there: a process that was killed may have."""
+        self._submission = stamp()
+        fresh = Record(state="queued", submission=self._submission, stamp=stamp())
+        version = await self.link.write(self.key, fresh, 0)
+        if version is None:
+            found = await self.link.read(self.key)
+            if found is not None and found[1].state in UNFINISHED:
+                self._submission = found[1].submission
+                if found[1].state != "queued":
+                    return
+                version = found[0]
+            else:
+                version = await self.link.write(self.key, fresh, found[0] if found else 0)
+        if version is None:
+            raise CodetetherError(f"another process hands in {self.task.id} at the same time")
+        await self.link.hand_in(await self._job(version))
+
+    async def _job(self, version: int) -> Job:
+        if self._sender is None:
+            task = msgspec.structs.replace(self.task, directory="")
+            return Job(self.key, version, self._submission, task)
+        bundles, remote = await self._sender.bring(self.task.base)
+        inside = self._sender.inside[self.task.directory]
+        task = msgspec.structs.replace(self.task, directory=inside)
+        return Job(self.key, version, self._submission, task, self._sender.origin, bundles, remote)
+
+    async def _take_back(self, states: tuple[str, ...]) -> None:
+        with trio.move_on_after(TAKE_BACK, shield=True):
+            try:
+                while (found := await self.link.read(self.key)) and found[1].state in states:
+                    gone = Record(state="cancelled", submission=self._submission, stamp=stamp())
+                    if await self.link.write(self.key, gone, found[0]) is not None:
+                        break
+            except CodetetherError:
+                return  # the broker forgets it in a week
+            self._closed()
+
+    def _closed(self) -> None:
+        if self._sender is not None:
+            self._sender.open.discard(self.key)
+
+    # --- watching ---
+    async def _done(self) -> Record:
+        """The record when it is done: by the worker whose claim is the last, since any other's was refused."""
+        while True:
+            self._news = trio.Event()
+            found = await self.link.read(self.key)
+            if found is None or found[1].submission != self._submission:
+                raise CodetetherError(f"{self.task.id} is no longer on the broker")
+            version, record = found
+            if record.state == "cancelled":
+                raise CodetetherError(f"{self.task.id} was taken back by somebody else")
+            if record.state == "done":
+                if record.token < self._token or record.result is None:
+                    raise CodetetherError("the result is of a worker that had lost the sub-task")
+                return record
+            if record.state == "claimed" and version != self._token:
+                await self._claimed(version, record)
+            with trio.move_on_after(LOOK):
+                await self._news.wait()
+
+    async def _claimed(self, version: int, record: Record) -> None:
+        again = "again, " if self._token else ""
+        self._token, self._heard, self._over = version, Usage(), trio.Event()
+        await self._notice("info", f"{again}on {record.worker}")
+
+    async def _notice(self, level: Any, text: str, hint: str = "") -> None:
+        if self._observe is not None:
+            await self._observe(Notice(level, text, hint))
+
+    async def _note_changes(self, changed: Hear) -> None:
+        while True:
+            await changed()
+            self._news.set()
+
+    async def _mind_the_crowd(self) -> None:
+        """Until a worker has it: is there any? Those that are busy will come to it."""
+        alone = 0.0
+        while not self._token:
+            await trio.sleep(LOOK)
+            crowd = await self.link.crowd()
+            if crowd.idle or crowd.busy:
+                alone = 0.0
+                continue
+            alone += LOOK
+            hint = "start one on any machine: codetether swarm-worker --nats URL"
+            if alone == LOOK:
+                await self._notice("warning", "there is no worker yet", hint)
+            if alone >= self._patience and not self._token:
+                raise CodetetherError(f"no worker came within {self._patience:g} s", hint)
+
+    # --- events ---
+    @asynccontextmanager
+    async def _events(self) -> AsyncIterator[Hear | None]:
+        if self._observe is None:
+            yield None
+            return
+        async with self.link.events(self.key) as events:
+            yield events
+
+    async def _relay(self, events: Hear) -> None:
+        assert self._observe is not None
+        while True:
+            try:
+                said = told(await events())
+            except msgspec.DecodeError:
+                continue  # of a worker that is newer than we are
+            if said.token < self._token:
+                continue  # of one that has lost the task and does not know yet
+            if isinstance(said.event, StepFinished):
+                self._heard += said.event.usage or Usage()
+            await self._observe(said.event)
+            if isinstance(said.event, TurnFinished):
+                self._over.set()
+
+    async def _hear_the_rest(self, result: AgentResult) -> None:
+        """Events may be lost, and what they cost must not be: a last one tells of what was not heard of."""
+        if self._observe is None or not result.steps:
+            return
+        with trio.move_on_after(LAST_WORDS):
+            await self._over.wait()
+        spent, heard = result.input_tokens + result.output_tokens, self._heard
+        if spent > heard.input + heard.output:
+            cost = None if result.cost is None else max(result.cost - (heard.cost or 0.0), 0.0)
+            rest = Usage(
+                max(result.input_tokens - heard.input, 0), max(result.output_tokens - heard.output, 0), cost=cost
+            )  # fmt: skip
+            await self._observe(StepFinished(result.steps, rest))

@@ -1,0 +1,259 @@
+"""The broker, from trio: every call is tried again while the broker is away, up to a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import nats.errors
+import nats.js.errors
+import trio
+from codetether.api import CodetetherError, UsageError
+
+from codetether_nats import messages
+from codetether_nats.broker import Broker, Crowd, Delivery, NotEncrypted, TooLarge
+from codetether_nats.loop import Loop
+from codetether_nats.place import proof, servers, tls_context, wants_tls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from codetether.api import Kernel
+
+    from codetether_nats.place import Place
+
+T = TypeVar("T")
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+CONNECT = 15.0  # seconds for the first connection
+FILE = 600.0  # seconds for a file, either way
+PASSING = (
+    nats.errors.TimeoutError, nats.errors.NoRespondersError, nats.errors.StaleConnectionError,
+    nats.errors.OutboundBufferLimitError, nats.errors.ConnectionReconnectingError, nats.errors.SlowConsumerError,
+    nats.js.errors.NoStreamResponseError, nats.js.errors.ServiceUnavailableError, nats.js.errors.ServerError,
+    asyncio.TimeoutError, OSError,
+)  # fmt: skip
+REFUSED = ("authorization", "authentication", "nkey", "permissions")
+
+
+class Unreachable(CodetetherError):
+    """The broker is not there, or (`refused`) does not let us in. What is on it is still there when it comes back."""
+
+    def __init__(self, message: str, hint: str = "", *, refused: bool = False) -> None:
+        super().__init__(message, hint)
+        self.refused = refused
+
+
+class Link:
+    """A connection to the broker. Made by `connected`, or by `open` and then `aclose`."""
+
+    def __init__(self, place: Place, broker: Broker) -> None:
+        self.place = place
+        self._broker = broker
+        self._loop = Loop()
+
+    @classmethod
+    async def open(cls, place: Place, kernel: Kernel, name: str) -> Link:
+        """Connect, and see that all that is needed is on the broker. Raises UsageError for settings that cannot be used,
+        Unreachable for a broker that is not there or refuses.
+        """
+        addresses, tls, shown = servers(place), tls_context(place), await proof(place, kernel)
+        link = cls(place, Broker(addresses, place.space, encrypted=wants_tls(place)))
+        try:
+            with trio.fail_after(CONNECT):
+                await link._loop.run(link._broker.open, shown, tls, name)
+                await link._loop.run(link._broker.set_up, place.lease, place.largest)
+        except BaseException as error:
+            with trio.CancelScope(shield=True):
+                await link.aclose()
+            if isinstance(error, trio.TooSlowError | Exception):
+                raise _told(error, addresses) from None
+            raise
+        return link
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, place: Place, kernel: Kernel, name: str) -> AsyncIterator[Link]:
+        """As `open`, and closed at the end."""
+        link = await cls.open(place, kernel, name)
+        try:
+            yield link
+        finally:
+            with trio.move_on_after(LONGEST_PAUSE, shield=True):
+                await link.aclose()
+
+    async def aclose(self) -> None:
+        """Leave the broker."""
+        try:
+            with trio.move_on_after(LONGEST_PAUSE):
+                await self._loop.run(self._broker.close)
+        finally:
+            await self._loop.stop()
+
+    @property
+    def lease(self) -> float:
+        """Seconds after which the queue hands a job to another worker, unless its lease is extended."""
+        return self._broker.lease
+
+    async def _ask(self, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> T:
+        """Try until it is done. Raises Unreachable when the broker was away for `place.outage`, CodetetherError when it refuses."""
+        pause, since = FIRST_PAUSE, trio.current_time()
+        while True:
+            try:
+                return await self._loop.run(work, *words)
+            except PASSING as error:
+                away = trio.current_time() - since
+                if away > self.place.outage or self._broker.closed:
+                    why = self._broker.trouble or str(error) or type(error).__name__
+                    raise Unreachable(
+                        f"the broker has been away for {away:.0f} s: {why}",
+                        "start it again; what is on it goes on",
+                    ) from None
+            except (nats.errors.Error, TooLarge) as error:
+                raise _told(error, self._broker.addresses) from None
+            await trio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    # --- jobs ---
+    async def hand_in(self, job: messages.Job) -> None:
+        """Put a job into the queue. Its record must be there. Raises CodetetherError when it is too large."""
+        await self._ask(self._broker.hand_in, job.key, job.submission, messages.encode(job))
+
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator[Callable[[float], Coroutine[Any, Any, Delivery | None]]]:
+        """A place in the line: a function that waits so many seconds for a job, None when none came."""
+        line = await self._ask(self._broker.queue)
+
+        async def take(seconds: float) -> Delivery | None:
+            return await self._ask(self._broker.take, line, seconds)
+
+        try:
+            yield take
+        finally:
+            with trio.move_on_after(LONGEST_PAUSE, shield=True):
+                await self._loop.run(line.unsubscribe)
+
+    async def extend(self, delivery: Delivery) -> None:
+        """Have the lease of a job begin anew."""
+        await self._ask(self._broker.extend, delivery)
+
+    async def settle(self, delivery: Delivery) -> None:
+        """Take a job out of the queue: it is done, or nobody wants it."""
+        await self._ask(self._broker.settle, delivery)
+
+    async def give_back(self, delivery: Delivery, after: float = 0.0) -> None:
+        """Let the queue hand a job to somebody else, at once or in so many seconds."""
+        await self._ask(self._broker.give_back, delivery, after)
+
+    async def crowd(self) -> Crowd:
+        """How many workers and jobs there are."""
+        return await self._ask(self._broker.crowd)
+
+    # --- records ---
+    async def read(self, key: str) -> tuple[int, messages.Record] | None:
+        """A record and its version; None when there is none."""
+        found = await self._ask(self._broker.read, key)
+        return None if found is None else (found[0], messages.record(found[1]))
+
+    async def write(self, key: str, record: messages.Record, last: int) -> int | None:
+        """Put `record` in the place of version `last` (0: of none); its version, None when another one is there now.
+
+        When the broker was lost before it answered, ours may be in place already: that is looked up.
+        """
+        data = messages.encode(record)
+        version = await self._ask(self._broker.write, key, data, last)
+        if version is None:
+            found = await self._ask(self._broker.read, key)
+            if found is not None and found[1] == data:
+                return found[0]
+        return version
+
+    async def forget(self, key: str) -> None:
+        """Take a record away."""
+        await self._ask(self._broker.forget, key)
+
+    @asynccontextmanager
+    async def changes(self, key: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
+        """A function that waits until somebody has written, or has tried to write, the record."""
+        async with self._heard(self._broker.record_subject(key)) as hear:
+            yield hear
+
+    # --- what is told ---
+    async def tell(self, key: str, told: messages.Told) -> None:
+        """Tell an event to whoever listens."""
+        await self._loop.run(self._broker.say, self._events(key), messages.encode(told))
+
+    @asynccontextmanager
+    async def events(self, key: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
+        """A function that waits for the next event told."""
+        async with self._heard(self._events(key)) as hear:
+            yield hear
+
+    def _events(self, key: str) -> str:
+        return f"{self.place.space}.events.{key}"
+
+    @asynccontextmanager
+    async def _heard(self, subject: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
+        heard = await self._ask(self._broker.listen, subject)
+
+        async def hear() -> bytes:
+            return await self._ask(self._broker.hear, heard)
+
+        try:
+            yield hear
+        finally:
+            with trio.move_on_after(LONGEST_PAUSE, shield=True):
+                await self._loop.run(self._broker.leave, heard)
+
+    # --- files ---
+    async def put_file(self, path: Path) -> str:
+        """Store a file; the name it has on the broker. Raises CodetetherError."""
+        name = f"{os.getpid()}-{messages.stamp()}"
+        with trio.fail_after(FILE):
+            await self._ask(self._broker.put_file, name, path)
+        return name
+
+    async def get_file(self, name: str, path: Path) -> None:
+        """Fetch a file to `path`. Raises CodetetherError, also when it is larger than `place.largest`."""
+        with trio.fail_after(FILE):
+            await self._ask(self._broker.get_file, name, path, self.place.largest)
+
+    async def drop_file(self, name: str) -> None:
+        """Take a file off the broker."""
+        await self._ask(self._broker.drop_file, name)
+
+
+def _told(error: BaseException, addresses: list[str]) -> CodetetherError:
+    """What went wrong, for a person."""
+    where = ", ".join(addresses)
+    text = str(error) or type(error).__name__
+    match error:
+        case CodetetherError():
+            return error
+        case TooLarge():
+            return CodetetherError("a bundle is larger than allowed", "see the setting `largest`")
+        case nats.errors.MaxPayloadError():
+            return CodetetherError(
+                "the sub-task is larger than the broker takes", "raise its max_payload"
+            )
+        case NotEncrypted():
+            return UsageError(
+                f"{where} does not offer TLS: nothing was said to it", "switch TLS on there"
+            )
+        case nats.js.errors.NotFoundError():
+            return CodetetherError("something of this sub-task is no longer on the broker")
+        case (
+            nats.js.errors.ServiceUnavailableError()
+            | nats.js.errors.NoStreamResponseError()
+            | nats.errors.NoRespondersError()
+        ):
+            return Unreachable(f"{where} has no JetStream", "start it with -js")
+        case ImportError():
+            return CodetetherError(f"a library is missing: {text}")
+    if any(word in text.lower() for word in REFUSED):
+        return Unreachable(
+            f"{where} refuses us: {text}", "see the settings creds, nkey and login", refused=True
+        )
+    return Unreachable(f"{where} cannot be used: {text}", "is it running? nats-server -js")
