@@ -1,0 +1,210 @@
+"""Stories side by side, and the user's own repository meanwhile: nothing of theirs is touched, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from codetether.api import CodetetherError
+from codetether.testing import call
+from ralphs import (  # fmt: skip
+    Model,
+    adds,
+    branches,
+    document,
+    git,
+    kernel_at,
+    passes,
+    project,
+    ralph,
+    result,
+    story,
+)
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    def make(*stories, **how):
+        where = project(tmp_path / "repo", *stories, **how)
+        monkeypatch.chdir(where)
+        return where
+
+    return make
+
+
+def changes(path, text):
+    return [call("bash", command=f"printf '{text}\\n' > {path}"), "done"]
+
+
+async def test_stories_side_by_side_become_a_line_of_commits(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), story("C"), story("D", "A", "B", "C"))
+    model = Model(**{name: changes(f"{name}.txt", name) for name in "ABCD"})
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert code == 0, said
+    subjects = git(where, "log", "--format=%s", "main..feature/calc").splitlines()
+    assert sorted(subjects) == [f"feat({name}): Do {name.upper()}" for name in "abcd"]
+    assert subjects[0] == "feat(d): Do D"
+    assert git(where, "log", "--merges", "--format=%s", "feature/calc") == ""
+    assert branches(where) == ["feature/calc", "main"]
+
+
+def clash(text, say="done"):
+    return [call("bash", command=f"sed -i 's/two/{text}/' a.txt"), say]
+
+
+async def test_a_conflict_is_resolved_and_judged_again(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), checks={"test": "! grep -q '<<<' a.txt"})
+    resolve = [call("bash", command="printf 'one\\nA and B\\nthree\\n' > a.txt"), "both"]
+    model = Model(A=clash("A"), B=clash("B"), conflict=resolve)
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, model.asked["conflict"]) == (0, 2), said
+    assert git(where, "show", "feature/calc:a.txt") == "one\nA and B\nthree"
+    assert git(where, "log", "--merges", "--format=%s", "feature/calc") == ""
+
+
+async def test_a_conflict_that_stays_keeps_the_branch_until_it_is_resolved(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), story("C", "A", "B"), checks={"test": "true"})
+    model = Model(A=clash("A"), B=clash("B"), C=changes("c.txt", "c"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+        states = sorted(each["state"] for each in said["stories"])
+        assert (code, states) == (1, ["conflict", "passed", "skipped"])
+        [kept] = said["branches"]["unmerged"]
+        lost = git(where, "show", f"{kept}:a.txt")
+        assert lost != git(where, "show", "feature/calc:a.txt")
+        asked = {name: model.asked[name] for name in "AB"}
+        model.conflict = [call("bash", command="printf 'one\\nA and B\\nthree\\n' > a.txt"), "both"]
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, passes(where)) == (0, ["A", "B", "C"]), said
+    assert {name: model.asked[name] for name in "AB"} == asked
+    assert git(where, "show", "feature/calc:a.txt") == "one\nA and B\nthree"
+    assert branches(where) == ["feature/calc", "main"]
+
+
+async def test_what_breaks_only_together_goes_back_to_its_agent(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), checks={"test": "test ! -e x || test ! -e y"})
+    away = [call("bash", command="git mv -f y z 2>/dev/null || mv y z"), "renamed"]
+    also = [call("bash", command="git mv -f x w 2>/dev/null || mv x w"), "renamed"]
+    model = Model(A=[changes("x", "1"), also], B=[changes("y", "2"), away])
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, said["current_iteration"]) == (0, 3), said
+    files = git(where, "ls-tree", "--name-only", "feature/calc").splitlines()
+    assert {"x", "z"} <= set(files) or {"w", "y"} <= set(files)
+
+
+async def test_the_users_uncommitted_work_is_not_touched(tmp_path, at, capsys):
+    where = at(story("US-1"), branch="")
+    (where / "calc.py").write_text("# mine\n")
+    (where / "a.txt").write_text("staged\n")
+    git(where, "add", "a.txt")
+    (where / "new.txt").write_text("untracked\n")
+    before = git(where, "status", "--porcelain"), git(where, "rev-parse", "main")
+    model = Model(US_1=adds("sub"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, said["branches"]["landed_on"]) == (0, "")
+    after = git(where, "status", "--porcelain").replace("\n?? progress.txt", "")
+    assert (after, git(where, "rev-parse", "main")) == before
+    assert (where / "calc.py").read_text() == "# mine\n"
+    assert "def sub" in git(where, "show", f"{said['branches']['result']}:calc.py")
+    assert passes(where) == ["US-1"]
+
+
+async def test_a_clean_tree_follows_though_the_document_is_in_git(tmp_path, at, capsys):
+    where = at(story("US-1"), story("US-2"), branch="", tracked=True)
+    model = Model(US_1=adds("sub"), US_2=changes("b.txt", "b"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, said["branches"]["landed_on"]) == (0, "main"), said
+    assert "def sub" in (where / "calc.py").read_text()
+    assert git(where, "status", "--porcelain") == "M prd.json\n?? progress.txt"
+    assert branches(where) == ["main"]
+
+
+async def test_who_commits_meanwhile_keeps_it(tmp_path, at, capsys):
+    where = at(story("US-1"), branch="")
+
+    def meanwhile(request, step):
+        if step == 0:
+            (where / "mine.txt").write_text("mine\n")
+            git(where, "add", "mine.txt")
+            git(where, "commit", "-qm", "mine")
+        return adds("sub")[step]
+
+    async with kernel_at(tmp_path, Model(US_1=meanwhile), where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert code == 0
+    assert git(where, "log", "-1", "--format=%s", "main") == "mine"
+    branch = said["branches"]["result"]
+    git(where, "merge", "-q", "--no-edit", branch)
+    assert "def sub" in (where / "calc.py").read_text()
+
+
+async def test_without_commits_the_result_is_laid_into_the_tree(tmp_path, at, capsys):
+    where = at(story("US-1"), story("US-2"))
+    data = "printf 'a\\000b\\377' > blob.bin; chmod +x calc.py; rm a.txt"
+    model = Model(US_1=adds("sub"), US_2=[call("bash", command=data), "done"])
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--no-commit")
+    assert (code, said["branches"]["landed_on"]) == (0, "the working tree"), said
+    assert branches(where) == ["main"]
+    assert "def sub" in (where / "calc.py").read_text()
+    assert (where / "blob.bin").read_bytes() == b"a\0b\xff"
+    assert not (where / "a.txt").exists()
+    assert git(where, "diff", "--cached", "--name-only") == ""
+
+
+async def test_what_cannot_be_laid_into_the_tree_stays_on_its_branch(tmp_path, at, capsys):
+    where = at(story("US-1"))
+    (where / "calc.py").write_text("# mine\n")
+    async with kernel_at(tmp_path, Model(US_1=adds("sub")), where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--no-commit")
+    assert (code, said["branches"]["landed_on"]) == (0, "")
+    assert (where / "calc.py").read_text() == "# mine\n"
+    assert "def sub" in git(where, "show", f"{said['branches']['result']}:calc.py")
+
+
+async def test_a_document_changed_meanwhile_keeps_the_change(tmp_path, at, capsys):
+    where = at(story("US-1"), story("US-2", "US-1"))
+
+    def meanwhile(request, step):
+        raw = json.loads((where / "prd.json").read_text())
+        raw["note"] = "mine"
+        (where / "prd.json").write_text(json.dumps(raw))
+        return adds("sub")[step]
+
+    async with kernel_at(tmp_path, Model(US_1=meanwhile, US_2=adds("mul")), where) as kernel:
+        code, _ = await result(kernel, capsys, "run")
+    raw = json.loads((where / "prd.json").read_text())
+    assert (code, raw["note"], passes(where)) == (0, "mine", ["US-1", "US-2"])
+
+
+async def test_what_cannot_begin(tmp_path, at, capsys, monkeypatch):
+    where = at(story("A", "B"), story("B", "A"))
+    async with kernel_at(tmp_path, Model(), where) as kernel:
+        with pytest.raises(CodetetherError, match="wait for each other"):
+            await ralph(kernel, "run")
+        with pytest.raises(CodetetherError, match=r"none\.json cannot be read"):
+            await ralph(kernel, "run", "-p", "none.json")
+        (where / "prd.json").write_text('{"project": 7}')
+        with pytest.raises(CodetetherError, match=r"prd\.json: .*\$\.project"):
+            await ralph(kernel, "run")
+        document(where, story("A"), branch="no..good")
+        with pytest.raises(CodetetherError, match="cannot be the name of a branch"):
+            await ralph(kernel, "run")
+        document(where, story("A"))
+        with pytest.raises(CodetetherError, match="no story 'Z'"):
+            await ralph(kernel, "run", "--story", "Z")
+        with pytest.raises(CodetetherError, match="no run of"):
+            await ralph(kernel, "resume")
+        assert not list((kernel.dirs.data / "ralph").glob("*"))
+        bare = tmp_path / "bare"
+        bare.mkdir()
+        document(bare, story("A"))
+        monkeypatch.chdir(bare)
+        with pytest.raises(CodetetherError, match="not in a git repository"):
+            await ralph(kernel, "run")
+    assert branches(where) == ["main"]
