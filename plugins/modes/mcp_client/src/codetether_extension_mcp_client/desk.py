@@ -60,9 +60,12 @@ class Desk:
     # --- before the session begins ---
     async def open(self) -> list[Tool[Any]]:
         """The tools to begin with. Servers whose listing is not known are asked, for a while, side by side."""
+        new = [link for link in self.each.values() if not await self._known(link)]
+        for link in new:
+            await self.links.begin(link)
         with trio.move_on_after(self.plugin.settings.wait) as waiting:
             async with trio.open_nursery() as nursery:
-                for link in self.each.values():
+                for link in new:
                     nursery.start_soon(self._learn, link)
         if waiting.cancelled_caught:
             late = [
@@ -77,11 +80,13 @@ class Desk:
         )
         return self.tools()
 
-    async def _learn(self, link: Link) -> None:
+    async def _known(self, link: Link) -> bool:
+        """Whether a session can begin without asking the server."""
         if link.listing is None:
             link.listing = await self.links.shelf.load(link.server, link.directory)
-        if link.listing is not None and link.listing.fresh:
-            return
+        return link.listing is not None and link.listing.fresh
+
+    async def _learn(self, link: Link) -> None:
         try:
             await self.links.connect(link)
         except CodetetherError as error:

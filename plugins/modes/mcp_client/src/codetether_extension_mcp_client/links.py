@@ -48,6 +48,8 @@ class Link:
         self.settled.set()
         self.scope = trio.CancelScope()
         self.stirred = trio.Event()
+        self.calm = trio.Event()
+        self.calm.set()
 
     @property
     def up(self) -> bool:
@@ -61,6 +63,8 @@ class Link:
 
     def stir(self, _list: str = "") -> None:
         """One of its lists is another now."""
+        if self.calm.is_set():
+            self.calm = trio.Event()
         self.stirred.set()
 
 
@@ -99,8 +103,20 @@ class Links:
         if link.connection is None:
             error = link.falls[-1][1] if link.falls else CodetetherError(f"{link.server.name} left")
             raise CodetetherError(error.message, error.hint)
+        with trio.move_on_after(link.server.start_timeout):
+            await (
+                link.calm.wait()
+            )  # what it said to have changed is known before it is asked for anything
         link.used = trio.current_time()
+        if link.connection is None:
+            raise CodetetherError(f"MCP server {link.server.name}: its connection ended")
         return link.connection
+
+    async def begin(self, link: Link) -> None:
+        """See that it is being connected; nobody has to wait until it is."""
+        with trio.CancelScope(shield=True):
+            if not link.up and link.settled.is_set() and not link.falls:
+                await self._start(link)
 
     async def _pause(self, link: Link) -> None:
         if len(link.falls) >= STRIKES:
@@ -117,6 +133,8 @@ class Links:
         link.scope.cancel()
         nursery = await self._open()
         link.settled, link.scope, link.connection = trio.Event(), trio.CancelScope(), None
+        link.stirred = trio.Event()
+        link.calm.set()
         nursery.start_soon(self._keep, link, link.scope, link.settled)
 
     async def _keep(self, link: Link, scope: trio.CancelScope, settled: trio.Event) -> None:
@@ -162,6 +180,8 @@ class Links:
                 await self._refresh(link, connection)
             except CodetetherError as error:
                 self._kernel.notices.append(Notice("warning", error.message, error.hint))
+            if not link.stirred.is_set():
+                link.calm.set()
 
     async def _refresh(self, link: Link, connection: Connection) -> None:
         listing = await ask(connection)

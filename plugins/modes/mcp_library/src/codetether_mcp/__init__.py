@@ -13,11 +13,13 @@ from codetether.api import lazy
 if TYPE_CHECKING:
     from codetether_mcp.configuration import Configured, Server, Trouble, servers
     from codetether_mcp.connection import Connection, Listeners, connected
+    from codetether_mcp.login import log_in, log_out
     from codetether_mcp.secrets import LoginNeeded
 
 _WHERE = {
     "configuration": "Configured Server Trouble servers",
     "connection": "Connection Listeners connected",
+    "login": "log_in log_out",
     "secrets": "LoginNeeded",
 }
 
@@ -29,6 +31,8 @@ __all__ = [
     "Server",
     "Trouble",
     "connected",
+    "log_in",
+    "log_out",
     "servers",
 ]
 

@@ -59,7 +59,7 @@ class Way(NamedTuple):
     """How a server is reached: the SDK's transport, why it came to an end, and whether it did."""
 
     transport: Any
-    why: Callable[[], str]
+    why: Callable[[], CodetetherError | str]
     ended: Callable[[], bool]
 
 
@@ -213,8 +213,8 @@ class Connection:
             raise in_words(self.server.name, error, self._way.why()) from None
 
 
-def in_words(name: str, error: BaseException, why: str = "") -> CodetetherError:
-    """What went wrong between us and the server `name`."""
+def in_words(name: str, error: BaseException, why: CodetetherError | str = "") -> CodetetherError:
+    """What went wrong between us and the server `name`; `why`: what is known of the end of the connection."""
     from mcp import MCPError
     from mcp.client.auth import OAuthFlowError
     from mcp_types import CONNECTION_CLOSED
@@ -225,12 +225,16 @@ def in_words(name: str, error: BaseException, why: str = "") -> CodetetherError:
         return error
     if isinstance(error, MCPError):
         if error.code == CONNECTION_CLOSED:
+            if isinstance(why, CodetetherError):
+                return why
             return Lost(f"MCP server {name}: {why or GONE}")
         return Refused(f"MCP server {name}: {error.message[:2000]}", error.code)
     if isinstance(error, OAuthFlowError):
         return CodetetherError(f"MCP server {name}: login failed: {error}"[:2000])
     if isinstance(error, ValidationError):
         return CodetetherError(f"MCP server {name}: it answered against the protocol")
+    if isinstance(why, CodetetherError):
+        return why
     return Lost(f"MCP server {name}: {why or told(error)}"[:2000])
 
 
@@ -243,9 +247,14 @@ def first_leaf(error: BaseException) -> BaseException:
 
 @asynccontextmanager
 async def connected(
-    kernel: Kernel, server: Server, directory: Path, listeners: Listeners | None = None
+    kernel: Kernel,
+    server: Server,
+    directory: Path,
+    listeners: Listeners | None = None,
+    auth: Any = None,
 ) -> AsyncIterator[Connection]:
-    """A connection to `server`, held open within. `directory`: where a child runs whose entry says nothing.
+    """A connection to `server`, held open within. `directory`: where a child runs whose entry says nothing. `auth`: an
+    `httpx2.Auth` instead of what an earlier login brought.
 
     Raises CodetetherError when there is none within `start_timeout`, and Lost when it breaks while it is held.
     """
@@ -257,7 +266,7 @@ async def connected(
 
     server = await with_secrets(kernel, server)
     listeners = listeners or Listeners()
-    way = await _way(kernel, server, directory)
+    way = await _way(kernel, server, directory, auth)
     client = Client(
         way.transport,
         client_info=Implementation(name="codetether", version=version("codetether-mcp")),
@@ -286,7 +295,7 @@ async def connected(
         raise in_words(server.name, group, way.why()) from None
     if starting.cancelled_caught:
         text = f"it did not answer within {server.start_timeout:g} s"
-        raise CodetetherError(f"MCP server {server.name}: {text}", way.why())
+        raise CodetetherError(f"MCP server {server.name}: {text}", str(way.why()))
 
 
 async def _unchecked(_name: str, _result: object) -> None:
@@ -304,28 +313,31 @@ def _roots(directory: Path) -> Any:
     return roots
 
 
-async def _way(kernel: Kernel, server: Server, directory: Path) -> Way:
+async def _way(kernel: Kernel, server: Server, directory: Path, auth: Any) -> Way:
     if server.kind == "stdio":
         from codetether_mcp.stdio import child_of, stdio
 
         child = child_of(server, directory)
         return Way(stdio(kernel, child), lambda: child.why, child.ended.is_set)
-    from codetether_mcp.http import LARGEST, http_client
-    from codetether_mcp.login import NoLogin
+    from codetether_mcp.http import LARGEST, Fate, http_client
+    from codetether_mcp.login import stored_login
+
+    fate = Fate()
 
     @asynccontextmanager
     async def asked() -> AsyncIterator[Any]:
         from mcp.client.streamable_http import streamable_http_client
 
+        along = auth or await stored_login(kernel, server)
         async with (
-            http_client(server.headers, NoLogin(server.name)) as client,
+            http_client(server.headers, along, fate) as client,
             streamable_http_client(
                 server.url, http_client=client, max_sse_event_size=LARGEST
             ) as streams,
         ):
             yield streams
 
-    return Way(asked(), lambda: "", lambda: False)
+    return Way(asked(), lambda: fate.why, lambda: False)
 
 
 def _load() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 import httpx2
-from codetether.api import CodetetherError
+from codetether.api import CodetetherError, told
 
 from codetether_mcp.entry import Wrong, check_address
 
@@ -45,11 +45,19 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._body.aclose()
 
 
+class Fate:
+    """Why a connection came to its end: the SDK tells those who wait for an answer only that it did."""
+
+    def __init__(self) -> None:
+        self.why: CodetetherError | str = ""
+
+
 class Guarded(httpx2.AsyncBaseTransport):
     """Checks every address, those an authorization server names included, and bounds every answer."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport, fate: Fate) -> None:
         self._inner = inner
+        self._fate = fate
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. Raises Forbidden, TooLarge, or what httpx2 raises."""
@@ -58,7 +66,11 @@ class Guarded(httpx2.AsyncBaseTransport):
         except Wrong:
             raise Forbidden(f"{request.url.host} is asked over https only") from None
         request.headers["Accept-Encoding"] = "identity"  # what is unpacked could be of any size
-        response = await self._inner.handle_async_request(request)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx2.TransportError as error:
+            self._fate.why = f"{request.url.host}: {told(error)}"
+            raise
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise Forbidden(f"{request.url.host} packed its answer, which it was asked not to")
@@ -74,13 +86,38 @@ class Guarded(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def http_client(headers: Mapping[str, str], auth: httpx2.Auth | None) -> httpx2.AsyncClient:
+class Telling(httpx2.Auth):
+    """An authentication whose failure is remembered."""
+
+    def __init__(self, inner: httpx2.Auth, fate: Fate) -> None:
+        self._inner = inner
+        self._fate = fate
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """What the other does. Raises what it raises."""
+        flow = self._inner.async_auth_flow(request)
+        try:
+            outgoing = await anext(flow)
+            while True:
+                outgoing = await flow.asend((yield outgoing))
+        except StopAsyncIteration:
+            return
+        except CodetetherError as error:
+            self._fate.why = error
+            raise
+        finally:
+            await flow.aclose()
+
+
+def http_client(headers: Mapping[str, str], auth: httpx2.Auth, fate: Fate) -> httpx2.AsyncClient:
     """A client for one server."""
     limits = httpx2.Limits(max_connections=8)
-    transport = Guarded(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits))
+    transport = Guarded(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits), fate)
     return httpx2.AsyncClient(
         headers=dict(headers),
-        auth=auth,
+        auth=Telling(auth, fate),
         timeout=httpx2.Timeout(CONNECTING, read=QUIET),
         follow_redirects=False,
         trust_env=False,

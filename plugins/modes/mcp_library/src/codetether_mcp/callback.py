@@ -1,0 +1,99 @@
+"""The address on this machine that a browser comes back to after a login: one answer, on a port of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import trio
+from codetether.api import CodetetherError
+
+if TYPE_CHECKING:
+    from mcp.shared.auth import AuthorizationCodeResult
+
+PATH = "/callback"
+LONGEST = 16_384  # bytes of a request's head
+SLOW = 10.0  # seconds for one
+PAGE = "<!doctype html><meta charset=utf-8><title>CodeTether</title><p>{text}</p>"
+DONE = "You are logged in. You can close this page."
+FAILED = "The login failed. Go back to the terminal."
+OTHER = "There is nothing here."
+
+Wait = Callable[[], Awaitable["AuthorizationCodeResult"]]
+
+
+@asynccontextmanager
+async def answering(patience: float) -> AsyncIterator[tuple[str, Wait]]:
+    """The redirect address, and what waits for its answer, at most `patience` seconds."""
+    from mcp.shared.auth import AuthorizationCodeResult
+
+    send, receive = trio.open_memory_channel[dict[str, str]](1)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        with trio.move_on_after(SLOW):
+            try:
+                await _answer(stream, send)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+
+    async def wait() -> AuthorizationCodeResult:
+        with trio.move_on_after(patience):
+            given = await receive.receive()
+            if "code" not in given:
+                why = given.get("error_description") or given.get("error", "no code came back")
+                raise CodetetherError(f"the login was refused: {why[:300]}")
+            return AuthorizationCodeResult(
+                code=given["code"], state=given.get("state"), iss=given.get("iss")
+            )
+        raise CodetetherError(f"nobody logged in within {patience / 60:g} minutes")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        port = listeners[0].socket.getsockname()[1]
+        try:
+            yield f"http://127.0.0.1:{port}{PATH}", wait
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def _answer(stream: trio.SocketStream, send: trio.MemorySendChannel[dict[str, str]]) -> None:
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < LONGEST:
+        data = await stream.receive_some(4096)
+        if not data:
+            return
+        head += data
+    given = _given(head)
+    if given is None:
+        await _say(stream, "404 Not Found", OTHER)
+        return
+    await _say(stream, "200 OK", DONE if "code" in given else FAILED)
+    try:
+        send.send_nowait(given)
+    except trio.WouldBlock:
+        return  # the first answer counts; a forged one fails at its state
+
+
+def _given(head: bytes) -> dict[str, str] | None:
+    """What a redirect brought, or None when the request is none."""
+    words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    if len(words) != 3 or words[0] != "GET":
+        return None
+    parts = urlsplit(words[1])
+    if parts.path != PATH:
+        return None
+    given = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    return given if "code" in given or "error" in given else None
+
+
+async def _say(stream: trio.SocketStream, status: str, text: str) -> None:
+    body = PAGE.format(text=text).encode()
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n"
+    )
+    await stream.send_all(head.encode() + body)
+    await stream.aclose()
