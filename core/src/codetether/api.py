@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from codetether.journal import SessionBusy
     from codetether.kernel import Kernel
     from codetether.loaded import Loaded
+    from codetether.locks import changing
     from codetether.models import NO_MODEL
     from codetether.ports import (
         AgentResult,
@@ -141,6 +142,7 @@ _WHERE = {
     "git": "git head",
     "journal": "SessionBusy",
     "loaded": "Loaded",
+    "locks": "changing",
     "models": "NO_MODEL",
     "records": "GitState SessionHeader",
     "session_files": "SessionMissing Summary find_session latest_session list_sessions remove_session",
@@ -274,6 +276,7 @@ __all__ = [
     "Workspace",
     "can_move",
     "cells",
+    "changing",
     "clean",
     "clean_env",
     "columns",

@@ -23,17 +23,66 @@ class Mcp(Mode):
         return None if call is None else await call.asked_for(question)
 
     def arguments(self, parser: ArgumentParser) -> None:
-        """One action and its own arguments."""
-        actions = parser.add_subparsers(metavar="ACTION", required=True)
-        serve = actions.add_parser("serve", help="serve our tools to another agent")
-        serve.set_defaults(action="serve")
-        _serve_arguments(serve)
+        """One action and its own arguments; none is `list`."""
+        parser.set_defaults(action="list", json=False)
+        actions = parser.add_subparsers(metavar="ACTION")
+
+        def add(action: str, help_text: str, *, named: bool = True) -> ArgumentParser:
+            made: ArgumentParser = actions.add_parser(action, help=help_text)
+            made.set_defaults(action=action)
+            if named:
+                made.add_argument("name", metavar="NAME", help="the server's name in the list")
+            return made
+
+        _serve_arguments(add("serve", "serve our tools to another agent", named=False))
+        _add_json(add("list", "list the configured servers", named=False))
+        _add_json(add("tools", "list the tools of a server"))
+        call = add("call", "call a tool of a server, and print its answer")
+        call.add_argument("tool", metavar="TOOL")
+        call.add_argument(
+            "arguments",
+            nargs="?",
+            default="{}",
+            metavar="JSON",
+            help="an object; - reads it from standard input",
+        )
+        _add_json(call)
+        add("test", "connect to a server, and say what happened")
+        _add_arguments(add("add", "add a server to your list"))
+        add("remove", "take a server out of your list")
+        add("login", "log in to a server that wants it")
+        add("logout", "forget a login")
 
     async def run(self, args: Namespace) -> int:
         """Do the action. Raises CodetetherError."""
-        from codetether_mode_mcp.serving import serve
+        if args.action == "serve":
+            from codetether_mode_mcp.serving import serve
 
-        return await serve(self.kernel, args)
+            return await serve(self.kernel, args)
+        from codetether_mode_mcp.words import run
+
+        return await run(self.kernel, args)
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "target", nargs="+", metavar="TARGET",
+        help="an address, or a command with its arguments; put -- before a command that has options",
+    )  # fmt: skip
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE",
+        help="a variable for the command; repeatable; ${vault:NAME/FIELD} stands for a secret",
+    )  # fmt: skip
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME:VALUE",
+        help="a header for the address; repeatable; ${vault:NAME/FIELD} stands for a secret",
+    )  # fmt: skip
+    parser.add_argument("--cwd", metavar="DIR", help="where the command runs")
+    parser.add_argument("--force", action="store_true", help="replace one of that name")
 
 
 def _serve_arguments(parser: ArgumentParser) -> None:
