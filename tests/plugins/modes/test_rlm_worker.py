@@ -239,6 +239,33 @@ async def test_sub_calls_are_one_batch_and_their_failures_are_typed(tmp_path):
         )
 
 
+async def test_a_chunk_goes_to_a_sub_model_from_its_file_and_counts_as_read(tmp_path):
+    asked = []
+
+    async def keep(queries):
+        asked.extend(queries)
+        return [Reply("seen") for _ in queries]
+
+    text = "".join(f"# Part {n}\n\näöü {n}\n" for n in range(300))
+    async with working(
+        tmp_path, [file_of(tmp_path, text, "t.md")], query=keep, batch_bytes=9_000
+    ) as made:
+        done = await made.python(
+            "parts = chunks(size=500)\nllm_query_batched(['what?'] * 3, parts[1:4])"
+        )
+        assert done.error is None
+        assert "".join(each.context for each in asked) in text
+        assert asked[0].context.startswith("# Part")
+        [(_, first, last)] = done.ranges
+        lines = text.split("\n")
+        assert "\n".join(lines[first - 1 : last]) + "\n" == "".join(each.context for each in asked)
+        assert (await made.python("llm_query('and?', context)")).ranges == [("t.md", 1, 900)]
+        assert asked[-1].context == text
+        much = await made.python("llm_query_batched(['what?'] * 2 * len(parts), parts * 2)")
+        assert "at once; at most 9,000" in (much.error or "")
+        assert much.ranges == []
+
+
 async def test_the_time_of_sub_calls_is_not_the_cells(tmp_path):
     async def slow(queries):
         await trio.sleep(1.5)

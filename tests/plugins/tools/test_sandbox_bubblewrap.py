@@ -364,3 +364,30 @@ def test_a_command_outlives_the_thread_that_started_it(sandbox, work):
     while os.path.exists(f"/proc/self/task/{thread.native_id}"):
         os.sched_yield()
     assert started[0].communicate(b"after\n", timeout=20)[0] == b"after\n"
+
+
+async def test_a_policy_may_say_all_that_is_read_and_that_nothing_is_written(sandbox, place, work):
+    """Nothing of the machine but what is named; no place for temporary files; a link to a library's folder is there."""
+    (place / "named").mkdir()
+    (place / "named/file").write_text("words")
+    (place / "other").write_text("private")
+    policy = SandboxPolicy(
+        (),
+        readable=(
+            "/usr",
+            "/lib",
+            "/lib64",
+            str(place / "named"),
+            sys.base_prefix,
+            str(place / "absent"),
+        ),
+    )
+    script = (
+        f"cat {place}/named/file; cat {place}/other /etc/passwd; ls {work}; "
+        "for p in /x /tmp/x /var/tmp/x /dev/shm/x; do (echo wrote > $p) 2>/dev/null && echo wrote $p; done; true"
+    )
+    launch = sandbox.wrap(Launch(("/usr/bin/sh", "-c", script), "/", clean_env()), policy)
+    done = await run_process(
+        launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, timeout=10
+    )
+    assert (done.output, done.code == 0) == (("words", True) if works() else ("", False)), done

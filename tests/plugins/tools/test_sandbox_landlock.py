@@ -198,3 +198,24 @@ async def test_auto_takes_it_where_there_is_nothing_stronger(tmp_path):
             assert (tmp_path / "work/inside").exists()
             assert (tmp_path / "beside").exists() != WORKS
             assert kernel.sandbox_level == ("S2" if WORKS else "S0")
+
+
+@pytest.mark.skipif(not WORKS, reason="this kernel has no Landlock with network rules")
+async def test_a_policy_may_say_all_that_is_read_and_that_nothing_is_written(sandbox, place):
+    """Nothing of the machine but what is named; no place for temporary files; what is hidden stays so."""
+    (place / "named/hidden").mkdir(parents=True)
+    (place / "named/file").write_text("words")
+    (place / "named/hidden/file").write_text("secret")
+    (place / "other").write_text("private")
+    policy = SandboxPolicy(
+        (),
+        hidden=(str(place / "named/hidden"),),
+        readable=("/usr", "/lib", "/lib64", str(place / "named")),
+    )
+    script = (
+        f"cat {place}/named/file; cat {place}/other {place}/named/hidden/file /etc/passwd; "
+        f"for p in {place}/x $TMPDIR/x /tmp/x; do (echo wrote > $p) 2>/dev/null && echo wrote $p; done; true"
+    )
+    launch = sandbox.wrap(Launch(("/usr/bin/sh", "-c", script), "/", clean_env()), policy)
+    done = await run_process(launch.argv, cwd="/", env=launch.env, timeout=10)
+    assert (done.output, done.code) == ("words", 0)

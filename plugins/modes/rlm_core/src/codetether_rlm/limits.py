@@ -11,8 +11,8 @@ class Limits(msgspec.Struct, frozen=True):
     `cell_seconds`: wall time of one cell or command, without the time its sub-calls take. `memory_bytes`: beyond the
     mapped sources. `output_bytes`: of one outcome, in UTF-8; the middle is left out. `snapshot_bytes`: of variables
     kept for the case that the process ends. `restarts`: how often it is started again. `queries`: sub-calls in
-    one batch at most. `query_bytes`: of one sub-call's prompt and context together. `unconfined_python`: run cells
-    also where the sandbox confines nothing.
+    one batch at most. `query_bytes`: of one sub-call's prompt and context together; `batch_bytes`: of a whole
+    batch. `unconfined_python`: run cells also where the sandbox confines nothing.
     """
 
     cell_seconds: float = 60.0
@@ -22,6 +22,7 @@ class Limits(msgspec.Struct, frozen=True):
     restarts: int = 5
     queries: int = 1_000
     query_bytes: int = 4 << 20
+    batch_bytes: int = 128 << 20
     unconfined_python: bool = False
 
 

@@ -46,8 +46,14 @@ class _Done(msgspec.Struct):
     kept: Kept | None
 
 
+class _Asked(msgspec.Struct):
+    prompt: str
+    context: str = ""
+    part: Range | None = None  # in place of a context: source, first byte, end
+
+
 class _Queries(msgspec.Struct):
-    queries: list[Query]
+    queries: list[_Asked]
 
 
 class _Ranges(msgspec.Struct):
@@ -200,22 +206,43 @@ class Worker:
         if line["ask"] == "grep":
             found = await find(self._mapped, msgspec.convert(line, Wanted, strict=False))
             return msgspec.structs.asdict(found)
-        queries = msgspec.convert(line, _Queries, strict=False).queries
-        if (trouble := self._too_much(queries)) is not None:
+        asked = msgspec.convert(line, _Queries, strict=False).queries
+        if (trouble := self._too_much(asked)) is not None:
             return {"error": trouble}
+        queries = await trio.to_thread.run_sync(self._read, asked)
         began = trio.current_time()
         replies = await self._query(queries)
         self._waited += trio.current_time() - began
         return {"replies": [(reply.text, reply.error) for reply in replies]}
 
-    def _too_much(self, queries: list[Query]) -> str | None:
+    def _too_much(self, queries: list[_Asked]) -> str | None:
         if len(queries) > self._limits.queries:
             return f"{len(queries):,} sub-calls at once; at most {self._limits.queries:,}"
+        total = 0
         for query in queries:
-            size = len(query.prompt.encode()) + len(query.context.encode())
+            about = (
+                len(query.context.encode()) if query.part is None else query.part[2] - query.part[1]
+            )
+            size = len(query.prompt.encode()) + about
             if size > self._limits.query_bytes:
                 return f"a sub-call of {size:,} bytes; at most {self._limits.query_bytes:,}: send a part"
+            total += size
+        if total > self._limits.batch_bytes:
+            return f"sub-calls of {total:,} bytes at once; at most {self._limits.batch_bytes:,}: ask fewer"
         return None
+
+    def _read(self, asked: list[_Asked]) -> list[Query]:
+        """The queries, with what they are about read from the sources."""
+        parts = {part.name: part for part in self._mapped.parts}
+        queries = []
+        for each in asked:
+            context = each.context
+            if each.part is not None and each.part[0] in parts:
+                name, start, end = each.part
+                data = self._mapped.read(parts[name], max(0, start), max(0, end - max(0, start)))
+                context = data.decode("utf-8", "replace")
+            queries.append(Query(each.prompt, context))
+        return queries
 
 
 @asynccontextmanager

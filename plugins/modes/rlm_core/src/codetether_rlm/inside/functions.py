@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 CHUNK = 64_000  # bytes
 SHOWN = 40  # of a long list
 NAMED = 20
+SENT = 8 << 20  # characters of one batch, of which each may be six bytes on the way
 
 
 class Final(BaseException):
@@ -227,12 +228,26 @@ class Functions:
         for prompt, context in pairs:
             if isinstance(prompt, tuple) and len(prompt) == 2:
                 prompt, context = prompt  # noqa: PLW2901
-            queries.append({"prompt": plain(as_text(prompt)), "context": plain(as_text(context))})
+            asked: dict[str, Any] = {"prompt": plain(as_text(prompt))}
+            where = self._place(context)
+            if where is not None:
+                asked["part"] = where
+            else:
+                asked["context"] = plain(as_text(context))
+            queries.append(asked)
         if not queries:
             return []
+        if sum(len(each["prompt"]) + len(each.get("context", "")) for each in queries) > SENT:
+            raise ValueError(
+                "too much text at once: ask fewer, or give chunks themselves, not their text"
+            )
         answer = self._link.ask("query", queries=queries)
         if answer.get("error"):
             raise ValueError(answer["error"])
+        for each in queries:
+            if "part" in each:
+                name, start, end = each["part"]
+                self._seen.add_bytes(sources[name], start, end)
         replies = []
         for text, error in answer["replies"]:
             reply = Reply(text)
@@ -241,6 +256,16 @@ class Functions:
         self.asked += len(replies)
         self.failed += sum(reply.error is not None for reply in replies)
         return replies
+
+    def _place(self, context: object) -> tuple[str, int, int] | None:
+        """Where a part of a source is: the parent reads it there, instead of being sent a copy."""
+        if isinstance(context, Part):
+            text, start, end = context.source, context.start, context.end
+        elif isinstance(context, Text):
+            text, start, end = context, 0, len(context)
+        else:
+            return None
+        return text.name, start, end
 
     # --- answering ---
     def FINAL(self, answer: object) -> None:  # noqa: N802 - the name models know
