@@ -65,7 +65,7 @@ def shape(schema: Mapping[str, Any]) -> Shape:
 def _plain(node: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
     """Whether the top is an object whose properties are told and can be named to every vendor."""
     properties = node.get("properties", {})
-    if node.get("type", "object") != "object" or len(properties) > MOST:
+    if node.get("type", "object") != "object" or "anyOf" in node or len(properties) > MOST:
         return False
     if not properties and schema.get("additionalProperties", False) is not False:
         return False

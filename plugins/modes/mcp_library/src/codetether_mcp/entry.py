@@ -36,7 +36,7 @@ NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 # What may not be in the name and the value of a header, and of an environment variable.
 _UNSENDABLE = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]"), re.compile(r"[\0\r\n]")
 _UNSETTABLE = re.compile(r"[=\0]"), re.compile(r"\0")
-REFERENCE = re.compile(r"vault:([A-Za-z0-9._-]+)(?:/([A-Za-z0-9._-]+))?")
+REFERENCE = re.compile(r"vault:([A-Za-z0-9][A-Za-z0-9._-]*)(?:/([A-Za-z0-9_][A-Za-z0-9._-]*))?")
 
 
 class Wrong(ValueError):
