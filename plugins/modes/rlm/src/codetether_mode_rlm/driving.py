@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str], Awaitable[None]]
 LIMITS = ("max_iterations", "max_subcalls", "max_tokens", "concurrency")
 GIVEN = ("content_type", "model", "sub_model", "budget_tokens", "budget_usd", "timeout", "depth")
-PREVIEW = 12  # lines of an output that --verbose shows
 
 
 async def start(mode: Rlm, args: Namespace) -> int:
@@ -39,7 +38,8 @@ async def start(mode: Rlm, args: Namespace) -> int:
     with only():
         async with material(args, spool_of(mode.kernel)) as sources, trio.open_nursery() as nursery:
             run = Run(mode.kernel, _options(mode, args), sources, settings=mode.settings)
-            run.listener = _listener(mode, run, form, output, verbose=args.verbose)
+            run.verbose = args.verbose
+            run.listener = _events(mode, run, output) if form == "stream-json" else None
             stopped = await nursery.start(obey_signals, run.stop)
             async with _shown(run, form):
                 outcome = await run.go()
@@ -51,6 +51,16 @@ async def for_session(
     mode: Rlm, wanted: dict[str, Any], session: Session, progress: Progress
 ) -> dict[str, Any]:
     """For a plugin: the result object. Raises CodetetherError."""
+    if session.budget_usd is None:
+        return await _for_session(mode, wanted, session, progress)
+    turn: trio.Lock = session.state.setdefault(mode.key, trio.Lock())
+    async with turn:  # side by side, each would spend what is left
+        return await _for_session(mode, wanted, session, progress)
+
+
+async def _for_session(
+    mode: Rlm, wanted: dict[str, Any], session: Session, progress: Progress
+) -> dict[str, Any]:
     given = dict(wanted)
     sources = given.pop("sources")
     model = mode.settings.model or session.model_ref
@@ -106,27 +116,13 @@ async def _shown(run: Run, form: str) -> AsyncIterator[None]:
         yield
 
 
-def _listener(mode: Rlm, run: Run, form: str, output: Output, *, verbose: bool) -> Tell:
-    """What is done with events: lines for a program, or what --verbose shows a person."""
+def _events(mode: Rlm, run: Run, output: Output) -> Tell:
+    """Events as lines for a program."""
 
     def broken() -> None:
         run.stop("nobody reads the events any more")
 
-    async def tell(event: RlmEvent) -> None:
-        if verbose and isinstance(event, RlmStep):
-            for line in _verbose(event):
-                run.board.say(line)
-        await trio.lowlevel.checkpoint()
-
-    return event_lines(output, mode.kernel.redact.text, broken) if form == "stream-json" else tell
-
-
-def _verbose(event: RlmStep) -> list[str]:
-    """A step for a person: what was asked, and the beginning of what came of it."""
-    lines = [f"[{event.iteration}] {line}" for line in event.code.splitlines()]
-    said = event.output.splitlines()
-    lines += [f"    {line}" for line in said[:PREVIEW]]
-    return lines + ([f"    and {len(said) - PREVIEW} lines more"] if len(said) > PREVIEW else [])
+    return event_lines(output, mode.kernel.redact.text, broken)
 
 
 async def _told(

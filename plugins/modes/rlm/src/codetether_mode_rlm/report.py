@@ -10,10 +10,12 @@ from codetether.api import one_line
 from codetether_mode_rlm.asking import tokens_of
 
 if TYPE_CHECKING:
+    from codetether_mode_rlm.events import RlmStep
     from codetether_mode_rlm.run import Run
 
 RANGES = 200  # ranges of --json
 FOOTNOTE = 8
+PREVIEW = 12  # lines of an output that --verbose shows
 NEAR = 1  # lines between two ranges that are told as one
 
 
@@ -121,3 +123,11 @@ def farewell(data: dict[str, Any]) -> list[str]:
     if data["error"]:
         lines.append(f"  {data['error']}")
     return lines
+
+
+def step_lines(event: RlmStep) -> list[str]:
+    """A step for --verbose: what was asked, and the beginning of what came of it."""
+    lines = [f"[{event.iteration}] {line}" for line in event.code.splitlines()]
+    said = event.output.splitlines()
+    lines += [f"    {line}" for line in said[:PREVIEW]]
+    return lines + ([f"    and {len(said) - PREVIEW} lines more"] if len(said) > PREVIEW else [])

@@ -27,7 +27,7 @@ from codetether_mode_rlm.events import (
 from codetether_mode_rlm.loop import Ended, Loop
 from codetether_mode_rlm.options import Options
 from codetether_mode_rlm.reading import Step
-from codetether_mode_rlm.report import Outcome, outcome
+from codetether_mode_rlm.report import Outcome, outcome, step_lines
 from codetether_mode_rlm.subcalls import spare_of
 
 if TYPE_CHECKING:
@@ -84,10 +84,11 @@ class Run:
         self._loops: list[Loop] = []  # those at work
         self._main: Loop | None = None
         self.listener: Tell | None = None
+        self.verbose = False
         self._scope = trio.CancelScope()
         self._stopped = ""
         self._began = trio.current_time()
-        self._asked_at_once = 0
+        self._subcalls_ended = 0
 
     # --- facts ---
     @property
@@ -266,12 +267,10 @@ class Run:
             held = await self.budget.hold(expected(line.model, tokens), spare=spare)
             usage = Usage(tokens)  # when cancelled: it was sent
             began = trio.current_time()
-            self._asked_at_once += 1
             try:
                 said = await ask(self.kernel, line, request)
                 usage = said.usage
             finally:
-                self._asked_at_once -= 1
                 self.model_seconds += trio.current_time() - began
                 self.budget.settle(held, usage)
                 self.board.spent("root" if spare is None else "sub", usage, steps=1)
@@ -282,15 +281,17 @@ class Run:
         """Tell the one who watches, and the board."""
         if isinstance(event, RlmSubcall):
             self.failed_subcalls += not event.ok
-            self.board.doing(
-                "sub", f"{event.number} of at most {self.budget.subcalls}: {event.prompt}"
-            )
+            self._subcalls_ended += 1
+            at = f"{self._subcalls_ended} of {self.budget.subcalls_made}"
+            self.board.doing("sub", f"{at}, at most {self.budget.subcalls}: {event.prompt}")
             if event.error:
                 self.board.say(f"sub-call {event.number} failed: {event.error}", brief=True)
         elif isinstance(event, RlmStep):
-            self.board.say(
-                f"[{event.iteration}] {event.code}{'' if event.ok else ' (failed)'}", brief=True
-            )
+            for line in step_lines(event) if self.verbose else ():
+                self.board.say(line)
+            if not self.verbose:
+                failed = "" if event.ok else " (failed)"
+                self.board.say(f"[{event.iteration}] {event.code}{failed}", brief=True)
         elif isinstance(event, RlmStarted):
             self.board.say(event.why)
         elif isinstance(event, RlmNotice):
@@ -302,6 +303,12 @@ class Run:
         """A loop asks its model."""
         if loop.depth == 1:
             self.board.enter("root", "running", f"thinking, reply {loop.iterations}")
+        await trio.lowlevel.checkpoint()
+
+    async def asking(self) -> None:
+        """A sub-call begins."""
+        if self.board.rows["sub"].state == "waiting":
+            self.board.enter("sub", "running")
         await trio.lowlevel.checkpoint()
 
     async def looking(self, loop: Loop, step: Step) -> None:

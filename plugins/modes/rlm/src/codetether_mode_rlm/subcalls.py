@@ -55,6 +55,7 @@ class Subcalls:
         """One reply, with an event about it."""
         run = self._run
         began = trio.current_time()
+        await run.asking()
         request = self._request(query)
         tokens = input_tokens(request.system, request.messages)
         room = int(run.sub.window * ROOM)
