@@ -21,6 +21,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     session: str = ""
     timed_out: bool = False
     final: bool = False  # trying again is no use
+    unreachable: bool = False  # nor is anything else there now
 
 
 def total(attempts: Iterable[Attempt]) -> Usage:

@@ -50,14 +50,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hands:
-    """Does work with sub-agents of `executor`. `see` is given every event of every one; `timeout`: seconds without
+    """Does work with sub-agents, each of the executor that `executor` says. `see` is given every event; `timeout`: seconds without
     progress before one is ended; `max_steps`: model calls of one that says no other number; `depth`: how many sub-agents
     stand between it and a person, itself not counted. `model` and `started_by` are set before the first work.
     """
 
     def __init__(
         self,
-        executor: Callable[[], Executor],
+        executor: Callable[[Work], Executor],
         budget: Budget,
         see: Callable[[Work, SessionEvent], Awaitable[None]],
         *,
@@ -74,29 +74,25 @@ class Hands:
         self.model = ""
         self.started_by = ""
 
-    @property
-    def executor(self) -> Executor:
-        """Where they run."""
-        return self._executor()
-
     async def do(self, work: Work) -> Attempt:
         """One attempt to its end. Cancelling ends the sub-agent."""
         if why := self._budget.used_up:
             return Attempt(False, error=why, final=True)
         began = trio.current_time()
         seen = _Seen()
+        executor = self._executor(work)
         with trio.CancelScope() as scope:
-            watch = Watch(scope, self._timeout)
+            watch = Watch(scope, self._timeout, queued=executor.elsewhere)
 
             async def observe(event: SessionEvent) -> None:
                 watch.see(event)
                 seen.note(event)
-                if self.executor.elsewhere:
-                    self._budget.allows(event)
+                if executor.elsewhere and not self._budget.allows(event):
+                    watch.end(self._budget.used_up)
                 await self._see(work, event)
 
             try:
-                result = await self.executor.run(self._task(work), observe)
+                result = await executor.run(self._task(work, executor), observe)
             except CodetetherError as error:
                 return Attempt(False, error=error.message, seconds=trio.current_time() - began)
         seconds = trio.current_time() - began
@@ -105,7 +101,7 @@ class Hands:
             return seen.attempt(why, seconds, timed_out=not watch.why)
         return self._attempt(result, seen, seconds)
 
-    def _task(self, work: Work) -> AgentTask:
+    def _task(self, work: Work, executor: Executor) -> AgentTask:
         left = self._budget.left_usd
         return AgentTask(
             id=work.id,
@@ -114,7 +110,7 @@ class Hands:
             model=self.model,
             access=work.access,
             max_steps=work.max_steps or self._max_steps,
-            budget_usd=left if self.executor.elsewhere else None,
+            budget_usd=left if executor.elsewhere else None,
             timeout=LONGEST,
             started_by=self.started_by,
             within=None if work.writes else LOOKS,
@@ -132,6 +128,7 @@ class Hands:
             result.ok, result.text, error, max(result.steps, seen.steps), seen.calls, seconds,
             Usage(result.input_tokens, result.output_tokens, cost=result.cost) if result.steps else seen.usage,
             result.session, "longer than" in error and result.reason == "error", final and not result.ok,
+            result.reason == "unreachable",
         )  # fmt: skip
 
 

@@ -8,7 +8,14 @@ from collections import deque
 
 import msgspec
 import trio
-from codetether.api import SessionEvent, StepFinished, ToolFinished, ToolProgress, ToolStarted
+from codetether.api import (
+    SessionEvent,
+    StepFinished,
+    StepStarted,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
 
 SAME = 6  # the same call with the same result so often in a row
 WINDOW = 16  # calls looked back at
@@ -17,20 +24,23 @@ FEW = 2  # so few different ones among them
 
 class Watch:
     """Ends `scope` when the sub-agent is stuck; `why` then says how. `seconds`: how long it may go without an event that
-    is progress.
+    is progress. `queued`: it may have to wait for its turn first, for as long as that takes.
     """
 
-    def __init__(self, scope: trio.CancelScope, seconds: float) -> None:
+    def __init__(self, scope: trio.CancelScope, seconds: float, *, queued: bool = False) -> None:
         self.scope = scope
         self.seconds = seconds
         self.why = ""
         self._calls: deque[bytes] = deque(maxlen=WINDOW)
         self._open: dict[str, bytes] = {}
-        self._progress()
+        if not queued:
+            self._progress()
 
     def see(self, event: SessionEvent) -> None:
         """Take note of an event of its session."""
-        if isinstance(event, StepFinished | ToolStarted | ToolFinished | ToolProgress):
+        if isinstance(
+            event, StepStarted | StepFinished | ToolStarted | ToolFinished | ToolProgress
+        ):
             self._progress()
         if isinstance(event, ToolStarted):
             arguments = msgspec.json.encode(event.arguments, order="sorted")
@@ -57,6 +67,11 @@ class Watch:
             self.why = f"stuck: its last {WINDOW} tool calls were {FEW} calls over and over"
         if self.why:
             self.scope.cancel()
+
+    def end(self, why: str) -> None:
+        """End it for another reason."""
+        self.why = self.why or why
+        self.scope.cancel()
 
     def _progress(self) -> None:
         self.scope.deadline = trio.current_time() + self.seconds if self.seconds else math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,8 @@ class Following:
         self._patience = patience
         self._submission = ""
         self._token = 0  # the claim we know of
-        self._heard = Usage()  # from the worker that holds it
-        self._over = trio.Event()  # the turn of its sub-agent is
+        self._heard: dict[int, Usage] = {}  # by claim: events may come before we know of theirs
+        self._over: dict[int, trio.Event] = defaultdict(trio.Event)  # the turn of its sub-agent is
         self._news = trio.Event()
         self._failure: CodetetherError | None = None
 
@@ -96,7 +97,7 @@ class Following:
             await self._take_back(UNFINISHED)  # or it would be what the next attempt is told
             raise
         assert record.result is not None
-        await self._hear_the_rest(record.result)
+        await self._hear_the_rest(record.result, record.token)
         await self.link.forget(self.key)
         if record.bundle is not None:
             await self.link.drop_file(record.bundle.name)
@@ -168,7 +169,7 @@ class Following:
 
     async def _claimed(self, version: int, record: Record) -> None:
         again = "again, " if self._token else ""
-        self._token, self._heard, self._over = version, Usage(), trio.Event()
+        self._token = version
         await self._notice("info", f"{again}on {record.worker}")
 
     async def _notice(self, level: Any, text: str, hint: str = "") -> None:
@@ -215,18 +216,20 @@ class Following:
             if said.token < self._token:
                 continue  # of one that has lost the task and does not know yet
             if isinstance(said.event, StepFinished):
-                self._heard += said.event.usage or Usage()
+                before = self._heard.get(said.token, Usage())
+                self._heard[said.token] = before + (said.event.usage or Usage())
             await self._observe(said.event)
             if isinstance(said.event, TurnFinished):
-                self._over.set()
+                self._over[said.token].set()
 
-    async def _hear_the_rest(self, result: AgentResult) -> None:
+    async def _hear_the_rest(self, result: AgentResult, token: int) -> None:
         """Events may be lost, and what they cost must not be: a last one tells of what was not heard of."""
         if self._observe is None or not result.steps:
             return
         with trio.move_on_after(LAST_WORDS):
-            await self._over.wait()
-        spent, heard = result.input_tokens + result.output_tokens, self._heard
+            await self._over[token].wait()
+        heard = self._heard.get(token, Usage())
+        spent = result.input_tokens + result.output_tokens
         if spent > heard.input + heard.output:
             cost = None if result.cost is None else max(result.cost - (heard.cost or 0.0), 0.0)
             rest = Usage(

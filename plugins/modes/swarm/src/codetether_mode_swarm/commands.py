@@ -71,7 +71,13 @@ def arguments(parser: ArgumentParser) -> None:
         choices=("ask", "auto", "full"),
         help="what sub-agents may do unasked (default: auto in worktrees)",
     )
-    add("--executor", metavar="NAME", help="where sub-agents run (default: local)")
+    add("--executor", metavar="NAME", help="where sub-agents run: local (default), or nats")
+    add(
+        "--nats",
+        dest="address",
+        metavar="URL",
+        help="with workers of this broker: tls://HOST:PORT (implies --executor nats)",
+    )
     add(
         "--gate",
         action="append",

@@ -25,7 +25,7 @@ from codetether_mode_swarm.options import STRATEGIES, Options
 from codetether_mode_swarm.run import Run
 
 if TYPE_CHECKING:
-    from codetether.api import Session
+    from codetether.api import Kernel, Session
 
     from codetether_mode_swarm import Swarm
     from codetether_mode_swarm.report import Outcome
@@ -38,6 +38,7 @@ GIVEN = (
     "budget_tokens",
     "retries",
     "executor",
+    "address",
     "model",
 )
 
@@ -50,7 +51,9 @@ async def start(mode: Swarm, args: Namespace) -> int:
 async def resume(mode: Swarm, args: Namespace) -> int:
     """Go on with a run that was interrupted, stopped, or failed in part; the exit code."""
     past = runs.find(mode.kernel, named(args))
-    wishes = {name: getattr(args, name) for name in GIVEN if name != "model"}
+    wishes = _given(args)
+    del wishes["model"]
+    _check_same_place(mode.kernel, past.began.options.executor, wishes["executor"])
     gates = () if args.no_gates else tuple(args.gate) if args.gate else None
     past = runs.again(past, **wishes, gates=gates, access=args.access_mode)
     return await _carry_out(mode, args, past.id, past.began.options, past)
@@ -144,10 +147,24 @@ async def _shown(run: Run, form: str) -> AsyncIterator[None]:
         yield
 
 
+def _given(args: Namespace) -> dict[str, Any]:
+    """What the command line says, None for what it does not. A broker is for the executor that has one."""
+    given = {name: getattr(args, name) for name in GIVEN}
+    if given["address"] and given["executor"] is None:
+        given["executor"] = "nats"
+    return given
+
+
+def _check_same_place(kernel: Kernel, was: str, wanted: str | None) -> None:
+    """A sub-task that was begun in a worktree here cannot go on elsewhere. Raises UsageError."""
+    if wanted and kernel.executor(wanted).elsewhere != kernel.executor(was).elsewhere:
+        raise UsageError(f"this run's sub-agents are those of the executor {was}", "leave it so")
+
+
 def _options(args: Namespace) -> Options:
     if args.strategy not in STRATEGIES:
         print(f"note: there is no strategy {args.strategy!r}; auto is used", file=sys.stderr)
-    given = {name: getattr(args, name) for name in GIVEN if getattr(args, name) is not None}
+    given = {name: value for name, value in _given(args).items() if value is not None}
     if not " ".join(args.words).strip():
         raise UsageError("the task is empty")
     return Options(

@@ -14,7 +14,8 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """`directory`: where the person stands. `timeout`: seconds a sub-agent may take without finishing a step or a tool
     call. `concurrency`: sub-agents at one time. `budget_usd` and `budget_tokens`: for everything together, None for no
     limit. `retries`: further attempts at a sub-task. `gates`: commands; None: the project's own. `access`: "" for `auto`
-    in a worktree, and for what the settings say elsewhere. `started_by`: the session whose tool started it.
+    in a worktree, and for what the settings say elsewhere. `address`: of the broker, for an executor that works on other
+    machines. `started_by`: the session whose tool started it.
     """
 
     task: str
@@ -30,6 +31,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     retries: int = 1
     access: str = ""
     executor: str = "local"
+    address: str = ""
     worktrees: bool = True
     merge: bool = True
     gates: tuple[str, ...] | None = None

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
-from codetether.api import CodetetherError
+from codetether.api import CodetetherError, UsageError
 from codetether_crew import Attempt, Budget, Hands, Work
 from codetether_live import only
 from codetether_worktrees import land, place_of, remove
@@ -24,7 +25,7 @@ from codetether_mode_swarm.report import Outcome, report
 from codetether_mode_swarm.schedule import schedule
 
 if TYPE_CHECKING:
-    from codetether.api import Kernel, Session
+    from codetether.api import Executor, Kernel, Session
 
     from codetether_mode_swarm.graph import Plan
     from codetether_mode_swarm.options import Options
@@ -52,7 +53,7 @@ class Run:
         self._scope = trio.CancelScope()
         self._began_at = trio.current_time()
         self.hands = Hands(
-            lambda: kernel.executor(options.executor),
+            self._executor,
             self.budget,
             self.book.see,
             timeout=options.timeout,
@@ -129,6 +130,7 @@ class Run:
             self.id, Path(options.directory), place, worktrees=options.worktrees
         )
         await self._choose_model()
+        await self._check_executor(why_not)
         if self.past is None:
             self._began = await self._beginning()
             await self.book.write(self._began)
@@ -153,6 +155,23 @@ class Run:
         )
         await self._say_where(why_not)
         return self.joiner
+
+    def _executor(self, work: Work) -> Executor:
+        """What has no branch of its own works on the result, which is here."""
+        wanted = self.kernel.executor(self.options.executor)
+        return self.kernel.executor() if wanted.elsewhere and not work.branch else wanted
+
+    async def _check_executor(self, why_not: str) -> None:
+        executor, address = self.kernel.executor(self.options.executor), self.options.address
+        if not executor.elsewhere and address:
+            raise UsageError(
+                f"the executor {self.options.executor} needs no broker", "leave --nats out"
+            )
+        if executor.elsewhere and not self.ground.isolated:
+            raise CodetetherError(
+                f"the executor {self.options.executor} brings a repository to other machines, and {why_not}"
+            )
+        await executor.ready(address)
 
     async def _choose_model(self) -> None:
         wanted = self.past.began.model if self.past else self.options.model
@@ -223,7 +242,7 @@ class Run:
             await self.book.enter(part, "running", f"tried again: {attempt.error}", attempt)
 
     async def _attempt(self, part: Part, why_again: str) -> Attempt:
-        if self.hands.executor.elsewhere and self.ground.result is not None:
+        if self.kernel.executor(self.options.executor).elsewhere:
             return await self._elsewhere(part, why_again)
         tree = await self.ground.prepare(part)
         directory = tree.directory if tree is not None else self.ground.directory
@@ -241,8 +260,15 @@ class Run:
         part.base = part.base or await self.ground.result.tip()
         part.branch = f"codetether/{self.ground.name_of(part)}"
         await self.book.enter(part, "running", part.why if part.attempts else "")
-        attempt = await self.hands.do(self._order(part, repository.root, why_again))
+        order = self._order(part, self.ground.directory, why_again)
+        before = await repository.commit_of(
+            f"refs/heads/{part.branch}"
+        )  # of an attempt that failed
+        attempt = await self.hands.do(msgspec.structs.replace(order, base=before or part.base))
         part.commit = await repository.commit_of(f"refs/heads/{part.branch}")
+        if attempt.unreachable:
+            self.stop(attempt.error)  # it is still on the broker, and so a resumed run finds it
+            await trio.sleep_forever()
         return attempt
 
     def _order(self, part: Part, directory: Path, why_again: str) -> Work:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from codetether_mode_swarm_worker import Settings
 
-POLL = 2.0  # seconds of one wait in the line
+POLL = 1.0  # seconds of one wait in the line
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
