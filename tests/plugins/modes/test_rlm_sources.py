@@ -95,7 +95,16 @@ async def test_thousands_of_files_are_few_open_ones_and_found_by_line(tmp_path):
         assert (await find(made, wanted)).count == 1_501
         wanted.sources = ["d0/f0007.txt", "big.log"]
         assert (await find(made, wanted)).count == 2
-        wanted.limit = 5
+        wanted.limit = 10
+        assert [hit[:3] for hit in (await find(made, wanted)).hits] == [
+            ("needle big", "big.log", 70_001),
+            ("needle 7", "d0/f0007.txt", 4),
+        ]
+        wanted.pattern, wanted.ignore_case = "^NEEDLE", True
+        assert len((await find(made, wanted)).hits) == 2
+        wanted.sources = ["absent"]
+        assert (await find(made, wanted)).hits == []
+        wanted.pattern, wanted.limit = "needle", 5
         wanted.sources = None
         some = await find(made, wanted)
         assert (len(some.hits), some.more) == (5, True)

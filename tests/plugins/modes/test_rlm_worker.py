@@ -343,6 +343,7 @@ async def test_patterns_are_ripgreps_and_linear(tmp_path):
         assert (await made.command('grep("x=1")')).output == "3: x=1\n"
         assert (await made.command('grep("-e")')).output == "4: -e\n"
         assert (await made.command('grep("GRÜSSE|grüße", ignore_case=True)')).output == "2: Grüße\n"
+        assert (await made.command('count("GRÜ|X=", ignore_case=True)')).output == "2\n"
         assert (await made.command('grep("")')).error is not None
         assert (await made.command('grep("a", limit=1)')).output.startswith("1: aaaa")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
+import trio
 from codetether.api import ripgrep
 
 from codetether_rlm.mapping import Mapped, Part
@@ -28,63 +30,63 @@ class Wanted(msgspec.Struct):
     sources: list[str] | None = None
 
 
-class Found(msgspec.Struct):
-    """`hits`: (line, source, number from 1, byte). `error`: why there are none, for the model."""
+Hit = tuple[str, str, int, int]
+"""The line, its source, its number from 1, its first byte."""
 
-    hits: list[tuple[str, str, int, int]] = []
+
+class Found(msgspec.Struct):
+    """`hits`, or how many matches there are (`count`). `error`: why there are none, for the model."""
+
+    hits: list[Hit] = []
     more: bool = False
     count: int = 0
     error: str = ""
 
 
 async def find(mapped: Mapped, wanted: Wanted, seconds: float = SECONDS) -> Found:
-    """Search. Linear in time whatever the pattern; at most `seconds`."""
+    """Search. Linear in time whatever the pattern; at most `seconds`. May copy sources that lie among others."""
     named = None if wanted.sources is None else set(wanted.sources)
     parts = [part for part in mapped.parts if part.size and (named is None or part.name in named)]
-    if not parts:
-        return Found()
-    limit = min(wanted.limit, MOST)
-    if limit or _is_whole(mapped, parts):
-        return await _search(mapped, parts, wanted, limit, seconds)
-    # Counted by file, the matches of one source among many in a file cannot be told: its lines are counted here.
-    found = await _search(mapped, parts, wanted, MOST, seconds, only_matching=True)
-    if found.more:
-        found.error = (
-            f"more than {MOST:,} matches: count fewer sources at once, or narrow the pattern"
+    whole, among = _by_company(mapped, parts)
+    found = await _search(mapped, whole, wanted, seconds) if whole else Found()
+    if among and not found.error:
+        copy = await trio.to_thread.run_sync(mapped.only, among)
+        try:
+            more = await _search(copy, copy.parts, wanted, seconds)
+        finally:
+            copy.close()
+        found = Found(
+            [*found.hits, *more.hits], found.more or more.more, found.count + more.count, more.error
         )
-    return Found(count=len(found.hits), error=found.error)
+    order = {part.name: at for at, part in enumerate(parts)}
+    found.hits.sort(key=lambda hit: (order[hit[1]], hit[3]))
+    limit = min(wanted.limit, MOST)
+    found.more = found.more or len(found.hits) > limit > 0
+    found.hits = found.hits[:limit]
+    return found
 
 
-def _is_whole(mapped: Mapped, parts: Sequence[Part]) -> bool:
-    """Whether every file these parts are in holds nothing else."""
-    places = {part.place for part in parts}
-    return sum(part.place in places for part in mapped.parts) == len(parts)
+def _by_company(mapped: Mapped, parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """Those in files that hold nothing else, and those among sources that are not wanted."""
+    all_of_it = Counter(part.place for part in mapped.parts if part.size)
+    wanted = Counter(part.place for part in parts)
+    whole = [part for part in parts if wanted[part.place] == all_of_it[part.place]]
+    return whole, [part for part in parts if wanted[part.place] != all_of_it[part.place]]
 
 
-async def _search(
-    mapped: Mapped,
-    parts: Sequence[Part],
-    wanted: Wanted,
-    limit: int,
-    seconds: float,
-    *,
-    only_matching: bool = False,
-) -> Found:
+async def _search(mapped: Mapped, parts: Sequence[Part], wanted: Wanted, seconds: float) -> Found:
+    """Search the files of `parts`, which hold nothing else."""
+    limit = min(wanted.limit, MOST)
     places = sorted({part.place for part in parts})
-    whole = _is_whole(mapped, parts)
     how = ["--count-matches"]
     if limit:
         how = ["--line-number", "--byte-offset", f"--max-columns={LINE}", "--max-columns-preview"]
-        how += [f"--max-count={limit + 1}"] if whole else []
-        how += ["--only-matching"] if only_matching else []
+        how.append(f"--max-count={limit + 1}")
+    if wanted.ignore_case:
+        how.append("--ignore-case")
     files = [f"/proc/self/fd/{mapped.files[place]}" for place in places]
     done = await ripgrep(
-        [
-            *AS_BYTES,
-            *how,
-            *(["--ignore-case"] if wanted.ignore_case else []),
-            f"--regexp={wanted.pattern}",
-        ],
+        [*AS_BYTES, *how, f"--regexp={wanted.pattern}"],
         files,
         cwd="/",
         timeout=seconds,
@@ -105,19 +107,16 @@ async def _search(
         lines = lines[:-3]
     if not limit:
         return Found(count=sum(int(line.partition(":")[2] or 0) for line in lines if ":" in line))
-    return _hits(lines, numbers, parts, limit, more=done.truncated)
+    return Found(hits=_hits(lines, numbers, parts), more=done.truncated)
 
 
-def _hits(
-    lines: Sequence[str], numbers: dict[str, int], parts: Sequence[Part], limit: int, *, more: bool
-) -> Found:
-    """The lines as hits in the order of the sources."""
+def _hits(lines: Sequence[str], numbers: dict[str, int], parts: Sequence[Part]) -> list[Hit]:
+    """Ripgrep's lines `FILE:NUMBER:BYTE:TEXT` as hits, in no order."""
     by_place: dict[int, list[Part]] = {}
     for part in sorted(parts, key=lambda each: each.start):
         by_place.setdefault(part.place, []).append(part)
     starts = {place: [part.start for part in each] for place, each in by_place.items()}
-    order = {part.name: at for at, part in enumerate(parts)}
-    hits = []
+    hits: list[Hit] = []
     for line in lines:
         file, _, rest = line.partition(":")
         number, _, rest = rest.partition(":")
@@ -125,21 +124,11 @@ def _hits(
         if file not in numbers or not number.isdigit() or not at.isdigit():
             continue
         place, byte = numbers[file], int(at)
-        nearest = bisect_right(starts[place], byte) - 1
-        if nearest < 0:
-            continue
-        part = by_place[place][nearest]
-        if byte < part.start + part.size:
-            hits.append(
-                (
-                    text.removesuffix("\r"),
-                    part.name,
-                    int(number) - part.first + 1,
-                    byte - part.start,
-                )
-            )
-    hits.sort(key=lambda hit: (order[hit[1]], hit[3]))
-    return Found(hits=hits[:limit], more=more or len(hits) > limit)
+        part = by_place[place][max(0, bisect_right(starts[place], byte) - 1)]
+        hits.append(
+            (text.removesuffix("\r"), part.name, int(number) - part.first + 1, byte - part.start)
+        )
+    return hits
 
 
 def _trouble(errors: str) -> str:

@@ -39,9 +39,12 @@ class Part(NamedTuple):
 
 
 class Mapped:
-    """The open files of a worker, and where in them its sources are. `skipped`: why sources were left out."""
+    """The open files of a worker, and where in them its sources are. `skipped`: why sources were left out. `spool`: where
+    copies are kept, in files without a name.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, spool: Path) -> None:
+        self.spool = spool
         self.files: list[int] = []
         self.sizes: list[int] = []
         self.parts: list[Part] = []
@@ -75,6 +78,15 @@ class Mapped:
                     _clipped(part, now) if part.place == place else part for part in self.parts
                 ]
 
+    def only(self, parts: Sequence[Part]) -> Mapped:
+        """A copy of some sources, in a file that holds nothing else. To be closed by the caller."""
+        found = Mapped(self.spool)
+        packing = _Packing(found)
+        for part in parts:
+            packing.add(part.name, _pieces(self.files[part.place], part.start, part.size))
+        packing.end()
+        return found
+
     def close(self) -> None:
         """Close the files."""
         self._stack.close()
@@ -89,9 +101,9 @@ async def mapped(sources: Sequence[Source], spool: Path) -> Mapped:
 
     Raises SourceError for a source without root that cannot be used, for a name used twice, and when nothing is left.
     """
-    found = Mapped()
+    found = Mapped(spool)
     try:
-        await trio.to_thread.run_sync(_map, found, sources, spool)
+        await trio.to_thread.run_sync(_map, found, sources)
     except BaseException:
         found.close()
         raise
@@ -140,13 +152,13 @@ def _told(skipped: list[str]) -> list[str]:
     return [*skipped[:TOLD], *([f"and {more} more"] if more > 0 else [])]
 
 
-def _map(found: Mapped, sources: Sequence[Source], spool: Path) -> None:
+def _map(found: Mapped, sources: Sequence[Source]) -> None:
     names = [source.name for source in sources]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise SourceError(f"two sources are named {twice}")
     large = _largest(sources)
-    packing = _Packing(found, spool)
+    packing = _Packing(found)
     workspaces: dict[Path, Workspace] = {}
     for number, source in enumerate(sources):
         if source.data is not None:
@@ -225,11 +237,11 @@ def _opened(source: Source, workspaces: dict[Path, Workspace]) -> BinaryIO:
     return file
 
 
-def _pieces(fd: int) -> Iterator[bytes]:
-    at = 0
-    while piece := os.pread(fd, PIECE, at):
+def _pieces(fd: int, start: int = 0, size: int = 1 << 62) -> Iterator[bytes]:
+    end = start + size
+    while piece := os.pread(fd, min(PIECE, end - start), start):
         yield piece
-        at += len(piece)
+        start += len(piece)
 
 
 def _recoded(fd: int, encoding: str) -> Iterator[bytes]:
@@ -243,9 +255,8 @@ def _recoded(fd: int, encoding: str) -> Iterator[bytes]:
 class _Packing:
     """One file with many sources in it, each beginning on a line of its own."""
 
-    def __init__(self, found: Mapped, spool: Path) -> None:
+    def __init__(self, found: Mapped) -> None:
         self._found = found
-        self._spool = spool
         self._file: BinaryIO | None = None
         self._place = 0
         self._at = 0
@@ -254,7 +265,7 @@ class _Packing:
     def add(self, name: str, pieces: Iterator[bytes]) -> None:
         """Copy a source."""
         if self._file is None:
-            self._file = nameless(self._spool)
+            self._file = nameless(self._found.spool)
             self._place = self._found.keep(self._file.fileno(), 0)
         start, first, last = self._at, self._line, b"\n"
         for piece in pieces:
