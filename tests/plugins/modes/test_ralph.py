@@ -6,7 +6,7 @@ import json
 
 import pytest
 from codetether.testing import call
-from ralphs import TEST, Model, adds, branches, git, kernel_at, passes, project, result, story
+from ralphs import GATE, TEST, Model, adds, branches, git, kernel_at, passes, project, result, story
 
 MEND = r"printf 'def add(a, b):\n    return b + a\n' > calc.py"
 
@@ -51,7 +51,7 @@ async def test_stories_pass_in_order_and_are_committed_one_by_one(tmp_path, at, 
 
 
 async def test_what_fails_goes_back_to_the_next_attempt(tmp_path, at, capsys):
-    where = at(story("US-1"))
+    where = at(story("US-1"), checks=GATE)
     broken = [
         call("bash", command="echo 'def add(a, b): return 0' > calc.py"),
         "STORY_COMPLETE: US-1",
@@ -84,7 +84,7 @@ async def test_words_do_not_make_a_story_pass(tmp_path, at, capsys):
 
 async def test_what_failed_before_the_work_does_not_count(tmp_path, at, capsys):
     test = TEST + "    def test_old(self):\n        self.assertEqual(1, 2)\n"
-    where = at(story("US-1"), story("US-2"), test=test)
+    where = at(story("US-1"), story("US-2"), test=test, checks=GATE)
     hurt = [call("bash", command="echo 'def add(a, b): return 0' > calc.py"), "done"]
     model = Model(US_1=adds("sub"), US_2=hurt)
     async with kernel_at(tmp_path, model, where) as kernel:
@@ -118,7 +118,7 @@ CHEAT = "sed -i s/3/0/ test_calc.py && echo 'def add(a, b): return 0' > calc.py"
 
 
 async def test_a_weakened_test_does_not_make_a_story_pass(tmp_path, at, capsys):
-    where = at(story("US-1"))
+    where = at(story("US-1"), checks=GATE)
     model = Model(US_1=[call("bash", command=CHEAT), "all green"])
     async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "run", "--retries", "1")
@@ -138,7 +138,7 @@ async def test_a_weakened_test_does_not_make_a_story_pass(tmp_path, at, capsys):
     ],
 )
 async def test_other_ways_around_the_tests(tmp_path, at, capsys, command):
-    where = at(story("US-1"))
+    where = at(story("US-1"), checks=GATE)
     model = Model(US_1=[call("bash", command=command), "all green"])
     async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "run", "--retries", "0")
@@ -147,7 +147,7 @@ async def test_other_ways_around_the_tests(tmp_path, at, capsys, command):
 
 
 async def test_new_tests_are_welcome(tmp_path, at, capsys):
-    where = at(story("US-1"))
+    where = at(story("US-1"), checks=GATE)
     new = "import unittest\nclass N(unittest.TestCase):\n    def test_it(self):\n        pass\n"
     model = Model(US_1=[call("write_file", path="test_new.py", content=new), "tests are there"])
     async with kernel_at(tmp_path, model, where) as kernel:

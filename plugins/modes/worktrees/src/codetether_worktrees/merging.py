@@ -60,7 +60,8 @@ async def conclude(into: Worktree, message: str, conflicts: tuple[str, ...]) -> 
 
 async def abort(into: Worktree) -> None:
     """Give up a merge: the tree is again as its branch says. Both branches keep their commits."""
-    await into.repository.ask("merge", "--abort", control=into.control, tree=into.path)
+    if (into.control / "MERGE_HEAD").exists():
+        await into.repository.ask("merge", "--abort", control=into.control, tree=into.path)
     await into.git("reset", "--hard", "--quiet")
     await into.git("clean", "-fdq")
 

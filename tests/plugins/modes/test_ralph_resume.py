@@ -1,0 +1,214 @@
+"""Ralph killed, stopped or out of budget: nothing passes without gates, nothing is done twice, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from codetether.testing import Reply, call
+from ralphs import Model, adds, branches, git, kernel_at, passes, project, ralph, result, story
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    def make(*stories, **how):
+        where = project(tmp_path / "repo", *stories, **how)
+        monkeypatch.chdir(where)
+        return where
+
+    return make
+
+
+# A process of its own. It kills itself before or after a record of the journal, or stalls in the agent of US-2.
+CHILD = """
+import os, signal, sys, trio
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from codetether_crew import journal
+from test_ralph_resume import agents
+from ralphs import kernel_at, ralph
+
+where, when, mark = Path(sys.argv[2]), sys.argv[3], sys.argv[4].encode()
+append = journal.Journal._append
+
+def deadly(self, line):
+    if when == "before" and mark in line:
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, line)
+    if when == "after" and mark in line:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+journal.Journal._append = deadly
+
+async def main():
+    os.chdir(where)
+    async with kernel_at(where.parent, agents(stall=when == "stall"), where) as kernel:
+        sys.exit(await ralph(kernel, *sys.argv[5:], "--format", "stream-json"))
+
+trio.run(main)
+"""
+
+
+def agents(*, stall=False):
+    """US-1 breaks the test first, and mends it when it is told so. Both look before they write."""
+
+    def first(request, step):
+        told = next(message for message in request.messages if message.role == "user").text
+        if step == 0 and "did not pass" in told:
+            return call("bash", command=f"git checkout -q main -- calc.py; {once('sub')}")
+        return [call("bash", command="echo 'x = 1' > calc.py"), "done"][step]
+
+    def second(request, step):
+        if stall and step == 1:
+            return Reply(stall=True)
+        return [call("bash", command=once("mul")), "done"][step]
+
+    return Model(US_1=first, US_2=second)
+
+
+def once(name):
+    return f"grep -q {name} calc.py || printf 'def {name}(a, b):\\n    return a\\n' >> calc.py"
+
+
+class Child:
+    """That process, its events read one by one."""
+
+    def __init__(self, where, when, mark, *words):
+        folder = str(Path(__file__).parent)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, folder, where, when, mark, *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.lines = []
+
+    def until(self, wanted):
+        for text in self.process.stdout:
+            line = json.loads(text)
+            self.lines.append(line)
+            if wanted(line):
+                return line
+        raise AssertionError([line["type"] for line in self.lines])
+
+    def end(self, number=0):
+        if number:
+            self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+
+def whole(where):
+    """Both stories passed, each by one commit with what it was to do, and are noted once."""
+    assert passes(where) == ["US-1", "US-2"]
+    subjects = git(where, "log", "--format=%s", "main..feature/calc").splitlines()
+    assert subjects == ["feat(us-2): Do US-2", "feat(us-1): Do US-1"]
+    text = git(where, "show", "feature/calc:calc.py")
+    assert (text.count("def add"), text.count("def sub"), text.count("def mul")) == (1, 1, 1), text
+    assert branches(where) == ["feature/calc", "main"]
+    assert len(git(where, "worktree", "list").splitlines()) == 1
+    notes = (where / "progress.txt").read_text()
+    assert notes.count(", passed\n\nChanged: calc.py") == 2
+    heads = [line for line in notes.splitlines() if line.startswith("## ")]
+    assert len(heads) == len(set(heads))
+
+
+def entered(name, state):
+    return f'"story":"{name}","mark":{{"state":"{state}"'
+
+
+DEATHS = [
+    ("after", '"type":"measured"', []),
+    ("after", entered("US-1", "working"), []),
+    ("before", entered("US-1", "judging"), []),
+    ("after", entered("US-1", "judging"), []),
+    ("before", '"why":"again: ', []),
+    ("after", '"why":"again: ', []),
+    ("after", entered("US-1", "merging"), []),
+    ("before", entered("US-1", "passed"), []),
+    ("after", entered("US-1", "passed"), []),
+    ("after", entered("US-2", "merging"), ["US-1"]),
+    ("before", '"type":"ended"', ["US-1", "US-2"]),
+]
+
+
+async def test_killed_at_every_step_it_goes_on(tmp_path, at, capsys):
+    where = at(story("US-1"), story("US-2", "US-1"))
+    (where / "mine.txt").write_text("mine\n")
+    word = "run"
+    for when, mark, passed in DEATHS:
+        code, said = Child(where, when, mark, word).end()
+        assert code == -signal.SIGKILL, (when, mark, code, said)
+        assert passes(where) == passed, (when, mark)
+        word = "resume"
+    model = agents()
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, said["status"], model.asked) == (0, "completed", {}), said
+    whole(where)
+    assert (where / "mine.txt").read_text() == "mine\n"
+
+
+async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, capsys):
+    where = at(story("US-1", passes=True), story("US-2", "US-1"), checks={"test": "true"})
+    child = Child(where, "stall", "", "run")
+    child.until(
+        lambda line: line["type"] == "story_event" and line["event"]["type"] == "tool_finished"
+    )
+    child.process.send_signal(signal.SIGINT)
+    ended = child.until(lambda line: line["type"] == "ralph_finished")["result"]
+    code, said = child.end()
+    assert (code, ended["status"], ended["error"]) == (130, "stopped", "interrupted")
+    assert f"codetether ralph resume {ended['id']}" in said
+    [kept] = ended["branches"]["unmerged"]
+    assert "def mul" in git(where, "show", f"{kept}:calc.py")
+    model = agents()
+    async with kernel_at(tmp_path, model, where) as kernel:
+        assert await ralph(kernel, "status") == 0
+        page = capsys.readouterr().out
+        assert "1 of 2 stories passed" in page
+        assert f"codetether ralph resume {ended['id']}" in page
+        code, said = await result(kernel, capsys, "resume", ended["id"][-4:])
+    assert (code, passes(where)) == (0, ["US-1", "US-2"]), said
+    assert "was interrupted" in model.prompts["US-2"][0]
+    assert branches(where) == ["feature/calc", "main"]
+
+
+async def test_a_budget_ends_it_and_another_goes_on(tmp_path, at, capsys):
+    where = at(story("A"), story("B", "A"), checks={"test": "true"})
+    model = Model(A=adds("sub"), B=adds("mul"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--budget-tokens", "300")
+        assert (code, said["status"], passes(where)) == (1, "stopped", ["A"])
+        assert "300 tokens" in said["error"]
+        assert model.asked == {"A": 2, "B": 1}
+        code, said = await result(kernel, capsys, "resume", "--budget-tokens", "5000")
+    assert (code, passes(where), said["tokens"]["total"]) == (0, ["A", "B"], 110 * 5), said
+    assert "def mul" in git(where, "show", "feature/calc:calc.py")
+
+
+async def test_iterations_are_bounded_and_what_failed_is_tried_again(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), checks={"test": "grep -q good a.txt || ! grep -q bad a.txt"})
+    bad, good = ([call("bash", command=f"echo {word} >> a.txt"), word] for word in ("bad", "good"))
+    model = Model(A=[bad, bad, bad, good], B=adds("sub"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--sequential", "--max-iterations", "2")
+        assert (code, said["status"], said["current_iteration"]) == (1, "max_iterations", 2)
+        code, said = await result(kernel, capsys, "resume", "--retries", "0")
+        assert (code, said["status"], passes(where)) == (1, "quality_failed", ["B"])
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, passes(where), said["current_iteration"]) == (0, ["A", "B"], 5)
+
+
+async def test_the_same_failure_again_and_again_stops_it(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), story("C"), checks={"test": "! grep -q bad a.txt"})
+    bad = [call("bash", command="echo bad >> a.txt"), "done"]
+    model = Model(A=bad, B=bad, C=bad)
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--sequential", "--retries", "9")
+    assert (code, said["status"]) == (1, "stopped")
+    assert "fails in the same way" in said["error"]
+    assert model.asked == {"A": 6, "B": 6}
+    assert passes(where) == []
