@@ -213,6 +213,7 @@ class Kernel:
         await self.settle_sandbox()
         cwd = str(how.pop("cwd", directory))
         env = how.pop("env", None) or clean_env({})
+        how.setdefault("processes", self.config.kernel.processes)
         launch = self.sandbox().wrap(
             Launch(tuple(argv), cwd, env), self._policy(directory, network=network)
         )

@@ -156,6 +156,25 @@ def alive(marker: str, leader: int, seen: Seen) -> list[int]:
     return sorted(pid for pid in seen.pids if not _is_dead(pid))
 
 
+def size(leader: int, enough: int) -> int:
+    """Processes and threads of a run, with orphans of others beside it; counting ends soon above `enough`."""
+    orphans = (pid for pid in _children(os.getpid()) if pid not in _own.running)
+    waiting, found = [leader, *(orphans if _own.adopts else ())], 0
+    while waiting and found <= enough:
+        pid = waiting.pop()
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        found += len(threads)
+        waiting += [
+            int(child)
+            for thread in threads
+            for child in _read(f"/proc/{pid}/task/{thread}/children").split()
+        ]
+    return found + len(waiting)
+
+
 def _belongs(pid: int, marker: str, seen: Seen) -> bool:
     return pid in seen.pids or _stat(pid)[2] in seen.sessions or _carries(pid, marker)
 
@@ -197,6 +216,18 @@ def kill(pids: Iterable[int], number: signal.Signals = signal.SIGKILL) -> None:
             os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
             continue
+
+
+def kill_group(leader: int) -> None:
+    """Kill the process group of a run at once: by one signal, which no fork outruns.
+
+    Its number may be another's once the leader is reaped and nobody is left in it, so a child of ours must be in it.
+    """
+    for pid in _children(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) == leader:
+                os.killpg(leader, signal.SIGKILL)
+                return
 
 
 def marked(marker: str) -> list[int]:

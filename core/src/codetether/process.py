@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from codetether import leftovers
+from codetether import crowd, leftovers
 from codetether.capture import Capture, Live
 from codetether.environment import clean_env
 from codetether.errors import CodetetherError
@@ -41,7 +41,8 @@ class Completed(msgspec.Struct, frozen=True):
     `code`: exit code, 128 + n when signal n ended it (then `signal` is n). `output`: its stdout, or both streams in order
     when merged; `errors`: its stderr otherwise. Texts are valid Unicode; `lossy` when bytes had to be replaced;
     `truncated` when the middle was left out (it says so in place). `total_bytes`: all it wrote, exactly.
-    `spilled`: the file with all of `output`, when it was truncated and there was a place for it.
+    `spilled`: the file with all of `output`, when it was truncated and there was a place for it. `outgrown`: it had too
+    many processes, and was ended.
     """
 
     code: int
@@ -55,6 +56,7 @@ class Completed(msgspec.Struct, frozen=True):
     lossy: bool
     spilled: Path | None
     seconds: float
+    outgrown: bool = False
 
     @property
     def ok(self) -> bool:
@@ -77,12 +79,13 @@ async def run_process(
     kill_at_limit: bool = True,
     on_output: Callable[[str], Awaitable[None]] | None = None,
     pass_fds: Sequence[int] = (),
+    processes: int = crowd.MOST,
 ) -> Completed:
     """Run `argv` to its end, at most `timeout` seconds. `env` is all it gets, plus the marker of this run.
 
     `stdin` is sent whole; without it the child reads /dev/null. `merge` puts stderr into `output`, in order.
     `head` and `tail`, in bytes, are kept of each stream; when that is not all, all of `output` up to `spill_limit` goes to the
-    file `spill`. More than `spill_limit` bytes in all end the process, unless `kill_at_limit` is off.
+    file `spill`. More than `processes` processes and threads at one time end it (codetether.crowd), and more than `spill_limit` bytes in all end the process, unless `kill_at_limit` is off.
     `on_output` is given new text a few times a second, at most the last 16,000 characters; also when cancelled.
 
     Raises CannotStart. When cancelled, the tree is ended first.
@@ -93,7 +96,9 @@ async def run_process(
         captures.append(Capture(head, tail, None, spill_limit))
     started = trio.current_time()
     child = await _start(argv, cwd, env, feed=bool(stdin), merge=merge, pass_fds=pass_fds)
+    crowd.limit(child.pid, processes)
     run = _Run(child, captures, Live() if on_output else None, spill_limit if kill_at_limit else 0)
+    run.processes = processes
     async with trio.open_nursery() as nursery:
         if on_output is not None:
             nursery.start_soon(run.tell, on_output)
@@ -168,6 +173,8 @@ class _Run:
         self.limit = limit
         self.over = False
         self.timed_out = False
+        self.outgrown = False
+        self.processes = crowd.MOST
         self.grace = HURRY
         self.flooded = trio.Event()
         self.seen = leftovers.Seen(child.pid)
@@ -187,6 +194,7 @@ class _Run:
             self._read_all(nursery)
             nursery.start_soon(self._feed, stdin)
             nursery.start_soon(self._flood, nursery.cancel_scope)
+            nursery.start_soon(self._crowd, nursery.cancel_scope)
             await self.process.wait()
             self.over = True
             nursery.cancel_scope.cancel()
@@ -194,6 +202,13 @@ class _Run:
     async def _flood(self, scope: trio.CancelScope) -> None:
         await self.flooded.wait()
         self.over = True
+        scope.cancel()
+
+    async def _crowd(self, scope: trio.CancelScope) -> None:
+        await crowd.outgrown(self.child.pid, self.processes)
+        self.outgrown = self.over = True
+        if self.process.returncode is None:
+            self._signal_group(signal.SIGKILL)  # all at once, and at once: each moment there are more
         scope.cancel()
 
     async def _feed(self, stdin: bytes) -> None:
@@ -238,6 +253,7 @@ class _Run:
                 async with trio.open_nursery() as nursery:
                     if not self.flooded.is_set():
                         self._read_all(nursery)
+                    nursery.start_soon(self._crowd_left)
                     if self.process.returncode is None:
                         kill_at = trio.current_time() + self.grace
                         await self._end_leader(kill_at)
@@ -257,6 +273,13 @@ class _Run:
             if on_output is not None and self.live is not None and (text := self.live.take()):
                 with trio.move_on_after(GRACE):
                     await on_output(text)
+
+    async def _crowd_left(self) -> None:
+        """A command that forks without end may have ended itself."""
+        while True:
+            await crowd.outgrown(self.child.pid, self.processes)
+            self.outgrown = True
+            leftovers.kill_group(self.child.pid)
 
     async def _end_leader(self, kill_at: float) -> None:
         self._signal_group(signal.SIGTERM)
@@ -310,6 +333,7 @@ class _Run:
             errors=texts[1][0] if len(texts) > 1 else "",
             timed_out=self.timed_out,
             killed_for_output=self.flooded.is_set(),
+            outgrown=self.outgrown,
             total_bytes=self.total,
             truncated=any(truncated for _, truncated, _ in texts),
             lossy=any(lossy for _, _, lossy in texts),

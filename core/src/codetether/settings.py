@@ -139,6 +139,9 @@ class General(msgspec.Struct, frozen=True):
             extra_json_schema={"env": "CODETETHER_SANDBOX"},
         ),
     ] = "auto"
+    processes: Annotated[
+        int, Meta(description="Processes and threads a command may have at one time", ge=10)
+    ] = 2000
     session: Annotated[SessionSettings, Meta(description="Limits of a turn")] = SessionSettings()
     permissions: Annotated[PermissionSettings, Meta(description="Rules for tool calls")] = (
         PermissionSettings()

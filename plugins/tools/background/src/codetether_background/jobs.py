@@ -78,6 +78,8 @@ class Job:
             return f"ended after {done.seconds:.0f} s, the most a background command may take"
         if done.killed_for_output:
             return "ended: it wrote too much"
+        if done.outgrown:
+            return "ended: it had too many processes at one time"
         return f"exit {done.code} after {done.seconds:.0f} s"
 
 

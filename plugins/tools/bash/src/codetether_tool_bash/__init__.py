@@ -161,6 +161,8 @@ def _end(done: Completed, timeout: int) -> str:
         return f"timed out after {timeout} s and was ended; at most {LONGEST} s can be asked for"
     if done.killed_for_output:
         return f"ended: it wrote more than {SPILL // 1_000_000} MB"
+    if done.outgrown:
+        return "ended: it had too many processes at one time"
     if done.signal is not None:
         return f"exit {done.code}, signal {done.signal}"
     return f"exit {done.code}"
