@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import msgspec
 import pytest
 from codetether.catalog import scan
 from codetether.testing import make_kernel
@@ -187,3 +188,9 @@ def sample(schema):
         "boolean": True,
         "array": [sample(schema["items"])] if kind == "array" else None,
     }[kind]
+
+
+def test_all_of_them_leave_room_for_the_conversation(tools):
+    """What every request begins with, at 3.5 bytes a token, which is on the high side."""
+    told = [tool.schema() for tool in tools.values() if tool.advertised]
+    assert len(msgspec.json.encode(told)) / 3.5 <= 7000

@@ -46,7 +46,6 @@ def test_the_whole_schema():
                 "minItems": 1,
                 "items": {
                     "type": "object",
-                    "description": "One replacement.",
                     "properties": {
                         "old": {"type": "string", "description": "Exact text"},
                         "new": {"type": "string"},

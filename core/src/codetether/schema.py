@@ -3,7 +3,8 @@
 What is taken out, and why (vendors' rules as of late 2025):
 
 * `$ref` and `$defs` are inlined: Google's function declarations and several local servers do not follow them.
-* `title` goes: it repeats the name of the field and costs tokens in every request.
+* `title` goes: it repeats the name of the field and costs tokens in every request. So do the docstrings of structs,
+  which are for programmers.
 * `default` goes: OpenAI's strict mode refuses it and Google's older field ignores it. What it said is appended to the
   description in words, which every model reads; the value itself is filled in by msgspec when the call is decoded.
 * `X | None = None` becomes `X`, not required: leaving the field out is the one way to say None (null is still read).
@@ -42,9 +43,7 @@ def tool_parameters(struct_type: type[msgspec.Struct]) -> dict[str, Any]:
     whole = msgspec.json.schema(struct_type)
     defs = whole.get("$defs", {})
     schema = _clean(whole, defs, ())
-    schema.pop(
-        "description", None
-    )  # the struct's docstring is for programmers; the model reads the tool's text
+    schema.pop("description", None)
     schema.setdefault("required", [])
     return _ordered(schema)
 
@@ -74,7 +73,8 @@ def _clean(node: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -
         if name in above:
             raise TypeError(f"{name} contains itself; a tool's parameters must be finite")
         own = {key: value for key, value in node.items() if key != "$ref"}
-        return _clean({**defs[name], **own}, defs, (*above, name))
+        target = {key: value for key, value in defs[name].items() if key != "description"}
+        return _clean({**target, **own}, defs, (*above, name))
     out = {key: value for key, value in node.items() if key not in _DROPPED}
     if "properties" in out:
         required = out.get("required", [])

@@ -41,7 +41,7 @@ class Params(Struct):
     """What to look for, and where."""
 
     query: Annotated[str, Meta(description="What the code does, in words, or a symbol's name")]
-    path: Annotated[str, Meta(description="File or directory inside the workspace")] = "."
+    path: Annotated[str, Meta(description="File or directory")] = "."
     include: Annotated[str, Meta(description="Only files with this name pattern, such as *.py")] = (
         ""
     )

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 class OneEdit(Struct, frozen=True):
     """One replacement."""
 
-    path: Annotated[str, Meta(description="File, relative to the workspace root")]
+    path: Annotated[str, Meta(description="File")]
     old_string: Annotated[str, Meta(description="Text to replace, as it is in the file")]
     new_string: Annotated[str, Meta(description="Text to put there; empty removes")]
     replace_all: Annotated[bool, Meta(description="Replace every occurrence")] = False

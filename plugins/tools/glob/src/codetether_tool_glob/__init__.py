@@ -26,7 +26,7 @@ class Params(Struct):
     """What to find, and where."""
 
     pattern: Annotated[str, Meta(description="Name pattern, relative to path")]
-    path: Annotated[str, Meta(description="Directory inside the workspace")] = "."
+    path: Annotated[str, Meta(description="Directory")] = "."
     kind: Annotated[
         Literal["files", "dirs", "all"], Meta(description="What to find; dirs are shown as `name/`")
     ] = "files"

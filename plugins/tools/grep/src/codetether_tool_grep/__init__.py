@@ -23,11 +23,11 @@ class Params(Struct):
     """What to search for, and where."""
 
     pattern: Annotated[str, Meta(description="Text to find, or a regular expression with is_regex")]
-    path: Annotated[str, Meta(description="File or directory inside the workspace")] = "."
+    path: Annotated[str, Meta(description="File or directory")] = "."
     is_regex: Annotated[bool, Meta(description="Read the pattern as a regular expression")] = False
     include: Annotated[
         str,
-        Meta(description="Only files with this name pattern, such as *.py, *.{c,h} or src/**/*.rs"),
+        Meta(description="Only files named so, such as *.{c,h} or src/**/*.rs"),
     ] = ""
     type: Annotated[str, Meta(description="Only files of this type: py, js, ts, rust, go, ...")] = (
         ""

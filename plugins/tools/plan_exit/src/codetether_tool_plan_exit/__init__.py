@@ -27,7 +27,13 @@ NOBODY = (
 class Params(Struct):
     """The plan."""
 
-    plan: Annotated[str, Meta(description="The whole plan, Markdown", max_length=50_000)]
+    plan: Annotated[
+        str,
+        Meta(
+            description="The whole plan, Markdown: steps in order, files each touches, how it is checked",
+            max_length=50_000,
+        ),
+    ]
 
 
 class PlanExit(Tool[Params]):

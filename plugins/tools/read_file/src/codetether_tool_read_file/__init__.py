@@ -17,7 +17,7 @@ HEAD = 8192
 class Params(Struct):
     """What to read."""
 
-    path: Annotated[str, Meta(description="File to read, relative to the workspace root")]
+    path: Annotated[str, Meta(description="File to read")]
     offset: Annotated[int, Meta(description="Line to start from; the first is 1")] = 1
     limit: Annotated[int, Meta(ge=1, description="Lines to read at most")] = LINES
 

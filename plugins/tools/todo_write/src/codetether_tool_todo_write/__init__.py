@@ -16,11 +16,11 @@ from codetether_todos import Item, Todos, change, line, load_to_change, replace,
 from msgspec import Meta, Struct
 
 STATUS = Meta(
-    description="pending, in_progress, done or blocked",
+    description="How far it is",
     extra_json_schema={"enum": ["pending", "in_progress", "done", "blocked"]},
 )
 PRIORITY = Meta(
-    description="low, medium, high or critical",
+    description="How urgent",
     extra_json_schema={"enum": ["low", "medium", "high", "critical"]},
 )
 

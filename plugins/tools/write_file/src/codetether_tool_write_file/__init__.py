@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 class Params(Struct):
     """What to write."""
 
-    path: Annotated[str, Meta(description="File to write, relative to the workspace root")]
+    path: Annotated[str, Meta(description="File to write")]
     content: Annotated[str, Meta(description="All of the file's new text")]
 
 
