@@ -303,3 +303,27 @@ async def test_wrong_use_is_told_before_anything_is_asked(tmp_path, monkeypatch,
             await rlm(kernel, *words)
     assert not model.root
     assert not model.subs
+
+
+async def test_a_window_smaller_than_was_known_is_lived_with(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("one\n" * 2_000)
+    too_long = Reply(fault=ProviderFault("context", "too long"))
+    shown = python("print('x' * 4_000)")
+    replies = [f"{shown[:-3]}# {number}\n```" for number in range(4)]
+    model = Model(*replies, too_long, 'FINAL("all the same")', sub=too_long)
+    async with kernel_at(tmp_path, model) as kernel:
+        code, said = await result(kernel, capsys, "what?", "-f", tmp_path / "a.txt")
+    assert (code, said["answer"]) == (0, "all the same")
+    assert "does not take it whole" in said["why"]
+    assert len(model.subs) == 1
+    before, after = (sum(len(m.text) for m in model.root[at].messages) for at in (4, 5))
+    assert after < before
+    assert "[output left out to save room]" in "".join(m.text for m in model.root[5].messages)
+
+
+async def test_trouble_that_may_pass_is_tried_once_more(tmp_path, capsys):
+    broken = Reply(text="sli", fault=ProviderFault("incomplete", "cut off"))
+    model = Model("slice(1, 2)", broken, 'FINAL("there")')
+    async with kernel_at(tmp_path, model) as kernel:
+        code, said = await result(kernel, capsys, "what?", "-f", log(tmp_path / "b.log"))
+    assert (code, said["answer"], said["iterations"], len(model.root)) == (0, "there", 2, 3)

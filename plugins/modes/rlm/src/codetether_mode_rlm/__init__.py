@@ -28,8 +28,9 @@ class Settings(msgspec.Struct, frozen=True):
         int, msgspec.Meta(ge=0, le=100_000, description="Sub-calls at most")
     ] = 50
     max_tokens: Annotated[
-        int, msgspec.Meta(ge=100, le=1_000_000, description="Tokens of one answer at most")
-    ] = 4_000
+        int,
+        msgspec.Meta(ge=0, le=1_000_000, description="Tokens of one answer; 0: the vendor's limit"),
+    ] = 0
     concurrency: Annotated[
         int, msgspec.Meta(ge=1, le=256, description="Model calls at one time")
     ] = 16

@@ -38,7 +38,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="replies of the model at most (default: 10)",
     )
     add("--max-subcalls", type=whole, metavar="N", help="sub-calls at most (default: 50)")
-    add("--max-tokens", type=count, metavar="N", help="of one answer (default: 4000)")
+    add("--max-tokens", type=count, metavar="N", help="of one answer (default: the vendor's limit)")
     add("--concurrency", type=count, metavar="N", help="model calls at one time (default: 16)")
     add("--budget-tokens", type=count, metavar="N", help="tokens of all calls together at most")
     add("--budget-usd", type=number, metavar="USD", help="the same in dollars")

@@ -55,6 +55,7 @@ class Loop:
         self.subcalls = Subcalls(run, self)
         self._messages: list[Message] = []
         self._system = ""
+        self._room = int(line.window * FULL)
         self._seen: list[str] = []
         self._silent = 0
         self._failed = 0
@@ -122,19 +123,27 @@ class Loop:
 
     # --- the model ---
     async def _ask(self, last_word: str) -> Said:
-        self._make_room()
+        said = Said("")
+        for _ in range(2):
+            self._make_room()
+            await self.run.thinking(self)
+            said = await self.run.ask(self.line, self._request(last_word))
+            if said.kind != "context":
+                break
+            self._room //= 2  # the window is smaller than was known
+        return said
+
+    def _request(self, last_word: str) -> Request:
         messages = list(self._messages)
         if last_word:
             messages.append(Message("user", (Text(last_word),)))
-        request = Request(
+        return Request(
             model=self.line.model.id,
             messages=_joined(messages),
             system=self._system,
-            max_output=self.run.options.max_tokens,
+            max_output=self.run.options.max_tokens or None,
             cache_key=f"{self.run.id}-{self.depth}",
         )
-        await self.run.thinking(self)
-        return await self.run.ask(self.line, request)
 
     def _last_word(self) -> str:
         """What the model is told when this is its last reply, "" when it is not."""
@@ -155,10 +164,12 @@ class Loop:
         return f"[left: {left} replies, {calls} sub-calls]"
 
     def _told(self, outcomes: list[Outcome], steps: int) -> str:
-        room = min(SHOWN, int(self.line.window * PER_TOKEN * 0.15)) // max(len(outcomes), 1)
+        room = min(SHOWN, int(self.line.window * PER_TOKEN * 0.15))
         parts = []
         for number, outcome in enumerate(outcomes, 1):
-            output = texts.cut(self.run.redact(outcome.output).strip(), room)
+            share = room // (len(outcomes) - number + 1)  # what one leaves is for those after it
+            output = texts.cut(self.run.redact(outcome.output).strip(), share)
+            room -= min(len(output), share)
             parts.append(texts.data("output", self.run.mark, output or "(no output)"))
             if outcome.truncated:
                 parts.append("[the output was longer: ask for less at once]")
@@ -170,9 +181,8 @@ class Loop:
 
     def _make_room(self) -> None:
         """Leave the oldest outputs out while the conversation fills too much of the window."""
-        limit = int(self.line.window * FULL)
         for at in range(2, len(self._messages) - 2):
-            if input_tokens(self._system, self._messages) <= limit:
+            if input_tokens(self._system, self._messages) <= self._room:
                 return
             message = self._messages[at]
             if message.role == "user":

@@ -12,7 +12,7 @@ DEEPEST = 2
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`model` and `sub_model` empty: as the settings say. `max_tokens`: of one answer. `timeout`: seconds for everything.
+    """`model` and `sub_model` empty: as the settings say. `max_tokens`: of one answer, 0 for the vendor's limit. `timeout`: seconds for everything.
     `depth` 2: a piece too large for the sub-model is looked through as the whole is. Limits that are None do not hold.
     """
 
@@ -22,7 +22,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     sub_model: str = ""
     max_iterations: Annotated[int, msgspec.Meta(ge=1)] = 10
     max_subcalls: Annotated[int, msgspec.Meta(ge=0)] = 50
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 4_000
+    max_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
     budget_tokens: int | None = None
     budget_usd: float | None = None
     timeout: float | None = None

@@ -14,7 +14,7 @@ from codetether_live import Board
 
 from codetether_mode_rlm import texts
 from codetether_mode_rlm.asking import Line, Said, ask, input_tokens, tokens_of
-from codetether_mode_rlm.budget import Budget, Hold, expected
+from codetether_mode_rlm.budget import Budget, BudgetOver, Hold, expected
 from codetether_mode_rlm.direct import parts
 from codetether_mode_rlm.events import (
     RlmEvent,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 Tell = Callable[[RlmEvent], Awaitable[None]]
 DEEP = 4  # pieces looked through at one time, each by a worker of its own
 NAMED = 200  # sources told by name
+AGAIN = frozenset({"incomplete", "timeout", "network", "overloaded", "rate_limit"})
+ATTEMPTS = 2
 LAST_SECONDS = 2.0
 
 
@@ -120,13 +122,12 @@ class Run:
     async def go(self) -> Outcome:
         """The outcome, whatever happened on the way. Raises CodetetherError when it cannot begin."""
         await self._settle()
-        ended = Ended("", "timeout" if not self._stopped else "interrupted", "")
         if self.options.timeout is not None:
             self._scope.deadline = self._began + self.options.timeout
+        ended = None
         with self._scope:
             ended = await self._answered()
-        if self._scope.cancelled_caught:
-            ended = self._cut_off()
+        ended = ended or self._cut_off()
         answer = ended.answer or (self._main.partial() if self._main is not None else "")
         elapsed = trio.current_time() - self._began
         done = outcome(self, answer=answer, how=ended.how, why=ended.why, elapsed=elapsed)
@@ -205,14 +206,24 @@ class Run:
             model=self.root.model.id,
             messages=(Message("user", (Text(text),)),),
             system=texts.filled("subcall", mark=self.mark),
-            max_output=self.options.max_tokens,
+            max_output=self.options.max_tokens or None,
         )
         self._row("root", "the model")
         self.board.enter("root", "running", "reading all of it")
-        said = await self.ask(self.root, request)
+        try:
+            said = await self.ask(self.root, request)
+        except BudgetOver as over:
+            said = Said("", error=over.message, kind="budget")
         self.board.enter("root", "failed" if said.error else "done", said.error)
         if said.error:
             self.whole = []
+        if said.kind == "budget":
+            return Ended("", "budget", said.error)
+        if said.kind == "context":  # its window is smaller than was known
+            self.why = f"Looked through piece by piece: {self.root.ref} does not take it whole."
+            await self.tell(RlmNotice("warning", self.why))
+            return await self._explored()
+        if said.error:
             return Ended("", "error", f"{self.root.ref}: {said.error}")
         if said.cut:
             return Ended(self.redact(said.text), "error", "the answer was cut at --max-tokens")
@@ -261,19 +272,29 @@ class Run:
 
     # --- a call ---
     async def ask(self, line: Line, request: Request, *, spare: Hold | None = None) -> Said:
-        """One model call, within the budget, at most so many side by side. Raises BudgetOver; then nothing was asked."""
+        """One model call, within the budget, at most so many side by side; once more when the trouble may pass. `spare`:
+        it is a sub-call, and so much must be left after it. Raises BudgetOver; then nothing was asked.
+        """
+        said = Said("")
+        for _ in range(ATTEMPTS):
+            async with self.limiter:
+                said = await self._ask(line, request, spare)
+            if said.kind not in AGAIN:
+                break
+        return said
+
+    async def _ask(self, line: Line, request: Request, spare: Hold | None) -> Said:
         tokens = input_tokens(request.system, request.messages)
-        async with self.limiter:
-            held = await self.budget.hold(expected(line.model, tokens), spare=spare)
-            usage = Usage(tokens)  # when cancelled: it was sent
-            began = trio.current_time()
-            try:
-                said = await ask(self.kernel, line, request)
-                usage = said.usage
-            finally:
-                self.model_seconds += trio.current_time() - began
-                self.budget.settle(held, usage)
-                self.board.spent("root" if spare is None else "sub", usage, steps=1)
+        held = await self.budget.hold(expected(line.model, tokens), spare=spare)
+        usage = Usage(tokens)  # when cancelled: it was sent
+        began = trio.current_time()
+        try:
+            said = await ask(self.kernel, line, request)
+            usage = said.usage
+        finally:
+            self.model_seconds += trio.current_time() - began
+            self.budget.settle(held, usage)
+            self.board.spent("root" if spare is None else "sub", usage, steps=1)
         return said
 
     # --- telling ---

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from codetether_mode_rlm.loop import Loop
     from codetether_mode_rlm.run import Run
 
-AGAIN = frozenset({"incomplete", "timeout", "network", "overloaded", "rate_limit"})
-ATTEMPTS = 2
 ROOM = 0.8  # of the sub-model's window: what a question may fill
 
 
@@ -83,18 +81,14 @@ class Subcalls:
             model=run.sub.model.id,
             messages=(Message("user", (Text(run.redact(text)),)),),
             system=texts.filled("subcall", mark=run.mark),
-            max_output=run.options.max_tokens,
+            max_output=run.options.max_tokens or None,
         )
 
     async def _ask(self, request: Request) -> Said:
-        said = Said("")
-        for _ in range(ATTEMPTS):
-            try:
-                said = await self._run.ask(self._run.sub, request, spare=self._run.spare)
-            except BudgetOver as over:
-                return Said("", error=over.message)
-            if said.kind not in AGAIN:
-                break
+        try:
+            said = await self._run.ask(self._run.sub, request, spare=self._run.spare)
+        except BudgetOver as over:
+            return Said("", error=over.message)
         if said.cut:
             return said._replace(text=f"{said.text}\n[cut at the limit of an answer]")
         return said if said.error or said.text.strip() else said._replace(error="an empty answer")
