@@ -10,7 +10,7 @@ import trio
 from codetether.api import Mode, SessionEvent, hookimpl
 
 if TYPE_CHECKING:
-    from codetether.api import Session
+    from codetether.api import Session, Usage
 
     from codetether_mode_ralph.run import Run
 
@@ -53,6 +53,12 @@ class Ralph(Mode):
         from codetether_mode_ralph.driving import for_session
 
         return await for_session(self, wanted, session, progress)
+
+    async def draft(self, session: Session, project: str, wish: str) -> tuple[str, Usage]:
+        """For the tool `ralph`: the text of a document that is drafted for a session, and what that took."""
+        from codetether_mode_ralph.creating import for_session
+
+        return await for_session(self.kernel, session, project, wish)
 
     def status(self, prd: str) -> dict[str, Any]:
         """For the tool `ralph`: where the stories of the document at `prd`, an absolute path, stand."""

@@ -30,7 +30,7 @@ from codetether_prd import Document, PrdError, Story, check, from_parts, report
 from codetether_mode_ralph import texts
 
 if TYPE_CHECKING:
-    from codetether.api import Kernel
+    from codetether.api import Kernel, Session, Usage
 
 LOOKS = frozenset({Effect.READ})
 STEPS = 40  # model calls of a draft
@@ -65,7 +65,7 @@ async def create(kernel: Kernel, args: Namespace) -> int:
         made = template(project, args.feature or "new-feature", gates)
     else:
         wish = args.feature or await _interview()
-        made = await draft(kernel, directory, project, wish, model=args.model or "", gates=gates)
+        made, _ = await draft(kernel, directory, project, wish, model=args.model or "", gates=gates)
     found = check(made)
     output = Output(sys.stdout)
     if target is not None:
@@ -137,11 +137,23 @@ async def _interview() -> str:
     return "\n\n".join(said)
 
 
+async def for_session(
+    kernel: Kernel, asking: Session, project: str, wish: str
+) -> tuple[str, Usage]:
+    """The text of a document, drafted for a session by one that it starts, and what that took."""
+    gates = (await trio.to_thread.run_sync(detect, asking.directory)).gates
+    made, usage = await draft(
+        kernel, asking.directory, project or asking.directory.name, wish, model=asking.model_ref, gates=gates,
+        started_by=asking.id, depth=asking.depth + 1,
+    )  # fmt: skip
+    return made.text(), usage
+
+
 async def draft(
     kernel: Kernel, directory: Path, project: str, wish: str, *, model: str = "", gates: Sequence[Gate] = (),
     started_by: str = "", depth: int = 0,
-) -> Document:  # fmt: skip
-    """A document that a model drafts from `wish`; it may look at files, and mend what is wrong once.
+) -> tuple[Document, Usage]:  # fmt: skip
+    """A document that a model drafts from `wish`, and what it took; it may look at files, and mend what is wrong once.
 
     Raises CodetetherError when its second answer cannot be worked by either.
     """
@@ -156,12 +168,13 @@ async def draft(
             told = "\n".join(f"- {each}" for each in wrong[:10])
             finished = await session.prompt(texts.filled("mend", problems=told))
             made, wrong = _read(finished, project, gates)
+        usage = session.usage
     if made is None or wrong:
         raise CodetetherError(
             f"the model made no document that can be worked by: {'; '.join(wrong[:3])}",
             "say it otherwise, try another model, or begin with --template",
         )
-    return made
+    return made, usage
 
 
 def _read(
