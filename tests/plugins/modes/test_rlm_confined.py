@@ -48,7 +48,9 @@ async def working(place, sandbox, **limits):
     path.write_text("words\n" * 10)
     settings = {"sandbox": sandbox}
     async with (
-        make_kernel(place, replies=["x"], plugins=["sandboxes"], settings=settings) as kernel,
+        make_kernel(
+            place.parent / "rlm-home", replies=["x"], plugins=["sandboxes"], settings=settings
+        ) as kernel,
         worker(kernel, [Source("source.txt", path)], query=answer, limits=Limits(**limits)) as made,
     ):
         yield made
@@ -56,7 +58,9 @@ async def working(place, sandbox, **limits):
 
 async def works(place, sandbox):
     """Whether this machine allows what the sandbox is made of."""
-    async with make_kernel(place, replies=["x"], plugins=["sandboxes"]) as kernel:
+    async with make_kernel(
+        place.parent / "rlm-home", replies=["x"], plugins=["sandboxes"]
+    ) as kernel:
         return (await kernel.plugin("sandboxes", sandbox).probe()).level != "error"
 
 

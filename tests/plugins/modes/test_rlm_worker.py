@@ -24,11 +24,16 @@ async def shout(queries: list[Query]) -> list[Reply]:
 
 @asynccontextmanager
 async def working(place, sources, *, query=shout, sandbox="auto", **limits):
-    """A worker whose cells run also where nothing confines them: what confines is tested by itself."""
+    """A worker whose cells run also where nothing confines them: what confines is tested by itself.
+
+    The home is that of all these tests, so that the sandbox is tried once.
+    """
     limits.setdefault("unconfined_python", True)
     settings = {"sandbox": sandbox}
     async with (
-        make_kernel(place, replies=["x"], plugins=["sandboxes"], settings=settings) as kernel,
+        make_kernel(
+            place.parent / "rlm-home", replies=["x"], plugins=["sandboxes"], settings=settings
+        ) as kernel,
         worker(kernel, sources, query=query, limits=Limits(**limits)) as made,
     ):
         yield made
@@ -121,7 +126,7 @@ def test_what_is_no_command_is_told_and_does_nothing(text):
 
 async def test_cells_keep_their_state_whatever_they_do(tmp_path):
     async with working(
-        tmp_path, [file_of(tmp_path, LOG)], cell_seconds=1.0, memory_bytes=256 << 20
+        tmp_path, [file_of(tmp_path, LOG)], cell_seconds=2.0, memory_bytes=256 << 20
     ) as made:
         first = await made.python(
             "import re\nkept = [1, 2]\ndef twice(n):\n    return 2 * n\ntwice(21)"
@@ -130,7 +135,7 @@ async def test_cells_keep_their_state_whatever_they_do(tmp_path):
         raised = await made.python("kept.append(3)\n1 / 0")
         assert raised.error == "ZeroDivisionError: division by zero (line 2)"
         looped = await made.python("kept.append(4)\nwhile True: pass")
-        assert "stopped after 1 s" in (looped.error or "")
+        assert "stopped after 2 s" in (looped.error or "")
         grown = await made.python("kept.append(5)\nbig = bytearray(1 << 30)")
         assert "MemoryError" in (grown.error or "")
         wrong = await made.python("def (")
@@ -164,12 +169,24 @@ async def test_a_process_that_ends_is_replaced_with_what_was_kept(tmp_path):
             await made.python("1")
 
 
+async def test_what_cannot_be_restored_is_told_and_holds_nobody_up(tmp_path):
+    """A class body that was not reached is not run again; one that hangs the second time is given up."""
+    async with working(tmp_path, [file_of(tmp_path, LOG)], cell_seconds=1.0) as made:
+        await made.python("n = 1\nclass Never:\n    while True: pass")
+        await made.python(
+            "import os, time\nclass Odd:\n    def __reduce__(self): return (time.sleep, (60,))\nodd = Odd()\nz = 2"
+        )
+        assert (await made.python("os._exit(1)")).error
+        again = await made.python("n, 'Never' in globals(), 'odd' in globals()")
+        assert again.output.splitlines() == ["[started again without odd, z]", "(1, False, False)"]
+
+
 async def test_a_cell_that_cannot_be_interrupted_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("codetether_rlm.worker.GRACE", 0.5)
-    async with working(tmp_path, [file_of(tmp_path, LOG)], cell_seconds=0.5) as made:
+    monkeypatch.setattr("codetether_rlm.worker.GRACE", 1.0)
+    async with working(tmp_path, [file_of(tmp_path, LOG)], cell_seconds=1.0) as made:
         await made.python("kept = 7")
         stubborn = "while True:\n    try:\n        n = 0\n        while True: n += 1\n    except BaseException: pass"
-        assert "killed after 1 s" in ((await made.python(stubborn)).error or "")
+        assert "killed after 2 s" in ((await made.python(stubborn)).error or "")
         assert (await made.python("kept")).output == "7\n"
         assert "killed after" in (
             (await made.python("import itertools\nmax(itertools.repeat(1))")).error or ""

@@ -130,11 +130,14 @@ class Process:
             self._number += 1
             left = seconds
             await child.send({**request, "id": self._number})
+            with trio.move_on_after(START_SECONDS):
+                await self._greet(child)
+            if not self._greeted:
+                raise Overdue
             while True:
                 began = trio.current_time()
                 line: Any = None
                 with trio.move_on_after(left):
-                    await self._greet(child)
                     line = await child.receive()
                 left -= trio.current_time() - began
                 if line is None:

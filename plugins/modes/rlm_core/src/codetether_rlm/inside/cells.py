@@ -108,8 +108,10 @@ class Cells:
         return {"ranges": found}
 
     def restore(self, written: list[str], values: dict[str, str]) -> list[str]:
-        """Put kept variables back; the names that are lost."""
-        return self._keeping.restore(written, values)
+        """Put kept variables back, within a time; the names that are lost."""
+        seconds = min(KEEPING_SECONDS, self._limits["cell_seconds"])
+        self._attempt(lambda: self._keeping.restore(written, values), seconds)
+        return [plain(name) for name in self._keeping.lost]
 
     def _python(self, text: str) -> None:
         self._number += 1

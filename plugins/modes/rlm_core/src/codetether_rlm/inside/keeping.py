@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ast
 import pickle
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 WRITTEN = 1 << 20  # bytes of definitions
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 
 
 class _TooMuch(Exception):
@@ -46,23 +46,23 @@ class Keeping:
         self._sizes: dict[str, int] = {}
         self._definitions: dict[str, str] = {}
         self._new: list[tuple[str, str]] = []
+        self.lost: list[str] = []
 
     def note(self, tree: ast.Module, code: str) -> None:
-        """Remember the definitions in a cell that was run."""
+        """Remember the definitions in a cell that was run, as far as it came."""
         for node in tree.body:
-            if not isinstance(node, _DEFINITIONS):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                name = text = ast.unparse(node)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name, text = node.name, _source(node, code)
+                if getattr(self._variables.get(name), "__module__", "") != "cell":
+                    continue  # it was not reached
+            else:
                 continue
-            text = (
-                ast.unparse(node)
-                if isinstance(node, ast.Import | ast.ImportFrom)
-                else _source(node, code)
-            )
-            names = [node.name] if hasattr(node, "name") else [text]
-            for name in names:
-                self._definitions.pop(name, None)
-                if sum(map(len, self._definitions.values())) + len(text) <= WRITTEN:
-                    self._definitions[name] = text
-                    self._new.append((name, text))
+            self._definitions.pop(name, None)
+            if sum(map(len, self._definitions.values())) + len(text) <= WRITTEN:
+                self._definitions[name] = text
+                self._new.append((name, text))
 
     def changes(self) -> dict[str, Any]:
         """What the parent needs to bring its copy up to date: `values` (hexadecimal), `gone`, `unsaved`, `written`."""
@@ -104,26 +104,24 @@ class Keeping:
         self._sizes[name] = len(file.data)
         return bytes(file.data)
 
-    def restore(self, written: list[str], values: dict[str, str]) -> list[str]:
-        """Put back what the parent kept; the names that could not be."""
-        lost: list[str] = []
+    def restore(self, written: list[str], values: dict[str, str]) -> None:
+        """Put back what the parent kept. What could not be is in `lost`, also when this is cut off."""
+        self.lost = [*(_first_line(text) for text in written), *values]
         for text in written:
-            try:
-                exec(compile(text, "<kept>", "exec"), self._variables)  # noqa: S102 - this process is there for that
-            except Exception:
-                lost.append(text.partition("\n")[0][:60])
+            with suppress(Exception):
+                tree = ast.parse(text)
+                exec(compile(tree, "<kept>", "exec"), self._variables)  # noqa: S102 - this process is there for that
+                self.note(tree, text)
+                self.lost.remove(_first_line(text))
         for name, data in values.items():
-            try:
+            with suppress(Exception):
                 self._variables[name] = pickle.loads(bytes.fromhex(data))  # noqa: S301 - made by a cell, here
-            except Exception:
-                lost.append(name)
-        for text in written:
-            try:
-                self.note(ast.parse(text), text)
-            except (SyntaxError, ValueError):
-                continue
+                self.lost.remove(name)
         self._new = []
-        return lost
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0][:60]
 
 
 def _source(node: ast.AST, code: str) -> str:
