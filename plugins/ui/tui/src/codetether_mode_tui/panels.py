@@ -102,6 +102,8 @@ def input_edge(state: State, width: int, *, reason: bool = False) -> Line:
         words = " why not? Enter sends the reason "
     elif state.question is not None and state.question.kind == "text":
         words = " your answer "
+    elif state.asks:
+        words = " waits for your answer · Esc stops "
     elif now.busy:
         seconds = max(state.clock() - state.since, 0.0)
         frame = FRAMES[int(state.clock() * 8) % len(FRAMES)]
