@@ -3,12 +3,17 @@
 import re
 import subprocess
 import sys
+from argparse import ArgumentParser
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import mcp_types as types
 import trio
+from codetether.api import Kernel
+from codetether_mode_mcp.clients import clients
+from codetether_mode_mcp.server import make_server
+from codetether_mode_mcp.serving import NOT_SERVED, wanted_of
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
@@ -52,6 +57,21 @@ async def over_stdio(home, work, *words, era="legacy", person=None, **more):
     with trio.fail_after(FAILSAFE):
         async with Client(stdio_client(server), elicitation_callback=person, mode=era) as client:
             yield client
+
+
+@asynccontextmanager
+async def in_process(work, *words, era="legacy", person=None):
+    """A client of a server in this process: much sooner there, and all but the transport is the same."""
+    parser = ArgumentParser()
+    kernel = Kernel.load(work, off=NOT_SERVED)
+    mode = kernel.mode("mcp")
+    mode.arguments(parser)
+    args = parser.parse_args(["serve", *words])
+    with trio.fail_after(FAILSAFE):
+        async with kernel, clients(kernel, wanted_of(args, work)) as present:
+            server = make_server(present, may_ask=not args.no_ask)
+            async with Client(server, elicitation_callback=person, mode=era) as client:
+                yield client
 
 
 class Serving:

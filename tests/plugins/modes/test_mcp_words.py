@@ -1,12 +1,16 @@
 """The words of `codetether mcp` for the list of servers, against our own server as a child process."""
 
+import io
 import json
 import os
 import stat
 import subprocess
 import sys
+from argparse import ArgumentParser
 
 import pytest
+import trio
+from codetether.api import CodetetherError, Kernel
 from codetether.trust import trust
 from mcp_serving import CODETETHER, environment
 
@@ -20,16 +24,27 @@ def work(tmp_path):
 
 
 @pytest.fixture
-def mcp(home, work):
-    """Run a word; its exit code, standard output and standard error."""
+def mcp(work, capfd, monkeypatch):
+    """Do a word as the command line would; its exit code, standard output and standard error."""
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("CODETETHER_SANDBOX", "none")
 
-    def run(*words, stdin="", **more):
-        done = subprocess.run(
-            [CODETETHER, "mcp", *words], cwd=work, env=environment(home, **more), input=stdin,
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout, done.stderr
+    async def do(words):
+        async with Kernel.load(work) as kernel:
+            parser = ArgumentParser()
+            mode = kernel.mode("mcp")
+            mode.arguments(parser)
+            return await mode.run(parser.parse_args(words))
+
+    def run(*words, stdin=""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        told = ""
+        try:
+            code = trio.run(do, words)
+        except CodetetherError as error:
+            code, told = error.exit_code, f"{error.message}\n{error.hint}"
+        said = capfd.readouterr()
+        return code, said.out, said.err + told
 
     return run
 

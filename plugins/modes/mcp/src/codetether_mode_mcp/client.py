@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ from codetether.api import (
     DeniedError,
     Effect,
     Message,
+    Notice,
     Text,
     ToolCall,
     ToolProgress,
@@ -23,12 +25,13 @@ from codetether_mode_mcp.call import CURRENT, Ask, Call, Done, Report
 from codetether_mode_mcp.lanes import Lanes
 
 if TYPE_CHECKING:
-    from codetether.api import Question, Session
+    from codetether.api import Listener, Question, Session
 
 SIDE_BY_SIDE = 8
 MOST_CALLS = 64  # running and waiting; more are refused at once
 PROGRESS = 4_000  # characters of a report
-CANCELLED = "Cancelled by the client before it finished."
+ROOM = 10_000  # events that may wait while the client does not read
+CANCELLED = "Cancelled before it finished."
 LOOKS = frozenset({Effect.READ, Effect.NETWORK, Effect.AGENT})
 
 
@@ -57,18 +60,20 @@ class Client:
 
     async def run(self, idle: float, task_status: trio.TaskStatus[Client]) -> None:
         """Until `leaving`, or unused for `idle` seconds; open calls are cancelled then."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._tell_progress)
-            await self.session.begin()
-            task_status.started(self)
-            while not self.leaving.is_set():
-                rest = self.used + idle - trio.current_time()
-                if rest <= 0 and not self.busy:
-                    break
-                with trio.move_on_after(max(rest, 1.0)):
-                    await self.leaving.wait()
-            nursery.cancel_scope.cancel()
+        with self.session.feed.listen(ROOM) as events:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._hear, events)
+                await self.session.begin()
+                task_status.started(self)
+                while not self.leaving.is_set():
+                    rest = self.used + idle - trio.current_time()
+                    if rest <= 0 and not self.busy:
+                        break
+                    with trio.move_on_after(max(rest, 1.0)):
+                        await self.leaving.wait()
+                self._nursery = None
+                nursery.cancel_scope.cancel()
 
     async def meet(self, who: str) -> None:
         """Write down, once, who calls: the transcript begins with it."""
@@ -161,11 +166,12 @@ class Client:
         await self.session.hear()
         return "\n\n".join(message.text for message in messages[before:])
 
-    async def _tell_progress(self) -> None:
-        while True:
-            with self.session.feed.listen() as events:
-                async for event in events:
-                    if isinstance(event, ToolProgress) and event.call_id in self._open:
-                        await self._open[event.call_id].report(clean(event.text)[-PROGRESS:])
-                if not events.dropped:
-                    return
+    async def _hear(self, events: Listener) -> None:
+        """Pass on progress to who called, and notices to who reads standard error."""
+        async for event in events:
+            if isinstance(event, ToolProgress) and event.call_id in self._open:
+                await self._open[event.call_id].report(clean(event.text)[-PROGRESS:])
+            elif isinstance(event, Notice):
+                hint = f"\n  {event.hint}" if event.hint else ""
+                text = self.session.redact(f"codetether: {event.text}{hint}")
+                print(clean(text), file=sys.stderr, flush=True)

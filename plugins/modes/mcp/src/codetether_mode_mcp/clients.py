@@ -58,6 +58,11 @@ class Clients:
         if key in self._clients:
             self._clients[key].leaving.set()
 
+    def leave_all(self) -> None:
+        """End all of them, and their calls; for the end, when a client that does not read must not delay it."""
+        for client in self._clients.values():
+            client.leaving.set()
+
     async def _hold(
         self, key: str, task_status: trio.TaskStatus[Client] = trio.TASK_STATUS_IGNORED
     ) -> None:

@@ -25,12 +25,11 @@ PATH = "/mcp"
 class Guard:
     """Lets through to `app` what may pass; everything else gets a status and one line."""
 
-    def __init__(self, app: App, token: str, names: Iterable[str], port: int) -> None:
+    def __init__(self, app: App, token: str, hosts: Iterable[str]) -> None:
         self._app = app
         self._token = f"Bearer {token}".encode()
-        self._hosts = {f"{name}:{port}".lower() for name in names}
-        if port == 80:
-            self._hosts |= {name.lower() for name in names}
+        self._hosts = {host.lower() for host in hosts}
+        self._origins = {f"{kind}://{host}" for kind in ("http", "https") for host in self._hosts}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -65,7 +64,7 @@ class Guard:
         if len(hosts) != 1 or hosts[0] not in self._hosts:
             return 403, "not addressed to this server"
         for origin in headers.get(b"origin", []):
-            if origin.decode("latin-1").lower() not in {f"http://{host}" for host in self._hosts}:
+            if origin.decode("latin-1").lower() not in self._origins:
                 return 403, "pages of other origins may not call"
         if b"transfer-encoding" in headers and b"content-length" in headers:
             return 400, "two lengths"

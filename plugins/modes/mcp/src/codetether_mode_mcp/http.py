@@ -25,6 +25,7 @@ from codetether_mode_mcp.server import SESSION_HEADER
 from codetether_mode_mcp.token import new_token, token_of
 
 if TYPE_CHECKING:
+    from codetether.api import Kernel
     from mcp.server.lowlevel import Server
 
     from codetether_mode_mcp.clients import Clients
@@ -35,20 +36,20 @@ HEADERS = 16 * 1024
 
 
 async def serve_http(
-    server: Server[Any], present: Clients, args: Namespace, stop: trio.Event
+    kernel: Kernel, server: Server[Any], present: Clients, args: Namespace, stop: trio.Event
 ) -> None:
     """Listen, say where, and serve until `stop`. Raises CodetetherError when that address cannot be had."""
     address = _address(args)
     token, told = _token(args)
+    kernel.redact.add(token)
     sessions = StreamableHTTPSessionManager(
         server, max_sessions=MOST_CLIENTS, session_idle_timeout=IDLE_SECONDS,
         max_request_body_size=LARGEST_BODY,
     )  # fmt: skip
     with _listening(address, args.port) as (listener, port):
         shown = f"[{address}]" if ":" in address else address
-        guard = Guard(
-            _Leaving(sessions, present), token, {*LOOPBACK, shown, *args.allow_host}, port
-        )
+        local = {f"{name}:{port}" for name in (*LOOPBACK, shown)}
+        guard = Guard(_Leaving(sessions, present), token, local | _named(args.allow_host, port))
         _say(f"http://{shown}:{port}{PATH}", told)
         async with sessions.run():
             await serve(guard, _config(listener), shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
@@ -94,6 +95,11 @@ def _token(args: Namespace) -> tuple[str, str]:
     path = Path(args.token_file).expanduser()
     token, made = token_of(path)
     return token, f"token: {'written to' if made else 'in'} {clean(str(path))}"
+
+
+def _named(names: list[str], port: int) -> set[str]:
+    """Names as a request may give them: with this port, or as they are, for what stands before us."""
+    return {spelt for name in names for spelt in (name, f"{name}:{port}")}
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ import trio
 from codetether.api import UsageError, clean
 
 from codetether_mode_mcp.clients import IDLE_SECONDS, Wanted, clients
-from codetether_mode_mcp.server import make_server
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -33,19 +32,35 @@ async def serve(kernel: Kernel, args: Namespace) -> int:
     here = type(kernel).load(directory, off=off, rows=kernel.catalog)
     async with here:
         here.mode("mcp")  # loaded in this kernel, it is asked when a person must be
-        await here.settle_sandbox()
-        wanted = Wanted(
-            directory=directory, model=args.model or "", agent=args.agent, access=args.access_mode,
-            tools=_patterns(args.tools), asking=args.ask_timeout,
-            idle=IDLE_SECONDS if args.http else float("inf"),
-        )  # fmt: skip
+        await _check(here, args, directory)
         async with trio.open_nursery() as nursery:
             stop = trio.Event()
             await nursery.start(_obey_signals, stop, nursery.cancel_scope)
-            async with clients(here, wanted) as present:
-                await _serve(present, args, stop)
+            async with clients(here, wanted_of(args, directory)) as present:
+                nursery.start_soon(_leave_when, stop, present)
+                await _serve(here, present, args, stop)
             nursery.cancel_scope.cancel()
     return 130 if stop.is_set() and not args.http else 0
+
+
+def wanted_of(args: Namespace, directory: Path) -> Wanted:
+    """How the sessions of clients are opened."""
+    return Wanted(
+        directory=directory, model=args.model or "", agent=args.agent, access=args.access_mode,
+        tools=_patterns(args.tools), asking=args.ask_timeout,
+        idle=IDLE_SECONDS if args.http else float("inf"),
+    )  # fmt: skip
+
+
+async def _check(kernel: Kernel, args: Namespace, directory: Path) -> None:
+    """Raises CodetetherError for what no session could be opened with."""
+    await kernel.settle_sandbox()
+    agents = kernel.agents(directory)
+    if args.agent and args.agent not in agents:
+        known = ", ".join(sorted(agents))
+        raise UsageError(f"there is no agent {clean(args.agent)!r}", f"there are: {known}")
+    if args.model:
+        await kernel.resolve_model(args.model)
 
 
 def _workspace(given: str | None) -> Path:
@@ -55,21 +70,31 @@ def _workspace(given: str | None) -> Path:
     return directory
 
 
-async def _serve(present: Clients, args: Namespace, stop: trio.Event) -> None:
+async def _leave_when(stop: trio.Event, present: Clients) -> None:
+    await stop.wait()
+    present.leave_all()
+
+
+async def _serve(kernel: Kernel, present: Clients, args: Namespace, stop: trio.Event) -> None:
+    from codetether_mode_mcp.server import (
+        make_server,  # brings the SDK, two seconds on a slow machine
+    )
+
     server = make_server(present, may_ask=not args.no_ask)
     if args.http:
         from codetether_mode_mcp.http import serve_http
 
-        await serve_http(server, present, args, stop)
+        await serve_http(kernel, server, present, args, stop)
         return
-    from codetether_mode_mcp.stdio import serve_stdio
+    from codetether_mode_mcp.stdio import serve_stdio, standard_streams
 
-    first = await present.get("")  # whatever is wrong is told now, not to the client's first call
-    _tell_of_tools(first.session.toolbox.tools, args)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_when, stop, nursery.cancel_scope)
-        await serve_stdio(server)
-        nursery.cancel_scope.cancel()
+    with standard_streams() as streams:
+        first = await present.get("")  # what is wrong is told now, not to the client's first call
+        _tell_of_tools(first.session.toolbox.tools, args)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when, stop, nursery.cancel_scope)
+            await serve_stdio(server, *streams)
+            nursery.cancel_scope.cancel()
 
 
 async def _cancel_when(stop: trio.Event, scope: trio.CancelScope) -> None:
