@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from textwrap import dedent
 from typing import NamedTuple
 
 PYTHON = frozenset({"python", "python3", "py", "repl"})
@@ -12,7 +14,7 @@ NAMES = "head|tail|grep|count|slice|chunks|lines|print|llm_query|llm_query_batch
 COMMAND = re.compile(rf"\s*(?:(?:let|const|var)\s+)?(?:[A-Za-z_]\w*\s*=\s*)?(?:{NAMES})\s*!?\(")
 FINAL = re.compile(r"\s*FINAL\s*!?\(")
 OPENING = re.compile(r"\s*FINAL\s*!?\(\s*(\"{3}|'{3}|[\"'`]|)")
-FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})\s*([\w+-]*)\s*$")
+FENCE = re.compile(r"\s*(`{3,}|~{3,})\s*([\w+-]*)([^`]*)$")
 MOST = 50  # steps of one reply
 
 
@@ -37,8 +39,8 @@ def read(reply: str) -> Read:
     for language, text in _blocks(reply):
         if language is None:
             _from_words(text, steps, prose)
-        elif language in PYTHON or (not language and not _is_commands(text)):
-            steps += [Step("python", text)] if text.strip() else []
+        elif language in PYTHON or (not language and _is_python(dedent(text))):
+            steps += [Step("python", dedent(text))] if text.strip() else []
         elif language in TEXT and _is_commands(text):
             steps.append(Step("command", text.strip()))
         elif language in TEXT:
@@ -59,13 +61,18 @@ def _blocks(reply: str) -> Iterator[tuple[str | None, str]]:
             if lines:
                 yield None, "\n".join(lines)
             mark, language, lines = found[1], found[2].lower(), []
-        elif found and language is not None and found[1].startswith(mark) and not found[2]:
+        elif found and language is not None and _closes(found, mark):
             yield language, "\n".join(lines)
             language, lines = None, []
         else:
             lines.append(line)
     if lines:
         yield language, "\n".join(lines)
+
+
+def _closes(found: re.Match[str], mark: str) -> bool:
+    """Whether a line of fence marks ends the block that `mark` began."""
+    return found[1].startswith(mark) and not found[2] and not found[3].strip()
 
 
 def _in_final(lines: list[str]) -> bool:
@@ -79,6 +86,17 @@ def _in_final(lines: list[str]) -> bool:
 def _is_commands(text: str) -> bool:
     first = next((line for line in text.splitlines() if line.strip()), "")
     return COMMAND.match(first) is not None
+
+
+def _is_python(text: str) -> bool:
+    """Whether a block that says no language is a cell, and not commands or something shown."""
+    if _is_commands(text):
+        return False
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _from_words(text: str, steps: list[Step], prose: list[str]) -> None:

@@ -62,8 +62,10 @@ class RlmAuto(Extension):
         self, call: ToolCall, result: ToolResult, session: Session
     ) -> ToolResult | None:
         """The result with a summary in place of its middle; None when it fits, or no summary can be had."""
-        size = max(len(result.text), int(result.meta.get("bytes") or 0))
-        if size < self.settings.least_bytes or session.model.context is None:
+        kept = "spilled" in result.meta
+        if session.model.context is None or not (
+            kept or len(result.text.encode("utf-8", "replace")) >= self.settings.least_bytes
+        ):
             return None
         from codetether_extension_rlm_auto.summing import summed_result
 

@@ -128,8 +128,10 @@ def _ends(text: str) -> str:
 
 
 def _size(result: ToolResult) -> int:
-    stored = int(result.meta.get("bytes") or 0) if result.meta.get("spilled") else 0
-    return max(stored, len(result.text.encode("utf-8", "replace")))
+    stored = result.meta.get("bytes") if result.meta.get("spilled") else 0
+    return max(
+        stored if isinstance(stored, int) else 0, len(result.text.encode("utf-8", "replace"))
+    )
 
 
 async def _kept(call: ToolCall, result: ToolResult, session: Session) -> Path | None:
