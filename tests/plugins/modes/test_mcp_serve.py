@@ -8,7 +8,9 @@ import sys
 import mcp_types as types
 import pytest
 import trio
-from codetether.testing import check_plugin, processes_with
+from codetether.api import Kernel
+from codetether.testing import ScriptedServer, check_plugin, processes_with
+from codetether_mode_mcp.client import MOST_CALLS
 from jsonschema import Draft202012Validator
 from mcp import MCPError
 from mcp_serving import (
@@ -55,11 +57,18 @@ def test_contract():
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_client_reads_edits_and_runs_and_it_is_on_record(home, work, era):
-    """As a child process, over standard input and output."""
+    """As a child process, over standard input and output; the user's list names the server itself."""
+    listed = home / "config" / "codetether-agent" / "mcp.json"
+    listed.parent.mkdir(parents=True)
+    own = {"command": CODETETHER, "args": ["mcp", "serve"]}
+    listed.write_text(json.dumps({"mcpServers": {"own": own}}))
     async with over_stdio(home, work, "--access-mode", "full", era=era) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert {"read_file", "edit", "bash", "grep"} <= tools.keys()
         assert "task" not in tools  # it needs a model
+        assert not any(
+            name.startswith("mcp") for name in tools
+        )  # no other server's, nor its own again
         for tool in tools.values():
             Draft202012Validator.check_schema(tool.input_schema)
             assert tool.input_schema["type"] == "object"
@@ -134,6 +143,50 @@ async def test_a_person_is_asked_by_way_of_the_client(work, era):
     assert schema["properties"]["answer"]["enum"] == ["once", "session", "deny"]  # never for good
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_answer_that_comes_too_late_allows_nothing(home, work, era):
+    async def late(context, params):
+        while "Denied" not in transcripts(home)[0].read_text():
+            await trio.sleep(0.02)
+        return types.ElicitResult(action="accept", content={"answer": "once"})
+
+    words = ("--ask-timeout", "0.1")
+    async with in_process(work, *words, era=era, person=late) as client:
+        result = await client.call_tool("bash", {"command": "touch made"})
+        assert result.is_error
+        assert ("Denied" if era == "legacy" else "Nobody waits") in text(result)
+        assert not (work / "made").exists()
+
+
+async def test_the_end_of_a_command_in_the_background_is_told_with_a_later_answer(work):
+    async with in_process(work, "--access-mode", "full") as client:
+        await client.call_tool("bash", {"command": "sleep 0.5; exit 3", "background": True})
+        said = ""
+        while "Background command b1" not in said:
+            said = text(await client.call_tool("read_file", {"path": "a.txt"}))
+        assert said.startswith("1|hello")
+
+
+async def test_more_calls_than_may_be_open_are_refused_at_once(work):
+    results = []
+    async with in_process(work, "--access-mode", "full") as client:
+
+        async def wait():
+            command = "until [ -e go ]; do sleep 0.05; done"
+            results.append(await client.call_tool("bash", {"command": command}))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(MOST_CALLS + 3):
+                nursery.start_soon(wait)
+            while len(results) < 3:
+                await trio.sleep(0.02)
+            (work / "go").touch()
+    refused = [text(result) for result in results if result.is_error]
+    assert len(refused) == 3
+    assert all("open already" in each for each in refused)
+    assert len(results) == MOST_CALLS + 3
+
+
 async def test_progress_is_told_while_it_runs(work):
     heard = []
     go = work / "go"
@@ -187,6 +240,26 @@ async def test_calls_that_look_run_side_by_side_and_one_that_acts_in_its_turn(wo
             for number in range(1, 20):
                 nursery.start_soon(lambda number=number: call("read_file", number, path="b.txt"))
     assert all("written" in results[number] for number in range(1, 20))
+
+
+async def test_an_agent_goes_on_with_what_a_client_did(home, work, monkeypatch):
+    async with in_process(work, "--access-mode", "full") as client:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(client.call_tool, "read_file", {"path": "a.txt"})
+        await client.call_tool("bash", {"command": "echo done by the client"})
+    async with ScriptedServer(lambda asked: "It did.") as server:
+        monkeypatch.setenv("CODETETHER_LOCAL_BASE_URL", f"{server.url}/v1")
+        session = transcripts(home)[0].stem
+        async with (
+            Kernel.load(work) as kernel,
+            kernel.open_session(directory=work, model="local/x", resume=session) as resumed,
+        ):
+            assert (await resumed.prompt("What was done?")).text == "It did."
+        sent = json.dumps(server.asked[-1]["messages"])
+    assert sent.count("tool_call_id") == 6
+    assert "done by the client" in sent
+    assert "interrupted" not in sent
 
 
 async def test_of_what_an_agent_has_only_the_tools_named(work):

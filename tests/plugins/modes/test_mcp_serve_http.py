@@ -32,7 +32,7 @@ async def test_two_clients_of_either_era_and_one_that_leaves(home, work):
         kept = path.read_text().strip()
         assert kept not in serving.token  # it is not shown as well
         serving.token = kept
-        person, nobody = Person("once", "once"), None
+        person, nobody = Person("once", "once", "once"), None
         async with (
             serving.client("legacy", person) as first,
             serving.client("legacy", nobody) as second,
@@ -43,6 +43,9 @@ async def test_two_clients_of_either_era_and_one_that_leaves(home, work):
             assert not (await first.call_tool("bash", {"command": "touch one"})).is_error
             assert "Denied" in text(await second.call_tool("bash", {"command": "touch two"}))
             assert not (await third.call_tool("bash", {"command": "touch three"})).is_error
+            shown = text(await third.call_tool("bash", {"command": f"cat {path}"}))
+            assert "exit 0" in shown
+            assert kept not in shown
         assert sorted(path.name for path in work.iterdir()) == ["a.txt", "one", "three"]
         assert len(list((home / "data" / "codetether-agent" / "sessions").glob("*.jsonl"))) == 3
 

@@ -46,6 +46,8 @@ class Call:
 
     async def asked_for(self, question: Question) -> Answer | None:
         """What a person says to `question`; None when nobody could be asked, or answered within `patience` seconds."""
+        if self.ended.is_set():  # what it left in the background asks
+            return None
         with trio.move_on_after(self._patience):
             return await self._put(question)
         return None
