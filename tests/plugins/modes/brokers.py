@@ -65,8 +65,12 @@ def work():
 class Worker:
     """A worker that runs. `lines` is what it said so far."""
 
-    def __init__(self, home, url, *flags, space="codetether", env=None):
+    def __init__(self, home, url, *flags, space="codetether", settings="", env=None):
         home.mkdir(parents=True, exist_ok=True)
+        if settings:
+            config = home / "config" / "codetether-agent" / "config.toml"
+            config.parent.mkdir(parents=True)
+            config.write_text(f'[plugins."modes:swarm-worker"]\n{settings}\n')
         code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import brokers; brokers.work()"
         self.home = home
         self.lines = []
@@ -96,6 +100,10 @@ class Worker:
             assert there, (text, self.lines)
             assert any(text in line for line in self.lines[after:]), (text, self.lines)
             return len(self.lines)
+
+    async def told(self, text):
+        """`until`, while tasks of ours go on."""
+        return await trio.to_thread.run_sync(self.until, text)
 
     def send(self, number):
         self.process.send_signal(number)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 import trio
 from brokers import LEASE, NatsServer, Worker, coordinator, steps, task
 from codetether.api import Notice, ToolStarted, TurnFinished
-from codetether_nats import key_of
+from codetether_nats import Record, key_of, stamp
 from swarms import branches, git, repository
+
+WAITS = "$ echo $$ >> who.txt; for n in $(seq 900); do [ -e go ] && break; sleep 0.05; done; rm go"
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,20 @@ def go(worker):
     """Let what runs in a worker's tree end."""
     for tree in (worker.home / "data").glob("*-workers/*/*/trees/job-*/.git"):
         (tree.parent / "go").touch()
+
+
+async def ended(results, many):
+    """Until so many results are there."""
+    with trio.fail_after(60):
+        while len(results) < many:
+            await trio.sleep(0.02)
+
+
+async def waits_in_the_queue(executor, many):
+    link = await executor._connected()
+    with trio.fail_after(60):
+        while (await link.crowd()).queued < many:
+            await trio.sleep(0.02)
 
 
 async def kept(kernel, name="t"):
@@ -141,9 +158,6 @@ async def test_a_killed_worker_and_a_frozen_one_lose_the_task_and_only_one_resul
 ):
     base = git(user, "rev-parse", "HEAD")
     seen = Seen()
-    waits = (
-        "$ echo $$ >> who.txt; for n in $(seq 900); do [ -e go ] && break; sleep 0.05; done; rm go"
-    )
 
     async with (
         coordinator(tmp_path / "home", server.address, space="lost", lease=LEASE) as kernel,
@@ -152,7 +166,7 @@ async def test_a_killed_worker_and_a_frozen_one_lose_the_task_and_only_one_resul
         results = []
 
         async def run():
-            work = task(steps(waits, "done"), "t", user, base=base, branch="codetether/t")
+            work = task(steps(WAITS, "done"), "t", user, base=base, branch="codetether/t")
             results.append(await kernel.executor("nats").run(work, seen.observe))
 
         await kernel.executor("nats").ready()  # who comes first sets the lease
@@ -172,10 +186,266 @@ async def test_a_killed_worker_and_a_frozen_one_lose_the_task_and_only_one_resul
                 await trio.sleep(0.05)
         tip = git(user, "rev-parse", "codetether/t")
         second.send(signal.SIGCONT)  # its agent goes on at once, and has the same to hand in
-        second.until("t: lost to another worker")
+        await second.told("t: lost to another worker")
         nursery.cancel_scope.cancel()
     assert results[0].ok
     assert len(seen.places) == 3
     assert git(user, "rev-parse", "codetether/t") == tip
     assert len(git(user, "show", "codetether/t:who.txt").splitlines()) == 1
     assert (second.end(), third.end()) == (0, 0)
+
+
+async def test_a_broker_that_dies_and_comes_back_loses_nothing(tmp_path, workers, user):
+    base = git(user, "rev-parse", "HEAD")
+    own = NatsServer(tmp_path / "own")
+    try:
+        async with (
+            coordinator(tmp_path / "home", own.address) as kernel,
+            trio.open_nursery() as nursery,
+        ):
+            executor = kernel.executor("nats")
+            await executor.ready()
+            worker = workers(tmp_path / "w", own.address, "--concurrency", 1)
+            seen, results = Seen(), {}
+
+            async def run(name, *said):
+                work = task(steps(*said), name, user, base=base, branch=f"codetether/{name}")
+                results[name] = await executor.run(work, seen.observe)
+
+            nursery.start_soon(run, "one", WAITS, "done")
+            await seen.working()
+            nursery.start_soon(run, "two", "$ echo two > two.txt", "done too")
+            await waits_in_the_queue(executor, 1)
+            own.kill()
+            go(worker)  # it is done while there is no broker
+            await trio.sleep(0.3)
+            own.start()
+            await ended(results, 2)
+        assert all(result.ok for result in results.values()), results
+        assert git(user, "show", "codetether/one:who.txt").count("\n") == 0  # one line: done once
+        assert git(user, "show", "codetether/two:two.txt") == "two"
+        assert sum("begun" in line for line in worker.lines) == 2
+    finally:
+        own.close()
+
+
+async def test_without_a_broker_for_too_long_it_is_unreachable_and_still_there_later(
+    tmp_path, workers, user
+):
+    base = git(user, "rev-parse", "HEAD")
+    own = NatsServer(tmp_path / "own")
+    results = {}
+    work = task(steps("$ echo 1 > one.txt", "done"), "t", user, base=base, branch="codetether/t")
+    try:
+        async with (
+            coordinator(tmp_path / "home", own.address, outage=1.0) as kernel,
+            trio.open_nursery() as nursery,
+        ):
+
+            async def run():
+                results["t"] = await kernel.executor("nats").run(work)
+
+            await kernel.executor("nats").ready()
+            nursery.start_soon(run)
+            await waits_in_the_queue(kernel.executor("nats"), 1)
+            own.kill()
+            await ended(results, 1)
+            assert results["t"].reason == "unreachable"
+            assert "has been away for" in results["t"].error
+            again = await kernel.executor("nats").run(work)
+            assert again.reason == "unreachable"
+        own.start()
+        workers(tmp_path / "w", own.address)
+        async with coordinator(tmp_path / "home2", own.address) as kernel:
+            result = await kernel.executor("nats").run(work)
+            assert result.ok
+            assert await kept(kernel) is None
+        assert git(user, "show", "codetether/t:one.txt") == "1"
+    finally:
+        own.close()
+
+
+async def test_cancelling_reaches_the_queue_and_the_worker(tmp_path, server, workers, user):
+    base = git(user, "rev-parse", "HEAD")
+    seen = Seen()
+    async with coordinator(tmp_path / "home", server.address, space="cancel") as kernel:
+        executor = kernel.executor("nats")
+        worker = workers(tmp_path / "w", server.address, "--concurrency", 1, space="cancel")
+        async with trio.open_nursery() as nursery:
+            for name in ("one", "two"):
+                work = task(steps(WAITS, "x"), name, user, base=base, branch=f"codetether/{name}")
+                nursery.start_soon(executor.run, work, seen.observe)
+                if name == "one":
+                    await seen.working()
+            await waits_in_the_queue(executor, 1)
+            nursery.cancel_scope.cancel()
+        lost = "lost to another worker, or taken back"
+        await worker.told(f"one: {lost}")
+        result = await executor.run(task(steps("$ echo 3 > 3", "3"), "three"))
+        assert result.ok
+        assert "two: begun" not in worker.lines
+        # The same task may be handed in again.
+        again = task(
+            steps("$ echo 1 > 1.txt", "1"), "one", user, base=base, branch="codetether/one"
+        )
+        assert (await executor.run(again)).ok
+        timed = await executor.run(task(steps("STALL"), "four", timeout=0.5))
+        assert "longer than 0.5 s" in timed.error
+        await worker.told(f"four: {lost}")
+    assert worker.end() == 0
+
+
+async def test_a_worker_that_is_told_to_end_finishes_or_at_the_second_word_gives_back(
+    tmp_path, server, workers, user
+):
+    base = git(user, "rev-parse", "HEAD")
+    async with (
+        coordinator(tmp_path / "home", server.address, space="drain") as kernel,
+        trio.open_nursery() as nursery,
+    ):
+        executor, seen, results = kernel.executor("nats"), Seen(), {}
+
+        async def run(name):
+            work = task(steps(WAITS, "done"), name, user, base=base, branch=f"codetether/{name}")
+            results[name] = await executor.run(work, seen.observe)
+
+        first = workers(tmp_path / "w1", server.address, "--concurrency", 1, space="drain")
+        nursery.start_soon(run, "one")
+        await seen.working(1)
+        first.send(signal.SIGTERM)
+        await first.told("no more sub-tasks")
+        nursery.start_soon(run, "two")
+        await waits_in_the_queue(executor, 1)
+        second = workers(tmp_path / "w2", server.address, "--once", space="drain")
+        await seen.working(2)
+        go(first)
+        await ended(results, 1)
+        assert first.end() == 0
+        second.send(signal.SIGTERM)
+        await second.told("no more sub-tasks")
+        assert (
+            second.end(signal.SIGTERM) == 0
+        )  # without waiting for its agent, whose lease is given back
+        third = workers(tmp_path / "w3", server.address, "--once", space="drain")
+        await seen.working(3)
+        go(third)
+        await ended(results, 2)
+        assert third.process.wait(60) == 0  # once
+    assert results["one"].ok
+    assert results["two"].ok
+
+
+async def test_what_kills_its_workers_is_given_up(tmp_path, server, workers, monkeypatch):
+    async with (
+        coordinator(tmp_path / "home", server.address, space="poison", lease=LEASE) as kernel,
+        trio.open_nursery() as nursery,
+    ):
+        seen, results = Seen(), {}
+
+        async def run():
+            results["t"] = await kernel.executor("nats").run(task(steps("STALL")), seen.observe)
+
+        await kernel.executor("nats").ready()
+        workers_of = {"space": "poison", "settings": "tries = 1"}
+        first = workers(tmp_path / "w1", server.address, **workers_of)
+        nursery.start_soon(run)
+        await first.told("t: begun")
+        first.end(signal.SIGKILL)
+        workers(tmp_path / "w2", server.address, **workers_of)
+        await ended(results, 1)
+    assert not results["t"].ok
+    assert "no worker lived to finish it" in results["t"].error
+
+
+async def test_without_any_worker_it_is_said_and_in_the_end_an_error(tmp_path, server, monkeypatch):
+    from codetether_executor_nats import following
+
+    monkeypatch.setattr(following, "LOOK", 0.2)
+    seen = Seen()
+    async with coordinator(
+        tmp_path / "home", server.address, space="nobody", patience=1.0
+    ) as kernel:
+        result = await kernel.executor("nats").run(task("x"), seen.observe)
+        assert "no worker came within 1 s" in result.error
+        assert (await kept(kernel))[1].state == "cancelled"
+    assert [event.text for event in seen.events] == ["there is no worker yet"]
+
+
+async def test_a_repository_may_come_from_a_remote_that_the_worker_allows(
+    tmp_path, server, workers, user
+):
+    origin = tmp_path / "origin.git"
+    git(tmp_path, "clone", "-q", "--bare", str(user), str(origin))
+    git(user, "remote", "add", "origin", str(origin))
+    git(user, "fetch", "-q", "origin")
+    there = git(user, "rev-parse", "HEAD")
+    (user / "new.txt").write_text("only here\n")
+    git(user, "add", "-A")
+    git(user, "commit", "-qm", "not pushed")
+    here = git(user, "rev-parse", "HEAD")
+    workers(tmp_path / "w", server.address, "--remote", tmp_path / "orig", space="remote")
+
+    async with coordinator(
+        tmp_path / "home", server.address, space="remote", remote="origin"
+    ) as kernel:
+        executor = kernel.executor("nats")
+        for name, base in (("there", there), ("here", here)):
+            work = task(steps(f"$ ls > {name}.txt", "ok"), name, user, base=base, branch=f"codetether/{name}")  # fmt: skip
+            result = await executor.run(work)
+            assert result.ok, result.error
+        [sender] = executor._senders.values()
+        [sent] = sender._sent
+        assert sent.commit == here
+        assert sent.size < 1000  # the one commit that is not there
+        git(user, "remote", "set-url", "origin", "https://me:pass@example.org/x.git")
+        sender._url = ""
+        refused = await executor.run(task(steps("x"), "n", user, base=here, branch="codetether/n"))
+        assert "holds a password" in refused.error
+    assert git(user, "show", "codetether/here:here.txt") == "a.txt\nhere.txt\nnew.txt"
+    async with coordinator(
+        tmp_path / "home2", server.address, space="remote", remote="origin"
+    ) as kernel:
+        git(user, "remote", "set-url", "origin", f"{tmp_path}/other.git")
+        work = task(steps("x"), "o", user, base=there, branch="codetether/o")
+        result = await kernel.executor("nats").run(work)
+        assert "may not fetch from" in result.error
+
+
+async def test_what_is_too_large_or_no_repository_is_told(tmp_path, server, workers, user):
+    (user / "big.bin").write_bytes(os.urandom(40_000))
+    git(user, "add", "-A")
+    git(user, "commit", "-qm", "big")
+    base = git(user, "rev-parse", "HEAD")
+    async with coordinator(
+        tmp_path / "home", server.address, space="large", largest=20_000
+    ) as kernel:
+        work = task(steps("x"), "l", user, base=base, branch="codetether/l")
+        result = await kernel.executor("nats").run(work)
+        assert "and 20,000 are allowed" in result.error
+        nowhere = task("x", "n", tmp_path, base=base, branch="codetether/n")
+        assert "is not in a git repository" in (await kernel.executor("nats").run(nowhere)).error
+        huge = await kernel.executor("nats").run(task("x" * 2_000_000, "h"))
+        assert "larger than the broker takes" in huge.error
+
+
+async def test_the_broker_takes_a_result_only_in_the_place_of_the_last_claim(tmp_path, server):
+    """Fencing, at the level where it is decided: whoever's claim was replaced can hand in nothing."""
+
+    def record(state, **more):
+        return Record(state=state, submission="s", stamp=stamp(), **more)
+
+    async with coordinator(tmp_path / "home", server.address, space="fence") as kernel:
+        await kernel.executor("nats").ready()
+        link = kernel.executor("nats")._link
+        queued = await link.write("k", record("queued"), 0)
+        slept = await link.write("k", record("claimed", worker="a", delivery=1), queued)
+        assert await link.write("k", record("claimed", worker="late", delivery=1), queued) is None
+        woke = await link.write("k", record("claimed", worker="b", delivery=2), slept)
+        assert queued < slept < woke
+        assert await link.write("k", record("done", worker="a", token=slept), slept) is None
+        same = record("done", worker="b", token=woke)
+        done = await link.write("k", same, woke)
+        assert done is not None
+        assert await link.write("k", same, woke) == done  # said twice, as when an answer was lost
+        assert await link.write("k", record("done", worker="b", token=woke), woke) is None
+        assert (await link.read("k"))[1].worker == "b"

@@ -107,6 +107,11 @@ class Broker:
             await self.client.close()
 
     @property
+    def connected(self) -> bool:
+        """Whether the broker is there now."""
+        return bool(self.client.is_connected)
+
+    @property
     def closed(self) -> bool:
         """Whether the client has given up for good, as when its credentials were taken back."""
         return bool(self.client.is_closed)

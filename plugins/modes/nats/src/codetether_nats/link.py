@@ -99,20 +99,22 @@ class Link:
 
     async def _ask(self, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> T:
         """Try until it is done. Raises Unreachable when the broker was away for `place.outage`, CodetetherError when it refuses."""
-        pause, since = FIRST_PAUSE, trio.current_time()
+        pause, since, why = FIRST_PAUSE, trio.current_time(), ""
         while True:
             try:
-                return await self._loop.run(work, *words)
+                if self._broker.connected:  # else an answer would be waited for, and none can come
+                    return await self._loop.run(work, *words)
             except PASSING as error:
-                away = trio.current_time() - since
-                if away > self.place.outage or self._broker.closed:
-                    why = self._broker.trouble or str(error) or type(error).__name__
-                    raise Unreachable(
-                        f"the broker has been away for {away:.0f} s: {why}",
-                        "start it again; what is on it goes on",
-                    ) from None
+                why = str(error) or type(error).__name__
             except (nats.errors.Error, TooLarge) as error:
                 raise _told(error, self._broker.addresses) from None
+            away = trio.current_time() - since
+            if away > self.place.outage or self._broker.closed:
+                why = self._broker.trouble or why
+                raise Unreachable(
+                    f"the broker has been away for {away:.0f} s: {why}",
+                    "start it again; what is on it goes on",
+                )
             await trio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -198,8 +200,11 @@ class Link:
     async def _heard(self, subject: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
         heard = await self._ask(self._broker.listen, subject)
 
-        async def hear() -> bytes:
-            return await self._ask(self._broker.hear, heard)
+        async def hear() -> bytes:  # through any outage: whoever else asks the broker ends that
+            try:
+                return await self._loop.run(self._broker.hear, heard)
+            except nats.errors.Error as error:
+                raise _told(error, self._broker.addresses) from None
 
         try:
             yield hear
