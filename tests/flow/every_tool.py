@@ -86,6 +86,7 @@ def session_steps(web):
         Step("bash_output", {"kill": True}, "[b1: killed]"),
         Step("task", {"description": "Count the tests", "prompt": "SUB-AGENT: count the tests"}, "Two tests."),
         Step("swarm", {"task": "Say what the shop does."}, "completed"),
+        Step("ralph", {"action": "status"}, "0 of 1 stories pass"),
     ]  # fmt: skip
 
 

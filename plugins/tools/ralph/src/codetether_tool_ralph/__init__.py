@@ -23,11 +23,9 @@ class Params(Struct):
 
     action: Annotated[Literal["run", "status", "create-prd"], Meta(description="What to do")]
     prd_path: Annotated[str, Meta(description="The document")] = "prd.json"
-    feature: Annotated[
-        str, Meta(description="What is wanted, for create-prd", max_length=20_000)
-    ] = ""
-    project: Annotated[str, Meta(description="The project's name, for create-prd")] = ""
-    max_iterations: Annotated[int, Meta(ge=1, le=200, description="Attempts at most, for run")] = 10
+    feature: Annotated[str, Meta(description="What is wanted, for create-prd")] = ""
+    project: Annotated[str, Meta(description="Its name, for create-prd")] = ""
+    max_iterations: Annotated[int, Meta(ge=1, le=200, description="Attempts, for run")] = 10
 
 
 class RalphTool(Tool[Params]):
