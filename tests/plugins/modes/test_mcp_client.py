@@ -278,7 +278,8 @@ async def test_one_that_dies_is_started_again_but_the_call_is_not_repeated(tmp_p
         assert fake.heard.count("tools/call die") == 1
 
 
-async def test_one_that_cannot_start_is_told_and_given_up_after_three_times(tmp_path):
+async def test_one_that_cannot_start_is_told_and_given_up_after_three_times(tmp_path, monkeypatch):
+    monkeypatch.setattr("codetether_extension_mcp_client.links.PAUSE", 0.01)
     fake = Fake(tmp_path / "fake", ECHO)
     async with session_with(tmp_path, {"far": fake.entry()}):
         pass

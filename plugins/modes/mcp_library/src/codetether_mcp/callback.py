@@ -49,14 +49,18 @@ async def answering(patience: float) -> AsyncIterator[tuple[str, Wait]]:
             )
         raise CodetetherError(f"nobody logged in within {patience / 60:g} minutes")
 
+    failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, serve, listeners)
         port = listeners[0].socket.getsockname()[1]
         try:
             yield f"http://127.0.0.1:{port}{PATH}", wait
-        finally:
-            nursery.cancel_scope.cancel()
+        except Exception as error:  # it comes out as it is: the nursery is our affair
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _answer(stream: trio.SocketStream, send: trio.MemorySendChannel[dict[str, str]]) -> None:

@@ -27,29 +27,37 @@ class Forbidden(CodetetherError):
     """An address that tokens must not be sent to."""
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """A body that is given up when it is too long."""
-
-    def __init__(self, body: httpx2.AsyncByteStream, limit: int, where: str) -> None:
-        self._body, self._limit, self._where = body, limit, where
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        total = 0
-        async for piece in self._body:
-            total += len(piece)
-            if total > self._limit:
-                raise TooLarge(f"{self._where} answered with more than {self._limit} bytes")
-            yield piece
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-
 class Fate:
     """Why a connection came to its end: the SDK tells those who wait for an answer only that it did."""
 
     def __init__(self) -> None:
         self.why: CodetetherError | str = ""
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body that is given up when it is too long."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, limit: int, fate: Fate) -> None:
+        self._body, self._limit, self._fate = body, limit, fate
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        total = 0
+        try:
+            async for piece in self._body:
+                total += len(piece)
+                if total <= self._limit:
+                    yield piece
+                else:  # closed and read on, which fails at once: so its generators, too, come to an end
+                    await self._body.aclose()
+        except Exception:
+            if total <= self._limit:
+                raise
+        if total > self._limit:
+            self._fate.why = f"it answered with more than {self._limit} bytes"
+            raise TooLarge(self._fate.why)
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 class Guarded(httpx2.AsyncBaseTransport):
@@ -78,7 +86,7 @@ class Guarded(httpx2.AsyncBaseTransport):
         limit = TOTAL_STREAM if events else LARGEST
         body = response.stream
         assert isinstance(body, httpx2.AsyncByteStream)
-        response.stream = _Bounded(body, limit, request.url.host)
+        response.stream = _Bounded(body, limit, self._fate)
         return response
 
     async def aclose(self) -> None:
