@@ -17,6 +17,7 @@ async def test_its_tools_work_and_no_provider_is_asked(tmp_path):
         assert result.ok
         assert "hello" in result.text
         assert session.model_ref == NO_MODEL
+        assert not any(tool.needs_model for tool in session.toolbox.tools.values())
         assert kernel.host.get("providers", "none") is None
 
 

@@ -209,6 +209,8 @@ async def _equip(session: Session, wanted: bool | Sequence[str]) -> None:
     if not isinstance(wanted, bool):
         tools = offered(tools, wanted, session.reach)
         session.selected = tuple(wanted)
+    if session.model_ref == NO_MODEL:
+        tools = [tool for tool in tools if not tool.needs_model]
     session.toolbox = Toolbox(session, tools)
     session.system = await _system(session, with_tools=with_tools)
     schemas = msgspec.json.encode(session.toolbox.schemas)

@@ -185,7 +185,8 @@ class Tool(Plugin, Generic[P]):
     `parameters` are described by `Meta(description=...)`. Raise ToolError to answer with an error.
     `alone`: it runs alone and in its turn, though its effect only looks (what it starts may do more). `advertised`:
     false for one that models are not told of. `foreign`: what it does is done by another program, outside of our
-    sandbox: access `auto` does not allow it, and what a person grants is the tool as a whole.
+    sandbox: access `auto` does not allow it, and what a person grants is the tool as a whole. `needs_model`: it asks
+    the session's model, and a session without one does not offer it.
     """
 
     params: ClassVar[type[msgspec.Struct]]
@@ -194,6 +195,7 @@ class Tool(Plugin, Generic[P]):
     alone: ClassVar[bool] = False
     advertised: ClassVar[bool] = True
     foreign: ClassVar[bool] = False
+    needs_model: ClassVar[bool] = False
     text: ClassVar[str] = ""
 
     def schema(self) -> ToolSchema:

@@ -65,7 +65,7 @@ async def test_a_client_reads_edits_and_runs_and_it_is_on_record(home, work, era
     async with over_stdio(home, work, "--access-mode", "full", era=era) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert {"read_file", "edit", "bash", "grep"} <= tools.keys()
-        assert "task" not in tools  # it needs a model
+        assert not {"task", "swarm", "rlm"} & tools.keys()  # they need a model
         assert not any(
             name.startswith("mcp") for name in tools
         )  # no other server's, nor its own again
@@ -276,6 +276,8 @@ async def test_of_what_an_agent_has_only_the_tools_named(work):
         assert [tool.name for tool in (await client.list_tools()).tools] == ["grep", "read_file"]
         with pytest.raises(MCPError):
             await client.call_tool("bash", {"command": "true"})
+    async with in_process(work, "--model", "scripted/x", "--tools", "task") as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["task"]
 
 
 # --- the wire, by hand -------------------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
-from codetether.api import NO_MODEL, CodetetherError, Effect
+from codetether.api import NO_MODEL, CodetetherError
 
 from codetether_mode_mcp.client import Client
 
@@ -67,12 +67,9 @@ class Clients:
         self, key: str, task_status: trio.TaskStatus[Client] = trio.TASK_STATUS_IGNORED
     ) -> None:
         wanted = self._wanted
-        how: dict[str, Any] = {}
-        if not wanted.model:
-            how = {"within": frozenset(Effect) - {Effect.AGENT}}
         async with self._kernel.open_session(
             directory=wanted.directory, model=wanted.model or NO_MODEL, agent=wanted.agent,
-            access=wanted.access, tools=wanted.tools or True, interactive=True, **how,
+            access=wanted.access, tools=wanted.tools or True, interactive=True,
         ) as session:  # fmt: skip
             client = self._clients[key] = Client(session, wanted.asking)
             try:

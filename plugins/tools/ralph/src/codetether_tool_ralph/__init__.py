@@ -34,6 +34,7 @@ class RalphTool(Tool[Params]):
     api = 1
     params = Params
     effect = Effect.AGENT
+    needs_model = True
     alone = True
 
     def subject(self, params: Params) -> Subject:

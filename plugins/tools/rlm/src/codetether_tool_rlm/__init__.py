@@ -56,6 +56,7 @@ class RlmTool(Tool[Params]):
     api = 1
     params = Params
     effect = Effect.READ
+    needs_model = True
     Settings = Settings
 
     def subject(self, params: Params) -> Subject:

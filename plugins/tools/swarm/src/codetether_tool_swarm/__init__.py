@@ -35,6 +35,7 @@ class SwarmTool(Tool[Params]):
     api = 1
     params = Params
     effect = Effect.AGENT
+    needs_model = True
     alone = True
 
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:

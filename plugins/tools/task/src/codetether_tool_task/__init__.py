@@ -61,6 +61,7 @@ class Task(Tool[Params]):
     api = 1
     params = Params
     effect = Effect.AGENT
+    needs_model = True
     Settings: ClassVar[type[Struct]] = TaskSettings
 
     def title(self, params: Params) -> str:
