@@ -141,7 +141,7 @@ def test_google(told, name):
     assert keywords(schema) <= GOOGLE
     assert all(isinstance(node.get("type", ""), str) for node in nodes(schema))
     assert all(node["type"] == "string" for node in nodes(schema) if "enum" in node)
-    assert all(set(node["required"]) <= set(node["properties"]) for node in objects(schema))
+    assert all(set(node.get("required", ())) <= set(node["properties"]) for node in objects(schema))
     assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}", declared["name"])
 
 
@@ -162,7 +162,7 @@ def test_null_for_all_that_may_be_left_out_is_as_leaving_it_out(told, tools, nam
     tool = tools[name]
     (strict,) = told(ResponsesDialect())["tools"]
     schema = tool.schema().parameters
-    least = {key: sample(schema["properties"][key]) for key in schema["required"]}
+    least = {key: sample(schema["properties"][key]) for key in schema.get("required", ())}
     full = {**dict.fromkeys(schema["properties"]), **least}
     Draft202012Validator(strict["parameters"]).validate(full)
     assert decode(json.dumps(full), tool.params, schema) == decode(
@@ -176,7 +176,7 @@ def sample(schema):
         return schema["enum"][0]
     kind = schema["type"]
     if kind == "object":
-        needed = schema["required"]
+        needed = schema.get("required", ())
         return {
             key: sample(inner) if key in needed else None
             for key, inner in schema["properties"].items()

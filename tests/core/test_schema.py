@@ -29,7 +29,7 @@ class Params(msgspec.Struct):
     wait: Annotated[float, msgspec.Meta(gt=0, le=600)] = 1.5
     note: Annotated[str | None, msgspec.Meta(description="Why")] = None
     either: int | str | None = None
-    level: int = 0
+    level: Annotated[int, msgspec.Meta(ge=-1)] = 0
     deep: bool = True
     shown: bool = False
     extra: dict[str, Any] = {}
@@ -39,7 +39,7 @@ def test_the_whole_schema():
     assert tool_parameters(Params) == {
         "type": "object",
         "properties": {
-            "path": {"type": "string", "description": "File to edit", "minLength": 1},
+            "path": {"type": "string", "description": "File to edit"},
             "edits": {
                 "type": "array",
                 "description": "In order",
@@ -59,13 +59,12 @@ def test_the_whole_schema():
             "limit": {
                 "type": "integer",
                 "description": "Lines. Default 5.",
-                "minimum": 1,
                 "maximum": 9,
             },
-            "wait": {"type": "number", "description": "Default 1.5.", "minimum": 0, "maximum": 600},
+            "wait": {"type": "number", "description": "Default 1.5.", "maximum": 600},
             "note": {"type": "string", "description": "Why"},
             "either": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
-            "level": {"type": "integer", "description": "Default 0."},
+            "level": {"type": "integer", "description": "Default 0.", "minimum": -1},
             "deep": {"type": "boolean", "description": "Default true."},
             "shown": {"type": "boolean"},
             "extra": {"type": "object"},
@@ -89,7 +88,6 @@ def test_no_parameters_is_an_empty_closed_object():
     assert tool_parameters(Nothing) == {
         "type": "object",
         "properties": {},
-        "required": [],
         "additionalProperties": False,
     }
 

@@ -1,57 +1,17 @@
-"""A real NATS server on loopback: the one on PATH, or Debian's own package, fetched without being installed."""
+"""A real NATS server on loopback: the one on PATH, or that of Debian's package."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
+import sys
 import time
 from pathlib import Path
 
-CACHE = Path(tempfile.gettempdir()) / f"codetether-tests-{os.getuid()}" / "nats-server"
-
-
-def program():
-    """The server's path. Fails, and does not skip, where there is none to be had."""
-    found = shutil.which("nats-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found:
-        return found
-    CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unpacked = CACHE / "usr" / "sbin" / "nats-server"
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not unpacked.exists():
-            _fetch()
-    return str(unpacked)
-
-
-def _fetch():
-    lists = CACHE / "lists"
-    (lists / "partial").mkdir(parents=True, exist_ok=True)
-    own = [
-        "-o",
-        f"Dir::State::Lists={lists}",
-        "-o",
-        f"Dir::Cache={CACHE}",
-        "-o",
-        "APT::Sandbox::User=",
-    ]
-    for words in (["update"], ["download", "nats-server"]):
-        done = subprocess.run(
-            ["apt-get", "-q", *own, *words], cwd=CACHE, capture_output=True, text=True, timeout=240, check=False
-        )  # fmt: skip
-        assert done.returncode == 0, (
-            f"no nats-server: install it, or let apt fetch it: {done.stdout[-800:]}{done.stderr[-800:]}"
-        )
-    [package] = CACHE.glob("nats-server_*.deb")
-    scratch = CACHE / "new"
-    shutil.rmtree(scratch, ignore_errors=True)
-    subprocess.run(["dpkg", "-x", package, scratch], check=True, timeout=60)
-    (scratch / "usr").rename(CACHE / "usr")
+sys.path.insert(0, str(Path(__file__).parent))
+from debian import program  # noqa: E402 - it lies beside this, which no path names
 
 
 class NatsServer:

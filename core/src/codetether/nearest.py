@@ -24,7 +24,7 @@ def nearest(name: str, tools: Sequence[Tool[Any]]) -> list[str]:
 
 def _signature(tool: Tool[Any]) -> str:
     parameters = tool.schema().parameters
-    required = parameters["required"]
+    required = parameters.get("required", ())
     takes = (
         f"{name}{'' if name in required else '?'}: {schema.get('type', 'any')}"
         for name, schema in parameters["properties"].items()

@@ -8,11 +8,12 @@ What is taken out, and why (vendors' rules as of late 2025):
 * `default` goes: OpenAI's strict mode refuses it and Google's older field ignores it. What it said is appended to the
   description in words, which every model reads; the value itself is filled in by msgspec when the call is decoded.
 * `X | None = None` becomes `X`, not required: leaving the field out is the one way to say None (null is still read).
+* lengths of texts and a minimum of 0 or 1 go: no reasonable call needs to be told, and every request would carry them.
 * exclusive bounds become inclusive ones (the next integer; the same number for floats) and `discriminator` goes:
   Google knows neither. msgspec checks the exact rule anyway.
 * objects made from structs say `additionalProperties: false` (strict mode demands it); `enum` always has a `type`.
 
-`required` lists only fields without a default. A provider that switches strict mode on makes the others nullable
+`required` lists only fields without a default, and is left out when there is none. A provider that switches strict mode on makes the others nullable
 itself (`without_nulls` takes those nulls out of the call); one whose API refuses `additionalProperties` drops it.
 """
 
@@ -25,11 +26,12 @@ from typing import Any
 import msgspec
 
 _ORDER = (
-    "type", "description", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum",
-    "multipleOf", "minItems", "maxItems", "items", "prefixItems", "anyOf", "properties", "required",
+    "type", "description", "enum", "const", "format", "pattern", "minimum", "maximum", "multipleOf", "minItems", "maxItems", "items", "prefixItems", "anyOf", "properties", "required",
     "additionalProperties",
 )  # fmt: skip
-_DROPPED = frozenset({"title", "default", "discriminator", "$defs", "$ref"})
+_DROPPED = frozenset(
+    {"title", "default", "discriminator", "$defs", "$ref", "minLength", "maxLength"}
+)
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -44,7 +46,6 @@ def tool_parameters(struct_type: type[msgspec.Struct]) -> dict[str, Any]:
     defs = whole.get("$defs", {})
     schema = _clean(whole, defs, ())
     schema.pop("description", None)
-    schema.setdefault("required", [])
     return _ordered(schema)
 
 
@@ -83,6 +84,8 @@ def _clean(node: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -
             for name, value in out["properties"].items()
         }
         out["required"] = [name for name in out["properties"] if name in required]
+        if not out["required"]:
+            del out["required"]
         out["additionalProperties"] = False
     elif isinstance(out.get("additionalProperties"), dict):
         out["additionalProperties"] = _clean(out["additionalProperties"], defs, above)
@@ -94,6 +97,8 @@ def _clean(node: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -
     if "enum" in out:
         _type_enum(out)
     _close_bounds(out)
+    if out.get("minimum") in (0, 1):
+        del out["minimum"]
     return _ordered(out)
 
 

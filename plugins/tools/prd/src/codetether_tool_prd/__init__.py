@@ -21,11 +21,11 @@ class Story(Struct, omit_defaults=False):
     id: Annotated[str, Meta(description="Such as US-001")] = ""
     title: Annotated[str, Meta(description="In a few words")] = ""
     description: Annotated[str, Meta(description="What and why")] = ""
-    acceptance_criteria: Annotated[
-        list[str], Meta(description="What must be true in the end, checkable")
-    ] = field(default_factory=list)
+    acceptance_criteria: Annotated[list[str], Meta(description="What must be true, checkable")] = (
+        field(default_factory=list)
+    )
     priority: Annotated[int, Meta(description="1 comes first")] = 1
-    depends_on: Annotated[list[str], Meta(description="Ids that must be done before")] = field(
+    depends_on: Annotated[list[str], Meta(description="Ids to do before")] = field(
         default_factory=list
     )
     complexity: Annotated[int, Meta(description="1 (small) to 5")] = 3
@@ -50,11 +50,11 @@ class Params(Struct):
     project: Annotated[str, Meta(description="Name of the project")] = ""
     feature: Annotated[str, Meta(description="Name of the feature")] = ""
     stories: Annotated[list[Story], Meta(description="All stories", max_length=200)] = []
-    quality_checks: Annotated[
-        Checks | None, Meta(description="Commands that must succeed after each story")
-    ] = None
+    quality_checks: Annotated[Checks | None, Meta(description="Commands each story must pass")] = (
+        None
+    )
     prd_path: Annotated[str, Meta(description="The file")] = "prd.json"
-    prd_json: Annotated[str, Meta(description="The whole document as JSON instead of parts")] = ""
+    prd_json: Annotated[str, Meta(description="The whole document, JSON")] = ""
 
 
 class Prd(Tool[Params]):
