@@ -121,7 +121,7 @@ def parameters_table(schema: dict[str, Any]) -> list[str]:
         _row(
             f"`{name}`",
             _schema_words(prop),
-            "yes" if name in schema["required"] else "",
+            "yes" if name in schema.get("required", ()) else "",
             prop.get("description", ""),
         )
         for name, prop in schema["properties"].items()
