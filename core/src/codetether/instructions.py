@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from codetether.terminal import unhide
+
 if TYPE_CHECKING:
     from codetether.session import Session
 
@@ -50,7 +52,7 @@ def text(paths: list[Path], root: Path, room: int = TOTAL_LIMIT) -> str:
             cut = file.read(min(FILE_LIMIT, room))
             size = os.fstat(file.fileno()).st_size
         room -= len(cut)
-        body = cut.decode("utf-8", "replace").strip()
+        body = unhide(cut.decode("utf-8", "replace")).strip()
         if len(cut) < size:
             body += f"\n[cut: {len(cut)} of {size} bytes]"
         blocks.append(f"{_title(path, root)}\n\n{body}")

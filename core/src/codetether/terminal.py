@@ -27,6 +27,8 @@ _INVISIBLE = (
 # Compiled (and kept, by re) when first needed: plain text needs neither.
 _ANY = f"\r\n|{_COLOUR}|{_CONTROL}|{_INVISIBLE}"
 _EACH = f"{_CONTROL}|{_INVISIBLE}"
+# What can hide an order in a text, or turn its order around; the flags of England and its like are made of such too.
+_HIDING = "\U0001f3f4[\U000e0061-\U000e007a]+\U000e007f|[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
 _JOINERS = "\u200c\u200d"  # needed by Persian, Indic scripts and emoji; suspicious after ASCII
 _VARIANTS = "\ufe0e\ufe0f"  # text or picture form of the character before
 
@@ -97,6 +99,22 @@ def placeholder(character: str) -> str:
     if code == 0x7F:
         return "\u2421"
     return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"<U+{code:04X}>"
+
+
+def hiding(text: str) -> int:
+    """How many characters of `text` a model reads and a person does not see: tags, bidi controls and their like."""
+    if text.isascii():
+        return 0
+    return sum(len(found.group()) == 1 for found in re.finditer(_HIDING, text))
+
+
+def unhide(text: str) -> str:
+    """`text` with those characters made visible."""
+    if text.isascii():
+        return text
+    return re.sub(
+        _HIDING, lambda found: placeholder(one) if len(one := found.group()) == 1 else one, text
+    )
 
 
 def one_line(text: str, width: int | None = None) -> str:
