@@ -71,6 +71,8 @@ class Document:
         """The commonest line end; the first of equals in the order newline, carriage return and newline."""
         if "\n" not in self.raw:
             return "\r" if "\r" in self.raw else ""
+        if not self._pairs:
+            return "\n"
         return "\r\n" if len(self._pairs) * 2 > self.raw.count("\n") else "\n"
 
     @cached_property
@@ -81,7 +83,7 @@ class Document:
     @cached_property
     def _pairs(self) -> list[int]:
         """Where in `text` the newlines stand that are two characters in `raw`."""
-        if "\r\n" not in self.raw:
+        if "\r" not in self.raw:  # one character is found many times faster than two
             return []
         return [
             match.start() - number for number, match in enumerate(re.finditer("\r\n", self.raw))

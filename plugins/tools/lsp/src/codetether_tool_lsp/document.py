@@ -30,7 +30,8 @@ def text_of(data: bytes) -> str:
     if len(data) > LARGEST:
         raise TooLarge(f"The file is too large for a language server ({len(data)} bytes).")
     document = decode(data)
-    return re.sub("[\ud800-\udfff]", "\ufffd", document.raw)
+    raw = document.raw
+    return raw if raw.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", raw)
 
 
 def path_of(uri: object) -> Path | None:
