@@ -127,7 +127,7 @@ class Loop:
         for _ in range(2):
             self._make_room()
             await self.run.thinking(self)
-            said = await self.run.ask(self.line, self._request(last_word))
+            said = await self.run.ask(self.line, lambda: self._request(last_word))
             if said.kind != "context":
                 break
             self._room //= 2  # the window is smaller than was known

@@ -211,7 +211,7 @@ class Run:
         self._row("root", "the model")
         self.board.enter("root", "running", "reading all of it")
         try:
-            said = await self.ask(self.root, request)
+            said = await self.ask(self.root, lambda: request)
         except BudgetOver as over:
             said = Said("", error=over.message, kind="budget")
         self.board.enter("root", "failed" if said.error else "done", said.error)
@@ -271,14 +271,18 @@ class Run:
         return Said(loop.partial(), error=ended.why)
 
     # --- a call ---
-    async def ask(self, line: Line, request: Request, *, spare: Hold | None = None) -> Said:
+    async def ask(
+        self, line: Line, request: Callable[[], Request], *, spare: Callable[[], Hold] | None = None
+    ) -> Said:
         """One model call, within the budget, at most so many side by side; once more when the trouble may pass. `spare`:
         it is a sub-call, and so much must be left after it. Raises BudgetOver; then nothing was asked.
+
+        The request is made when it is its turn: hundreds of large ones take their time and their room.
         """
         said = Said("")
         for _ in range(ATTEMPTS):
             async with self.limiter:
-                said = await self._ask(line, request, spare)
+                said = await self._ask(line, request(), spare and spare())
             if said.kind not in AGAIN:
                 break
         return said

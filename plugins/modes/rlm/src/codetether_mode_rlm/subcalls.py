@@ -9,7 +9,7 @@ import trio
 from codetether.api import Message, Request, Text
 
 from codetether_mode_rlm import texts
-from codetether_mode_rlm.asking import Said, input_tokens
+from codetether_mode_rlm.asking import Said, tokens_of
 from codetether_mode_rlm.budget import BudgetOver, Hold
 from codetether_mode_rlm.events import RlmSubcall
 
@@ -28,6 +28,7 @@ class Subcalls:
     def __init__(self, run: Run, loop: Loop) -> None:
         self._run = run
         self._loop = loop
+        self._system = texts.filled("subcall", mark=run.mark)
 
     async def answer(self, queries: Sequence[Query]) -> list[Reply]:
         """The replies, in the order of the questions. One that fails is a Reply with an error; nothing is raised."""
@@ -54,12 +55,11 @@ class Subcalls:
         run = self._run
         began = trio.current_time()
         await run.asking()
-        request = self._request(query)
-        tokens = input_tokens(request.system, request.messages)
+        tokens = tokens_of(len(query.prompt.encode()) + len(query.context.encode()))
         room = int(run.sub.window * ROOM)
         deep = tokens > room
         if not deep:
-            said = await self._ask(request)
+            said = await self._ask(query)
         elif self._loop.depth < run.options.depth:
             said = await run.deeper(query.prompt, query.context)
         else:
@@ -80,13 +80,14 @@ class Subcalls:
         return Request(
             model=run.sub.model.id,
             messages=(Message("user", (Text(run.redact(text)),)),),
-            system=texts.filled("subcall", mark=run.mark),
+            system=self._system,
             max_output=run.options.max_tokens or None,
         )
 
-    async def _ask(self, request: Request) -> Said:
+    async def _ask(self, query: Query) -> Said:
+        run = self._run
         try:
-            said = await self._run.ask(self._run.sub, request, spare=self._run.spare)
+            said = await run.ask(run.sub, lambda: self._request(query), spare=lambda: run.spare)
         except BudgetOver as over:
             return Said("", error=over.message)
         if said.cut:
