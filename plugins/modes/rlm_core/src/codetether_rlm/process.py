@@ -90,7 +90,7 @@ class Process:
         )
         if meanwhile is not None:
             await meanwhile()
-        await child.receive()  # it is ready: mapped and confined
+        await child.receive()  # it is ready: mapped, in the sandbox
         document = {
             "parts": [(*part[:4], self.kinds.get(part.name, "")) for part in self._mapped.parts],
             "written": [*self._state.written.values()],

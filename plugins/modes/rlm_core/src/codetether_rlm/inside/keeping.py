@@ -6,7 +6,6 @@ Classes, functions and imports are kept as what was written, and run again; othe
 from __future__ import annotations
 
 import ast
-import pickle
 from contextlib import suppress
 
 TYPE_CHECKING = False
@@ -95,6 +94,8 @@ class Keeping:
         )
 
     def _pickled(self, name: str, value: object) -> bytes | None:
+        import pickle  # not before there is something to keep
+
         others = sum(size for other, size in self._sizes.items() if other != name)
         file = _Bounded(self._room - others)
         try:
@@ -106,6 +107,8 @@ class Keeping:
 
     def restore(self, written: list[str], values: dict[str, str]) -> None:
         """Put back what the parent kept. What could not be is in `lost`, also when this is cut off."""
+        import pickle
+
         self.lost = [*(_first_line(text) for text in written), *values]
         for text in written:
             with suppress(Exception):

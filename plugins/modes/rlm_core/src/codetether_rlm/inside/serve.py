@@ -1,7 +1,8 @@
-"""The worker: `python -I -S serve.py PLAN FD`. Maps the sources, confines itself, and answers until its socket ends.
+"""The worker: `python -I -S serve.py PLAN FD`. Maps the sources, limits itself, and answers until its socket ends.
 
 PLAN is a dictionary, marshalled, in hexadecimal: files ((number, size) of open files), memory (bytes), filter (for
-seccomp; empty: none), package (its folder). It says `{"ready": true}` as soon as that is done.
+seccomp; empty: none), package (its folder). It says `{"ready": true}` as soon as the sources are mapped, and runs
+nothing of anybody's before the filter is in force.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ def main(plan: dict[str, Any], number: int) -> None:
     """Serve."""
     ours = _socket.socket(fileno=number)
     files = [_mapped(fd, size) for fd, size in plan["files"]]
-    confine(plan)
+    limit(plan)
     ours.send(b'{"ready":true}\n')
+    stay_alone(plan["filter"])
     # Only our own folder may be read, so the package is not found by its name; cells have the standard library.
     package = type(sys)("codetether_rlm")
     package.__path__ = [plan["package"]]
@@ -60,28 +62,32 @@ def _mapped(fd: int, size: int) -> mmap.mmap | bytes:
     return found
 
 
-def confine(plan: dict[str, Any]) -> None:
-    """Take from this process what no cell needs: memory beyond the sources, writing files, other processes."""
+def limit(plan: dict[str, Any]) -> None:
+    """Take from this process what no cell needs: memory beyond the sources, writing files."""
     addresses = sum(size for _, size in plan["files"]) + plan["memory"] + BASE
-    for limit, most in (
+    for what, most in (
         (resource.RLIMIT_AS, addresses),
         (resource.RLIMIT_DATA, plan["memory"] + (64 << 20)),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 256),
     ):
-        hard = resource.getrlimit(limit)[1]
+        hard = resource.getrlimit(what)[1]
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (allowed, allowed))
-    if not plan["filter"]:
+        resource.setrlimit(what, (allowed, allowed))
+
+
+def stay_alone(program: bytes) -> None:
+    """Put the filter in force: no other process, thread, program or socket. Raises OSError."""
+    if not program:
         return
-    import ctypes
+    import ctypes  # as slow as all before: after the word that the sources are mapped
 
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
     libc = ctypes.CDLL(None, use_errno=True)
-    whole = Program(len(plan["filter"]) // 8, plan["filter"])
+    whole = Program(len(program) // 8, program)
     if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(
         SECCOMP, FILTER, ctypes.byref(whole), 0, 0
     ):
