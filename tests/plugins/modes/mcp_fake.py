@@ -9,6 +9,7 @@ LOG gets a line for each start and for each message that comes in.
 import json
 import os
 import sys
+import time
 
 TOOLS, LOG = sys.argv[1:3]
 
@@ -60,6 +61,10 @@ def call(number, name, arguments, meta):
             method="notifications/progress",
             params={"progressToken": token, "progress": 1, "total": 4, "message": "at it"},
         )
+    elif name == "ask":
+        for each in range(1000):
+            send(id=f"ours {each}", method="roots/list")
+        time.sleep(3600)
     elif name == "change":
         script_now = script()
         with open(TOOLS, "w") as file:

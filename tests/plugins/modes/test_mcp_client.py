@@ -311,6 +311,15 @@ async def test_a_message_without_end_ends_the_connection_only(tmp_path):
         assert after.ok
 
 
+async def test_one_that_asks_without_listening_is_ended(tmp_path):
+    fake = Fake(tmp_path / "fake", tool("ask"))
+    async with session_with(
+        tmp_path, {"far": fake.entry()}, [call("mcp__far__ask"), "done"]
+    ) as session:
+        await session.prompt("go")
+        assert "it asked more than 100 things at once" in results(session)[0].text
+
+
 async def test_what_it_says_is_cleaned_and_masked(tmp_path):
     fake = Fake(tmp_path / "fake", ECHO, tool("escape", "\x1b[31mNice\x1b[0m"), tool("env"))
     entry = fake.entry(env={"TOKEN": "${vault:things}", "API_SECRET": "hunter2hunter2"})
@@ -386,28 +395,36 @@ async def test_many_tools_are_found_and_loaded(tmp_path):
         tmp_path / "fake",
         *(tool(f"t{number}", f"Does thing {number}.") for number in range(200)),
         ECHO,
+        {**ECHO, "name": "echo_two"},
     )
     replies = [
         call("mcp_tools", query="thing 77"),
         call("mcp_tools", query="echo"),
         call("mcp__far__echo", text="a"),
+        call("mcp__far__echo_two", text="a"),
         call("mcp_tools", query="nonsense"),
         "done",
     ]
     async with session_with(tmp_path, {"far": fake.entry()}, replies) as session:
-        assert remote(session) == ["mcp_tools"]
         await session.prompt("go")
-        found, exact, echoed, none = results(session)
+        found, exact, echoed, unloaded, none = results(session)
         assert "- mcp__far__t77: Does thing 77." in found.text.split("Also matching")[0]
         assert "- mcp__far__echo: What it does." in exact.text
         assert echoed.ok
+        assert unloaded.ok  # its name was listed, and the model knew what to do
         assert none.text.startswith("No tool matches")
         asked = session.kernel.provider("scripted").asked
         offered = [[schema.name for schema in request.tools] for request in asked]
-        assert "mcp__far__t77" not in offered[0]
+        assert "mcp_tools" in offered[0]
+        assert not [name for name in offered[0] if name.startswith("mcp__")]
         assert "mcp__far__t77" in offered[1]
         assert "mcp__far__echo" in offered[2]
         assert len([name for name in offered[3] if name.startswith("mcp__")]) <= 6
+        number = session.id
+    async with session_with(tmp_path, {"far": fake.entry()}, ["hi"], resume=number) as session:
+        told = [schema.name for schema in session.toolbox.schemas]
+        assert "mcp__far__echo" in told
+        assert "mcp__far__t1" not in told
 
 
 # --- projects ---

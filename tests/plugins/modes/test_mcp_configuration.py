@@ -101,6 +101,10 @@ def test_variables(house, tmp_path, monkeypatch):
         ({"url": "https://x", "toolTimeoutSec": True}, "number of seconds"),
         ({"url": "https://x", "startupTimeoutSec": 1e9}, "number of seconds"),
         ({"url": "https://x", "disabled": "no"}, "true or false"),
+        ({"url": "https://x", "oauth": {"clientSecret": "s"}}, "holds clientId"),
+        ({"url": "https://x", "oauth": {"clientId": "i", "more": 1}}, "holds clientId"),
+        ({"url": "https://x", "oauth": {"clientId": "i", "callbackPort": 99999}}, "not a port"),
+        ({"url": "https://x", "oauth": {"clientId": 7}}, "object of texts"),
         ({"url": "https://x", "includeTools": "*"}, "not a list"),
     ],
 )

@@ -219,6 +219,18 @@ async def test_a_login(tmp_path):
                 async with connected(kernel, server, tmp_path):
                     pass
 
+            # one that was registered by hand, as servers want that register nobody by themselves
+            kernel.secrets().documents["app"] = {"secret": "by hand"}
+            oauth = {"clientId": "known", "clientSecret": "${vault:app/secret}"}
+            named = Server("far", "http", "mcp.json", url=url, oauth=oauth)
+            assert (await log_in(kernel, named, tmp_path, browse)).startswith("official")
+            assert log.read_text().count("register") == 2
+            for document in kernel.secrets().documents.values():
+                document["until"] = 1.0
+            async with connected(kernel, named, tmp_path) as connection:
+                assert await connection.tools()
+            assert log.read_text().count("refresh") == 2
+
 
 async def test_what_a_login_brought_goes_to_that_address_and_no_repository_s(tmp_path):
     async with kernel_with(tmp_path) as kernel, ByteServer([[response(status=401)]] * 4) as other:

@@ -13,7 +13,7 @@ import trio
 from codetether.api import CodetetherError, Notice, one_line
 
 from codetether_extension_mcp_client.finder import Finder
-from codetether_extension_mcp_client.naming import server_slugs, tool_names
+from codetether_extension_mcp_client.naming import PREFIX, server_slugs, tool_names
 from codetether_extension_mcp_client.remote import RemoteTool
 from codetether_extension_mcp_client.resource import Resource
 
@@ -43,7 +43,8 @@ class Desk:
         servers = [server for server in configured.servers if not server.disabled]
         self.slugs = server_slugs(server.name for server in servers)
         self.each = {server.name: links.link(server, session.directory) for server in servers}
-        self.loaded: set[str] = set()
+        called = (call.name for message in session.messages for call in message.calls)
+        self.loaded = {name for name in called if name.startswith(PREFIX)}
         self.on_demand = False
         self._offered: dict[str, RemoteTool] = {}
         for link in self.each.values():
@@ -97,13 +98,10 @@ class Desk:
 
     # --- what is offered ---
     def tools(self) -> list[Tool[Any]]:
-        """What the session is offered now."""
-        shown = [
-            tool
-            for name, tool in self._offered.items()
-            if not self.on_demand or name in self.loaded
-        ]
-        tools: list[Tool[Any]] = [*shown]
+        """What the session has now. On demand its model is not told of most, and may call them all the same."""
+        for name, tool in self._offered.items():
+            tool.advertised = not self.on_demand or name in self.loaded  # type: ignore[misc]
+        tools: list[Tool[Any]] = [*self._offered.values()]
         if self.on_demand:
             tools.append(Finder(self.plugin.kernel, self.plugin.key))
         if any(link.listing and link.listing.resources for link in self.each.values()):

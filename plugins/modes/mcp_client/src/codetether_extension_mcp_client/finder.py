@@ -11,7 +11,8 @@ from msgspec import Meta
 if TYPE_CHECKING:
     from codetether_extension_mcp_client.remote import RemoteTool
 
-LOADED = 5  # by one search
+LOADED = 5  # by one search for words
+NAMED = 20  # by one search for names
 LISTED = 60
 WIDTH = 100
 
@@ -41,14 +42,16 @@ class Finder(Tool[Params]):
 
         desk = Desk.of(ctx.session)
         tools = desk.all()
-        best = ranked(params.query, tools)
+        best, most = named(params.query, tools), NAMED
+        if not best:
+            best, most = ranked(params.query, tools), LOADED
         if not best:
             rows = [_row(name, tool) for name, tool in list(tools.items())[:LISTED]]
             more = len(tools) - len(rows)
             head = "No tool matches. All:" if params.query.strip() else "All tools, none loaded:"
             tail = [f"... and {more} more: search for what you need"] if more > 0 else []
             return ToolOutput("\n".join([head, *rows, *tail]), summary=f"{len(tools)} tools")
-        chosen, others = best[:LOADED], best[LOADED : LOADED + 15]
+        chosen, others = best[:most], best[most : most + 15]
         desk.load(chosen)
         rows = ["Loaded, call them now:", *(_row(name, tools[name]) for name in chosen)]
         if others:
@@ -56,14 +59,21 @@ class Finder(Tool[Params]):
         return ToolOutput("\n".join(rows), summary=f"loaded {', '.join(chosen)}")
 
 
+def _words(query: str) -> list[str]:
+    return query.lower().replace(",", " ").split()
+
+
+def named(query: str, tools: dict[str, RemoteTool]) -> list[str]:
+    """The tools that the query names, ours or the servers' names; none when it holds other words, too."""
+    words = set(_words(query))
+    found = {name: {name.lower(), tool.remote.name.lower()} & words for name, tool in tools.items()}
+    whole = words == set().union(*found.values())
+    return [name for name, meant in found.items() if meant] if whole else []
+
+
 def ranked(query: str, tools: dict[str, RemoteTool]) -> list[str]:
-    """Names of the tools that match, best first: exact names, then by how many words are in name and description."""
-    words = [word for word in query.lower().replace(",", " ").split() if word]
-    exact = [
-        name for name in tools if name.lower() in words or tools[name].remote.name.lower() in words
-    ]
-    if exact:
-        return exact
+    """The tools that match, best first: by how many of the words are in name and description."""
+    words = _words(query)
     scored = []
     for name, tool in tools.items():
         said = tool.remote.description.lower()

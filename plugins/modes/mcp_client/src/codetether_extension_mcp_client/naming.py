@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 LONGEST = 64
-PREFIX = "mcp"
+PREFIX = "mcp__"
 _OTHER = re.compile(r"[^A-Za-z0-9-]+")
 
 
@@ -53,17 +53,17 @@ def tool_names(server: str, tools: Iterable[str]) -> dict[str, str]:
 
 
 def _fits(server: str, tool: str) -> bool:
-    return len(f"{PREFIX}__{server}__{slug(tool)}") <= LONGEST
+    return len(f"{PREFIX}{server}__{slug(tool)}") <= LONGEST
 
 
 def _join(server: str, tool: str, mark: str) -> str:
     """The whole name; what is too long is cut, the server's part to a third at most, and the mark stays."""
     tail = f"_{mark}" if mark else ""
-    most = LONGEST - len(PREFIX) - 4 - len(tail)
+    most = LONGEST - len(PREFIX) - 2 - len(tail)
     if len(server) + len(tool) > most:
         server = server[: max(most // 3, most - len(tool))].rstrip("_-")
         tool = tool[: most - len(server)].rstrip("_-")
-    return f"{PREFIX}__{server}__{tool}{tail}"
+    return f"{PREFIX}{server}__{tool}{tail}"
 
 
 def _mark(name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import trio
 from codetether.api import (
     CodetetherError,
     Effect,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from codetether_extension_mcp_client.links import Link, Links
     from codetether_extension_mcp_client.listing import Remote
 
+PROGRESS = 0.1  # seconds from one sign of progress that is shown to the next
 CHANGED = "{name} is not what it was when it was offered, so it was not called. Read its description again first."
 GONE = "{name} is no longer offered by its server."
 UNSURE = "It may or may not have been done: look before you call it again."
@@ -122,7 +125,14 @@ def answer(links: Links, link: Link, error: CodetetherError) -> ToolError:
 
 
 def _teller(ctx: ToolContext) -> Callable[..., Any]:
+    last = -math.inf
+
     async def tell(done: float, total: float | None, message: str | None) -> None:
+        nonlocal last
+        now = trio.current_time()
+        if now - last < PROGRESS:
+            return
+        last = now
         share = f"{done:g} of {total:g}" if total else f"{done:g}"
         text = one_line(message, 200) if message else ""
         await ctx.progress(f"{share}: {text}\n" if text else f"{share}\n")

@@ -89,7 +89,7 @@ def _said(data: object, told: list[str]) -> bool:
                 return True
         except ValueError:
             pass
-        if isinstance(data, dict) and list(data) == ["result"] and str(data["result"]) == text:
+        if isinstance(data, dict) and [str(value) for value in data.values()] == [text]:
             return True
     return False
 

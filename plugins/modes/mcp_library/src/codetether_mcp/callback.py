@@ -25,8 +25,11 @@ Wait = Callable[[], Awaitable["AuthorizationCodeResult"]]
 
 
 @asynccontextmanager
-async def answering(patience: float) -> AsyncIterator[tuple[str, Wait]]:
-    """The redirect address, and what waits for its answer, at most `patience` seconds."""
+async def answering(patience: float, port: int = 0) -> AsyncIterator[tuple[str, Wait]]:
+    """The redirect address, and what waits for its answer, at most `patience` seconds. `port` 0: any that is free.
+
+    Raises CodetetherError when the port is taken.
+    """
     from mcp.shared.auth import AuthorizationCodeResult
 
     send, receive = trio.open_memory_channel[dict[str, str]](1)
@@ -50,8 +53,11 @@ async def answering(patience: float) -> AsyncIterator[tuple[str, Wait]]:
         raise CodetetherError(f"nobody logged in within {patience / 60:g} minutes")
 
     failure: BaseException | None = None
+    try:
+        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+    except OSError as error:
+        raise CodetetherError(f"port {port} cannot be used: {error.strerror}") from None
     async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, serve, listeners)
         port = listeners[0].socket.getsockname()[1]
         try:

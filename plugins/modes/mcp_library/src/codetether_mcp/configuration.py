@@ -30,7 +30,7 @@ class Server(msgspec.Struct, frozen=True):
     """One configured server.
 
     `origin`: the file that names it; `project`: that is the project's. `command`, `args`, `env` and `cwd` are for
-    stdio, `url` and `headers` for http; `env` and `headers` may hold `${vault:NAME/FIELD}`, which is read when the
+    stdio, `url`, `headers` and `oauth` for http; `env`, `headers` and `oauth` may hold `${vault:NAME/FIELD}`, which is read when the
     server is connected. Timeouts in seconds: until it answers at all, and for one call without a sign of progress.
     `include` and `exclude` are patterns over its tools' names.
     """
@@ -45,6 +45,7 @@ class Server(msgspec.Struct, frozen=True):
     cwd: str = ""
     url: str = ""
     headers: dict[str, str] = {}
+    oauth: dict[str, str] = {}
     start_timeout: float = 30.0
     call_timeout: float = 300.0
     include: tuple[str, ...] = ("*",)

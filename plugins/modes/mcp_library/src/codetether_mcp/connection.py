@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PAGES = 50  # of one list
 MOST = 1_000  # things in one list
+LISTEN_AGAIN = 15.0  # seconds after a stream of news broke
 AT_MOST = 10  # times its time limit that a call may last which tells of progress
 GONE = "its connection ended"
 _QUIET = ("mcp", "client", "httpx2", "httpcore2", "anyio")
@@ -171,17 +172,22 @@ class Connection:
         }
         if not any(map(self.offers, kinds.values())):
             return
-        try:
-            async with self.client.listen(
-                tools_list_changed=self.offers("tools"),
-                prompts_list_changed=self.offers("prompts"),
-                resources_list_changed=self.offers("resources"),
-            ) as events:
-                async for event in events:
-                    if (name := kinds.get(type(event))) is not None:
-                        changed(name)
-        except (ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError):
-            return
+        while True:
+            try:
+                async with self.client.listen(
+                    tools_list_changed=self.offers("tools"),
+                    prompts_list_changed=self.offers("prompts"),
+                    resources_list_changed=self.offers("resources"),
+                ) as events:
+                    async for event in events:
+                        if (name := kinds.get(type(event))) is not None:
+                            changed(name)
+                return
+            except (ListenNotSupportedError, MCPError, TimeoutError):
+                return
+            except SubscriptionLost:
+                await trio.sleep(LISTEN_AGAIN)
+                changed("tools")  # what changed meanwhile nobody told us
 
     async def _all(self, what: str, ask: Callable[..., Awaitable[Any]]) -> list[Any]:
         if not self.offers(what):
@@ -330,7 +336,7 @@ async def _way(kernel: Kernel, server: Server, directory: Path, auth: Any) -> Wa
 
         along = auth or await stored_login(kernel, server)
         async with (
-            http_client(server.headers, along, fate) as client,
+            http_client(server, along, fate) as client,
             streamable_http_client(
                 server.url, http_client=client, max_sse_event_size=LARGEST
             ) as streams,

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from codetether.api import clean_env
 
 STDIO = ("command", "args", "env", "cwd")
-HTTP = ("url", "headers")
+HTTP = ("url", "headers", "oauth")
+OAUTH = ("clientId", "clientSecret", "callbackPort")
 COMMON = (
     "type",
     "disabled",
@@ -112,7 +113,7 @@ class _Fill:
             inner = match[1]
             if inner.startswith("vault:"):
                 if not secret or not self._secrets:
-                    where = "`env` and `headers` of your own file"
+                    where = "`env`, `headers` and `oauth` of your own file"
                     raise Wrong(f"`{key}`: secrets of Vault can be named in {where} only")
                 if not REFERENCE.fullmatch(inner):
                     raise Wrong(f"`{key}`: write ${{vault:NAME}} or ${{vault:NAME/FIELD}}")
@@ -155,6 +156,17 @@ def _pairs(key: str, value: object, fill: _Fill) -> dict[str, str]:
     return found
 
 
+def _oauth(key: str, value: object, fill: _Fill) -> dict[str, str]:
+    """Who we are to the server's authorization server, when it registers nobody by itself."""
+    if not isinstance(value, Mapping) or not set(value) <= set(OAUTH) or "clientId" not in value:
+        raise Wrong(f"`{key}` holds clientId, and maybe {' and '.join(OAUTH[1:])}")
+    port = value.get("callbackPort", 0)
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
+        raise Wrong(f"`{key}.callbackPort` is not a port")
+    texts = {name: each for name, each in value.items() if name != "callbackPort"}
+    return {**_pairs(key, texts, fill), "callbackPort": str(port)}
+
+
 _FIELDS = {
     "command": _text,
     "args": _words,
@@ -162,6 +174,7 @@ _FIELDS = {
     "cwd": _text,
     "url": _text,
     "headers": _pairs,
+    "oauth": _oauth,
 }
 
 

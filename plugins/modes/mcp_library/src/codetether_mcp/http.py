@@ -9,13 +9,14 @@ import httpx2
 from codetether.api import CodetetherError, told
 
 from codetether_mcp.entry import Wrong, check_address
+from codetether_mcp.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from codetether_mcp.configuration import Server
 
 LARGEST = 16_000_000  # bytes of one answer that is not a stream of events, and of one event
 CONNECTING = 15.0
-QUIET = 330.0  # seconds a stream may say nothing; a call has its own, shorter limit
+QUIET = 330.0  # seconds a stream may say nothing, at least: a call has its own, shorter limit
 TOTAL_STREAM = 512_000_000  # bytes of one stream of events
 
 
@@ -37,8 +38,10 @@ class Fate:
 class _Bounded(httpx2.AsyncByteStream):
     """A body that is given up when it is too long."""
 
-    def __init__(self, body: httpx2.AsyncByteStream, limit: int, fate: Fate) -> None:
-        self._body, self._limit, self._fate = body, limit, fate
+    def __init__(
+        self, body: httpx2.AsyncByteStream, limit: int, fate: Fate, pace: Pace | None
+    ) -> None:
+        self._body, self._limit, self._fate, self._pace = body, limit, fate, pace
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         total = 0
@@ -46,6 +49,8 @@ class _Bounded(httpx2.AsyncByteStream):
             async for piece in self._body:
                 total += len(piece)
                 if total <= self._limit:
+                    if self._pace is not None:
+                        await self._pace.take(piece.count(b"data:"))
                     yield piece
                 else:  # closed and read on, which fails at once: so its generators, too, come to an end
                     await self._body.aclose()
@@ -66,6 +71,7 @@ class Guarded(httpx2.AsyncBaseTransport):
     def __init__(self, inner: httpx2.AsyncBaseTransport, fate: Fate) -> None:
         self._inner = inner
         self._fate = fate
+        self._pace = Pace()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. Raises Forbidden, TooLarge, or what httpx2 raises."""
@@ -86,7 +92,7 @@ class Guarded(httpx2.AsyncBaseTransport):
         limit = TOTAL_STREAM if events else LARGEST
         body = response.stream
         assert isinstance(body, httpx2.AsyncByteStream)
-        response.stream = _Bounded(body, limit, self._fate)
+        response.stream = _Bounded(body, limit, self._fate, self._pace if events else None)
         return response
 
     async def aclose(self) -> None:
@@ -119,14 +125,14 @@ class Telling(httpx2.Auth):
             await flow.aclose()
 
 
-def http_client(headers: Mapping[str, str], auth: httpx2.Auth, fate: Fate) -> httpx2.AsyncClient:
+def http_client(server: Server, auth: httpx2.Auth, fate: Fate) -> httpx2.AsyncClient:
     """A client for one server."""
     limits = httpx2.Limits(max_connections=8)
     transport = Guarded(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits), fate)
     return httpx2.AsyncClient(
-        headers=dict(headers),
+        headers=server.headers,
         auth=Telling(auth, fate),
-        timeout=httpx2.Timeout(CONNECTING, read=QUIET),
+        timeout=httpx2.Timeout(CONNECTING, read=max(QUIET, server.call_timeout + CONNECTING)),
         follow_redirects=False,
         trust_env=False,
         transport=transport,

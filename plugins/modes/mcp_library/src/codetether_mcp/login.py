@@ -25,7 +25,7 @@ from mcp.shared.auth import (
 )
 
 from codetether_mcp.entry import Wrong, check_address
-from codetether_mcp.secrets import NO_VAULT, LoginNeeded, source
+from codetether_mcp.secrets import NO_VAULT, LoginNeeded, source, with_secrets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -104,7 +104,16 @@ class Storage:
         return OAuthToken.model_validate_json(kept.tokens)
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        """Who we are to the authorization server."""
+        """Who we are to the authorization server: as the entry says, or as we were registered."""
+        named = self._server.oauth
+        if named:
+            secret = named.get("clientSecret")
+            return OAuthClientInformationFull(
+                client_id=named["clientId"],
+                client_secret=secret,
+                redirect_uris=None,
+                token_endpoint_auth_method="client_secret_post" if secret else "none",
+            )
         kept = self._stored.client
         return OAuthClientInformationFull.model_validate_json(kept) if kept else None
 
@@ -212,7 +221,9 @@ async def log_in(
         )
     if not await source(kernel).configured():
         raise CodetetherError("there is no place to keep what a login brings", NO_VAULT)
-    async with answering(PERSON) as (redirect, wait):
+    server = await with_secrets(kernel, server)
+    port = int(server.oauth.get("callbackPort", "0"))
+    async with answering(PERSON, port) as (redirect, wait):
 
         async def shown(address: str) -> None:
             try:

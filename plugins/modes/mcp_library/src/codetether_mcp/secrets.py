@@ -44,12 +44,14 @@ async def with_secrets(kernel: Kernel, server: Server) -> Server:
 
     Raises CodetetherError: SecretMissing, or the diagnosis of the source.
     """
-    env = {name: await _value(kernel, server, text) for name, text in server.env.items()}
-    headers = {name: await _value(kernel, server, text) for name, text in server.headers.items()}
-    for name, value in (*env.items(), *headers.items()):
+    env, headers, oauth = [
+        {name: await _value(kernel, server, text) for name, text in texts.items()}
+        for texts in (server.env, server.headers, server.oauth)
+    ]
+    for name, value in (*env.items(), *headers.items(), *oauth.items()):
         if _SECRET.search(name):
             kernel.redact.add(_bare(value))
-    return msgspec.structs.replace(server, env=env, headers=headers)
+    return msgspec.structs.replace(server, env=env, headers=headers, oauth=oauth)
 
 
 def _bare(value: str) -> str:

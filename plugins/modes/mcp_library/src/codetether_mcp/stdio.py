@@ -15,7 +15,14 @@ import anyio
 import trio
 from codetether.api import CodetetherError, clean_env, run_process
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import (
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
+
+from codetether_mcp.pace import Pace
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 16_000_000  # bytes of one message: about ten screenshots
 TOLD = 4_000  # bytes of what it prints on stderr that are kept, to say why it ended
+ASKING = 100  # requests of the server's own that may wait for an answer
 LEAVING = 0.5  # seconds from the end of its input until it is told to end
 # run_process gives a child no input; its own pipes are the numbers of descriptors that it inherits.
 CONNECT = 'in=$1 out=$2; shift 2; exec "$@" </dev/fd/"$in" >/dev/fd/"$out"'
@@ -41,6 +49,7 @@ class Child:
         self.output = trio.lowlevel.FdStream(our_input)
         self.ended = trio.Event()
         self.why = ""
+        self.asking = 0  # requests of its own that have no answer yet
 
     async def run(self) -> None:
         """Until it ends; cancelling ends it with everything it started."""
@@ -129,6 +138,7 @@ async def _read(child: Child, to_us: MemoryObjectSendStream[SessionMessage | Exc
     async with to_us:
         rest = bytearray()
         searched = 0
+        pace = Pace()
         with contextlib.suppress(
             trio.ClosedResourceError, anyio.BrokenResourceError, anyio.ClosedResourceError
         ):
@@ -138,8 +148,16 @@ async def _read(child: Child, to_us: MemoryObjectSendStream[SessionMessage | Exc
                     line = bytes(rest[:end])
                     del rest[: end + 1]
                     searched = 0
-                    if line.strip():
-                        await to_us.send(_message(line))
+                    if not line.strip():
+                        continue
+                    await pace.take(1)
+                    message = _message(line)
+                    if _asks(message):
+                        child.asking += 1
+                        if child.asking > ASKING:
+                            child.why = f"it asked more than {ASKING} things at once"
+                            return
+                    await to_us.send(message)
                 searched = len(rest)
                 if searched > LONGEST_LINE:
                     child.why = f"it sent a message of more than {LONGEST_LINE} bytes"
@@ -154,6 +172,10 @@ def _message(line: bytes) -> SessionMessage | Exception:
         return ValueError(f"not a message: {type(error).__name__}")
 
 
+def _asks(message: SessionMessage | Exception) -> bool:
+    return isinstance(message, SessionMessage) and isinstance(message.message, JSONRPCRequest)
+
+
 async def _write(
     child: Child,
     from_us: MemoryObjectReceiveStream[SessionMessage],
@@ -165,5 +187,7 @@ async def _write(
             async for each in from_us:
                 text = each.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await child.input.send_all(text.encode() + b"\n")
+                if isinstance(each.message, JSONRPCResponse | JSONRPCError):
+                    child.asking -= 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             to_us.close()
