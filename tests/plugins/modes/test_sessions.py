@@ -268,6 +268,21 @@ async def test_html_is_escaped_and_loads_nothing(home, folder_of, here, capsys):
     assert "https:" not in out
 
 
+async def test_html_shows_markdown_and_diffs_and_no_way_out(home, folder_of, here, capsys):
+    hostile = "# Done\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n[x](javascript:alert(1)) ![y](https://e.org/p) <https://e.org>\n<img src=x onerror=y>"
+    call = ToolCall("c1", "edit", "{}")
+    changed = ToolResult("c1", "edit", "Edited.", meta={"diff": "@@ -1 +1 @@\n-<i>old\n+new"})
+    session = write(
+        await folder_of(), here, user("x"), Message("assistant", (Text(hostile), call)), Message("tool", (changed,))
+    )  # fmt: skip
+    assert await run(home, "export", session, "--format", "html") == 0
+    out = capsys.readouterr().out
+    page = Page(out)
+    assert {"h1", "table", "td"} <= set(page.tags)
+    assert not {"a", "img", "i", "script"} & set(page.tags)
+    assert "<del>-&lt;i&gt;old</del>\n<ins>+new</ins>" in out
+
+
 async def test_markdown_fences_hold(home, folder_of, here, capsys):
     session = full(await folder_of(), here)
     assert await run(home, "export", session) == 0

@@ -35,12 +35,22 @@ section {{ border-left: 4px solid #999; margin: 1rem 0; padding: .1rem 1rem; }}
 section.user {{ border-color: #2563eb; }}
 section.assistant {{ border-color: #16a34a; }}
 section h2 {{ font-size: .8rem; color: #666; margin: .5rem 0; text-transform: uppercase; }}
-p, pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
-pre, details {{ font-family: ui-monospace, monospace; font-size: .85rem; background: #8881; padding: .5rem; }}
+pre, .said {{ white-space: pre-wrap; }}
+p, pre, li, td {{ overflow-wrap: anywhere; }}
+pre, code, details {{ font-family: ui-monospace, monospace; font-size: .85rem; background: #8881; }}
+pre, details {{ padding: .5rem; }}
+pre pre, pre code, details pre {{ background: none; padding: 0; }}
+summary {{ cursor: pointer; }}
+section h1, section h3 {{ font-size: 1.15rem; }}
+table {{ border-collapse: collapse; }}
+td, th {{ border: 1px solid #8886; padding: .2rem .6rem; text-align: left; }}
+blockquote {{ border-left: 3px solid #8886; margin-left: 0; padding-left: 1rem; }}
+ins {{ color: #15803d; text-decoration: none; }}
+del {{ color: #b91c1c; text-decoration: none; }}
 img {{ max-width: 100%; }}
 dt {{ font-weight: bold; float: left; width: 8rem; clear: left; }}
 .failed {{ color: #b91c1c; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ddd; }} }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ddd; }} ins {{ color: #4ade80; }} del {{ color: #f87171; }} }}
 </style>
 </head>
 <body>
@@ -116,10 +126,13 @@ def _section(message: Message) -> str:
 
 def _html_parts(message: Message) -> Iterator[str]:
     for part in message.parts:
-        if isinstance(part, Text):
-            yield f"<p>{_escape(part.text)}</p>"
+        if isinstance(part, Text) and message.role == "assistant":
+            yield _rendered(part.text)
+        elif isinstance(part, Text):
+            yield f'<p class="said">{_escape(part.text)}</p>'
         elif isinstance(part, Thought):
-            yield f"<details><summary>Thought</summary><p>{_escape(part.text)}</p></details>"
+            thought = f'<p class="said">{_escape(part.text)}</p>'
+            yield f"<details><summary>Thought</summary>{thought}</details>"
         elif isinstance(part, Image):
             yield _image(part)
         elif isinstance(part, ToolCall):
@@ -128,7 +141,24 @@ def _html_parts(message: Message) -> Iterator[str]:
             failed = "" if part.ok else ' <span class="failed">failed</span>'
             summary = f"<summary>Result of {_escape(part.name)}{failed}</summary>"
             yield f"<details>{summary}<pre>{_escape(part.text)}</pre></details>"
+            if isinstance(diff := part.meta.get("diff"), str):
+                yield f"<pre>{_coloured(diff)}</pre>"
             yield from (_image(image) for image in part.images)
+
+
+def _rendered(text: str) -> str:
+    """An answer's Markdown as HTML. Markup in it is shown, not obeyed; links and pictures stay text."""
+    from markdown_it import MarkdownIt
+
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    reader.disable(["link", "image", "autolink", "reference"])
+    return str(reader.render(clean(text))).rstrip()
+
+
+def _coloured(diff: str) -> str:
+    marks = {"+": "ins", "-": "del"}
+    lines = ((_escape(line), marks.get(line[:1])) for line in diff.rstrip("\n").split("\n"))
+    return "\n".join(f"<{mark}>{line}</{mark}>" if mark else line for line, mark in lines)
 
 
 def _image(image: Image) -> str:
