@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import trio
 from codetether.api import Effect, Extension, Finding, Notice, Sandbox, Tool, ToolOutput, hookimpl
-from codetether.testing import call, check_plugin, make_kernel, processes_with, reply
+from codetether.testing import Call, Reply, call, check_plugin, make_kernel, processes_with, reply
 from codetether.trust import trust
 from codetether_extension_shell_hooks.protocol import MOST_OUTPUT, MOST_TEXT
 
@@ -356,6 +356,50 @@ async def test_questions_and_the_end_are_told(tmp_path):
     assert (told["event"], told["kind"]) == ("on_ask", "approval")
     assert "do x" in told["title"]
     assert (tmp_path / "heard.end").exists()
+
+
+async def test_in_a_sub_agent_the_hooks_of_tools_run_and_those_of_prompts_do_not(tmp_path):
+    log = tmp_path / "log"
+    hooks = {
+        name: hook(name.replace("-", "_"), f"cat >>'{log}'")
+        for name in ("session-start", "on-prompt", "before-tool", "after-tool", "on-stop")
+    }
+    async with session_of(tmp_path, hooks, ["nothing"]) as session:
+        kernel = session.kernel
+        kernel.provider("scripted").use(doing())
+        async with kernel.open_session(
+            directory=tmp_path / "work", access="full", started_by=session.id
+        ) as below:
+            await below.prompt("go")
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [each["event"] for each in told] == ["before_tool", "after_tool"]
+    assert [each["depth"] for each in told] == [1, 1]
+
+
+async def test_calls_side_by_side_are_judged_each_for_itself(tmp_path):
+    class Look(Do):
+        """Looks."""
+
+        api = 1
+        effect = Effect.READ
+        aliases = ()
+
+    only = 'grep -q \'"command":"3"\' && { echo not 3 >&2; exit 2; }; exit 0'
+    calls = Reply("", calls=tuple(Call("look", {"command": str(n)}) for n in range(12)))
+    async with (
+        make_kernel(
+            tmp_path,
+            replies=[calls, "done"],
+            plugins=["sandboxes", "extensions:shell_hooks"],
+            extra={"tools:look": Look},
+            settings={"sandbox": "none", f"{HOOKS}.hooks": {"guard": hook("before_tool", only)}},
+        ) as kernel,
+        kernel.open_session(directory=tmp_path / "work", access="full") as session,
+    ):
+        await session.prompt("go")
+        told = results(session)
+    assert [result.ok for result in told] == [n != 3 for n in range(12)]
+    assert sorted(Do.done) == sorted(str(n) for n in range(12) if n != 3)
 
 
 # --- where it runs ---
