@@ -14,7 +14,7 @@ import trio
 from codetether.api import Effect, Extension, Finding, Notice, Sandbox, Tool, ToolOutput, hookimpl
 from codetether.testing import Call, Reply, call, check_plugin, make_kernel, processes_with, reply
 from codetether.trust import trust
-from codetether_extension_shell_hooks.protocol import MOST_OUTPUT, MOST_TEXT
+from codetether_extension_shell_hooks.protocol import MOST_OUTPUT, MOST_RESULT, MOST_TEXT
 
 HOOKS = 'plugins."extensions:shell_hooks"'
 NO = "cat >/dev/null; echo 'not that' >&2; exit 2"
@@ -280,6 +280,14 @@ async def test_long_context_is_cut(tmp_path):
     long = f"head -c {3 * MOST_TEXT} /dev/zero | tr '\\0' a >&2; exit 2"
     _, told, _, _ = await one(tmp_path, {"after": hook("after_tool", long)})
     assert MOST_TEXT <= len(told[0].text) < MOST_TEXT + 100
+
+
+async def test_a_long_result_is_cut(tmp_path):
+    script = (
+        "cat >/dev/null; printf '{\"result\":\"'; head -c 300000 /dev/zero | tr '\\0' a; echo '\"}'"
+    )
+    _, told, _, _ = await one(tmp_path, {"after": hook("after_tool", script)})
+    assert len(told[0].text) == MOST_RESULT
 
 
 # --- the prompt and the end ---

@@ -15,6 +15,7 @@ VERSION = 1
 VETO = 2  # the exit code that says no, with the reason on stderr
 CANNOT_START = (126, 127)  # what `sh` says of a program that may not be run, or is not there
 MOST_OUTPUT = 1_000_000  # bytes; more is no answer
+MOST_RESULT = 64_000  # characters of a result; the toolbox has bounded those of tools already
 MOST_TEXT = 10_000  # characters of what a hook says to the model; the rest is cut
 
 
@@ -100,11 +101,11 @@ def _checked(event: str, done: Completed, redact: Callable[[str], str]) -> Said:
         said,
         reason=one_line(_cut(redact(said.reason))),
         context=_cut(redact(said.context)),
-        result=None if said.result is None else redact(said.result),
+        result=None if said.result is None else _cut(redact(said.result), MOST_RESULT),
         go_on=_cut(redact(said.go_on)),
     )
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int = MOST_TEXT) -> str:
     text = text.strip()
-    return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
