@@ -119,6 +119,8 @@ async def raw(serving, head):
 
 async def odd_requests(serving):
     with trio.fail_after(FAILSAFE):
+        old = "GET /mcp HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        assert b" 505 " in (await raw(serving, old)).splitlines()[0]
         both = (
             "POST /mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"

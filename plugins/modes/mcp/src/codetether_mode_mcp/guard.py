@@ -58,7 +58,7 @@ class Guard:
         given = headers.get(b"authorization", [b""])
         if len(given) != 1 or not hmac.compare_digest(_bearer(given[0]), self._token):
             return 401, "a bearer token is needed"
-        if scope["http_version"] not in ("1.0", "1.1"):
+        if scope["http_version"] != "1.1":
             return 505, "HTTP/1.1 only"
         hosts = [host.decode("latin-1").lower() for host in headers.get(b"host", [])]
         if len(hosts) != 1 or hosts[0] not in self._hosts:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from codetether.api import UsageError, clean
+from codetether.api import UsageError, clean, is_terminal
 
 from codetether_mode_mcp.clients import IDLE_SECONDS, Wanted, clients
 
@@ -88,6 +88,8 @@ async def _serve(kernel: Kernel, present: Clients, args: Namespace, stop: trio.E
         return
     from codetether_mode_mcp.stdio import serve_stdio, standard_streams
 
+    if is_terminal(sys.stdin):
+        print("codetether: this speaks MCP to another program; Ctrl-C ends it", file=sys.stderr)
     with standard_streams() as streams:
         first = await present.get("")  # what is wrong is told now, not to the client's first call
         _tell_of_tools(first.session.toolbox.tools, args)
