@@ -37,6 +37,13 @@ async def test_lines_go_both_ways_in_any_pieces(tmp_path):
     assert not processes_with(str(tmp_path))
 
 
+async def test_its_socket_has_no_number_a_shell_could_take(tmp_path):
+    """A sandbox's shell opens files under numbers of one digit, and would close what the child was given there."""
+    child = await start(tmp_path, "say(ours.fileno()); lines.readline()")
+    assert await child.receive() > 9
+    await child.aclose()
+
+
 async def test_a_wait_that_is_cancelled_loses_nothing(tmp_path):
     child = await start(
         tmp_path, "ours.sendall(b'[1,'); lines.readline(); ours.sendall(b'2]\\n'); lines.readline()"
