@@ -459,7 +459,7 @@ async def test_the_state_of_servers_can_be_asked(tmp_path):
     servers = {"far": fake.entry(), "off": fake.entry(disabled=True), "bad": {"comand": "x"}}
     async with session_with(tmp_path, servers) as session:
         collected = await session.calls.collect("codetether_commands", ui="test")
-        (command,) = [each for group in collected for each in group if each.name == "mcp"]
+        (command,) = [each for group in collected for each in group if each.name == "mcp-servers"]
         told = await command.run(session, "")
         assert "far (stdio" in told
         assert "connected" in told

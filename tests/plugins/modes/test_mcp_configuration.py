@@ -114,6 +114,14 @@ def test_what_is_wrong_is_told_and_not_used(house, tmp_path, entry, told):
     assert told in text
 
 
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\x1b[31mb"])
+def test_a_name_that_cannot_be_shown_is_none(house, tmp_path, name):
+    found = house.read(tmp_path, {"mcpServers": {name: {"command": "a"}}})
+    assert found.servers == ()
+    assert "1 to 64 characters" in found.troubles[0].text
+    assert "\x1b" not in found.troubles[0].text
+
+
 def test_what_has_no_meaning_is_told(house, tmp_path):
     server, (text,) = house.one(
         tmp_path, {"command": "a", "autoApprove": ["*"], "url": "https://x"}

@@ -77,6 +77,15 @@ def results(session):
     return [result for message in session.messages for result in message.results]
 
 
+def token_in(document):
+    return json.loads(json.loads(document["login"])["tokens"])["access_token"]
+
+
+def spoil(document):
+    """Its token is good no more."""
+    document["login"] = json.dumps({**json.loads(document["login"]), "until": 1.0})
+
+
 async def until(condition):
     with trio.fail_after(60):
         while not condition():
@@ -199,16 +208,16 @@ async def test_a_login(tmp_path):
 
             assert (await log_in(kernel, server, tmp_path, browse)).startswith("official")
             (document,) = kernel.secrets().documents.values()
-            assert document["url"] == url
-            token = json.loads(document["tokens"])["access_token"]
+            assert document["base_url"] == url
+            token = token_in(document)
             assert token not in kernel.redact.text(f"it is {token}")
-            document["until"] = 1.0  # it is good no more
+            spoil(document)
             async with connected(kernel, server, tmp_path) as connection:
                 assert [tool.name for tool in await connection.tools()][:1] == ["add"]
             kept = log.read_text().splitlines()
             assert kept == ["register", "register", "authorize", "exchange", "refresh"]
             (document,) = kernel.secrets().documents.values()
-            assert json.loads(document["tokens"])["access_token"] != token
+            assert token_in(document) != token
             async with connected(kernel, server, tmp_path) as connection:
                 result = await connection.call("add", {"a": 1})
                 assert result.structured_content == {"result": 2}
@@ -226,7 +235,8 @@ async def test_a_login(tmp_path):
             assert (await log_in(kernel, named, tmp_path, browse)).startswith("official")
             assert log.read_text().count("register") == 2
             for document in kernel.secrets().documents.values():
-                document["until"] = 1.0
+                if "login" in document:
+                    spoil(document)
             async with connected(kernel, named, tmp_path) as connection:
                 assert await connection.tools()
             assert log.read_text().count("refresh") == 2
@@ -235,12 +245,13 @@ async def test_a_login(tmp_path):
 async def test_what_a_login_brought_goes_to_that_address_and_no_repository_s(tmp_path):
     async with kernel_with(tmp_path) as kernel, ByteServer([[response(status=401)]] * 4) as other:
         url = f"{other.url}/mcp"
-        document = {"url": "https://elsewhere.example/mcp", "tokens": '{"access_token": "stolen"}'}
+        login = json.dumps({"tokens": json.dumps({"access_token": "stolen"})})
+        document = {"base_url": "https://elsewhere.example/mcp", "login": login}
         from codetether_mcp.login import document as name_of
 
         mine = Server("far", "http", "mcp.json", url=url)
         theirs = Server("far", "http", ".mcp.json", url=url, project=True)
-        for server, kept in ((mine, document), (theirs, {**document, "url": url})):
+        for server, kept in ((mine, document), (theirs, {**document, "base_url": url})):
             kernel.secrets().documents[name_of(server)] = kept
             with pytest.raises(LoginNeeded):
                 async with connected(kernel, server, tmp_path):

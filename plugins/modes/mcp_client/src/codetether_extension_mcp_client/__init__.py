@@ -110,7 +110,7 @@ class McpClient(Extension):
 
     @hookimpl
     def codetether_commands(self, ui: str) -> Iterable[Command]:
-        """`/mcp`, and one for each prompt of each server."""
+        """`/mcp-servers`, and one for each prompt of each server."""
         if not self._desks():
             return []
         from codetether_extension_mcp_client.commands import commands

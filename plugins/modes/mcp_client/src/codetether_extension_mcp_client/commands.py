@@ -1,4 +1,4 @@
-"""What a person can type: `/mcp`, and a command for each prompt of each server."""
+"""What a person can type: `/mcp-servers`, and a command for each prompt of each server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from codetether_extension_mcp_client.listing import Prompt
 
 Run = Callable[[Session, str], Awaitable[str | None]]
+STATUS = "mcp-servers"
 LONGEST = 60_000  # characters of a prompt
 
 
 def commands(desks: Iterable[Desk]) -> list[Command]:
     """The commands of all sessions together; each works on the session it is typed in."""
-    found = {"mcp": Command("mcp", "MCP servers: their state and tools", _status)}
+    found = {STATUS: Command(STATUS, "MCP servers of this session: their state and tools", _status)}
     for desk in desks:
         for server, prompts in _prompts(desk).items():
             for name, prompt in prompts.items():
@@ -43,7 +44,7 @@ def _prompts(desk: Desk) -> dict[str, dict[str, Prompt]]:
 
 
 async def _status(session: Session, _words: str) -> str | None:
-    """`/mcp`."""
+    """`/mcp-servers`."""
     try:
         return "\n".join(Desk.of(session).lines())
     except CodetetherError as error:

@@ -26,12 +26,11 @@ LARGEST = 20_000_000  # bytes of a listing on disk
 
 
 class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tool as the server describes it. `looks`: the server says that it only reads, which nothing depends on."""
+    """A tool as the server describes it. Its hints (that it only reads, say) are left out: nothing may depend on them."""
 
     name: str
     description: str = ""
     schema: dict[str, Any] = {}
-    looks: bool = False
 
 
 class Argument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,13 +94,7 @@ def _words(text: str | None, most: int) -> str:
 
 
 def _remote(tool: types.Tool) -> Remote:
-    hints = tool.annotations
-    return Remote(
-        tool.name,
-        _words(tool.description or tool.title, WORDS),
-        tool.input_schema,
-        bool(hints is not None and hints.read_only_hint),
-    )
+    return Remote(tool.name, _words(tool.description or tool.title, WORDS), tool.input_schema)
 
 
 def _prompt(prompt: types.Prompt) -> Prompt:

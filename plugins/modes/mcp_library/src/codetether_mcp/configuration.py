@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from codetether.api import is_trusted
 
-from codetether_mcp.entry import KEYS, Wrong, read_entry
+from codetether_mcp.entry import KEYS, Wrong, check_name, read_entry
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -56,6 +56,11 @@ class Server(msgspec.Struct, frozen=True):
     def place(self) -> str:
         """Where it runs or answers, for a person; its arguments and headers, which may be secret, are left out."""
         return self.command if self.kind == "stdio" else self.url.partition("?")[0]
+
+    @property
+    def authorized(self) -> bool:
+        """Whether its headers say already who we are."""
+        return any(name.lower() == "authorization" for name in self.headers)
 
     def digest(self) -> str:
         """Changes when anything of what is started or asked changes."""
@@ -130,9 +135,11 @@ def _add(
         return
     for name, entry in entries.items():
         try:
+            check_name(name)
             fields, unknown = read_entry(entry, base, project=project)
         except Wrong as wrong:
-            troubles.append(Trouble(name, f"{path}: {name}: {wrong}", "correct it there"))
+            shown = name[:100] if name.isprintable() else ascii(name[:100])
+            troubles.append(Trouble(name, f"{path}: {shown}: {wrong}", "correct it there"))
             continue
         found[name] = Server(name=name, origin=str(path), project=project, **fields)
         if unknown:

@@ -32,6 +32,7 @@ KINDS = {
     "streamable_http": "http",
 }
 LONGEST = 3600.0  # seconds a timeout may be
+LONGEST_NAME = 64
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 # What may not be in the name and the value of a header, and of an environment variable.
@@ -42,6 +43,12 @@ REFERENCE = re.compile(r"vault:([A-Za-z0-9][A-Za-z0-9._-]*)(?:/([A-Za-z0-9_][A-Z
 
 class Wrong(ValueError):
     """What is wrong with an entry or a file, for a person."""
+
+
+def check_name(name: str) -> None:
+    """Raises Wrong for a name that cannot be shown or typed."""
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise Wrong(f"a name has 1 to {LONGEST_NAME} characters that can be shown")
 
 
 def read_entry(

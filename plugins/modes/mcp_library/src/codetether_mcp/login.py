@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -44,8 +43,8 @@ NOWHERE = (
 class NoLogin(httpx2.Auth):
     """Says, instead of asking again, that a login is needed."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     async def async_auth_flow(
         self, request: httpx2.Request
@@ -53,7 +52,7 @@ class NoLogin(httpx2.Auth):
         """One request; raises LoginNeeded when it is answered with 401."""
         response = yield request
         if response.status_code == 401:
-            raise LoginNeeded(self._name)
+            raise LoginNeeded(self._server)
 
 
 def document(server: Server) -> str:
@@ -65,10 +64,9 @@ def document(server: Server) -> str:
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a login brought, each as the SDK's JSON: tokens, who we are there, and where tokens are renewed.
 
-    `url`: the server it is for; `until`: when the token is no longer good, seconds since 1970, 0 when that is unknown.
+    `until`: when the token is no longer good, seconds since 1970; 0 when that is unknown.
     """
 
-    url: str
     tokens: str = ""
     client: str = ""
     metadata: str = ""
@@ -133,14 +131,15 @@ class Storage:
         context = self.provider.context
         self._stored = msgspec.structs.replace(
             self._stored,
-            url=self._server.url,
             tokens=tokens.model_dump_json(exclude_none=True),
             metadata=_json(context.oauth_metadata),
             resource=_json(context.protected_resource_metadata),
             issuer=context.auth_server_url or "",
             until=context.token_expiry_time or 0.0,
         )
-        fields: dict[str, Any] = msgspec.to_builtins(self._stored)
+        kept = msgspec.json.encode(self._stored).decode()
+        # every text of a document is masked wherever it is shown, but for `base_url`
+        fields = {"base_url": self._server.url, "login": kept}
         await source(self._kernel).put(document(self._server), fields)
 
 
@@ -154,10 +153,11 @@ async def stored(kernel: Kernel, server: Server) -> Stored | None:
     if secrets is None or not await secrets.configured():
         return None
     try:
-        kept = msgspec.convert(dict(await secrets.get(document(server))), Stored)
-    except (SecretMissing, msgspec.ValidationError):
+        fields = await secrets.get(document(server))
+        kept = msgspec.json.decode(str(fields.get("login", "")), type=Stored)
+    except (SecretMissing, msgspec.DecodeError):
         return None
-    if kept.url != server.url or not kept.tokens:
+    if fields.get("base_url") != server.url or not kept.tokens:
         return None
     tokens = OAuthToken.model_validate_json(kept.tokens)
     for secret in (tokens.access_token, tokens.refresh_token):
@@ -168,14 +168,14 @@ async def stored(kernel: Kernel, server: Server) -> Stored | None:
 
 async def stored_login(kernel: Kernel, server: Server) -> httpx2.Auth:
     """What sends along what a login brought, and says when a person must log in (again)."""
-    if server.project or any(name.lower() == "authorization" for name in server.headers):
-        return NoLogin(server.name)  # a repository's server gets no tokens of ours
+    if server.project or server.authorized:  # a repository's server gets no tokens of ours
+        return NoLogin(server)
     kept = await stored(kernel, server)
     if kept is None:
-        return NoLogin(server.name)
+        return NoLogin(server)
 
     async def needed(_: str) -> None:
-        raise LoginNeeded(server.name)
+        raise LoginNeeded(server)
 
     return _provider(kernel, server, kept, NOWHERE, show=needed)
 
@@ -234,7 +234,7 @@ async def log_in(
                 ) from None
             await show(address)
 
-        provider = _provider(kernel, server, Stored(server.url), redirect, show=shown, wait=wait)
+        provider = _provider(kernel, server, Stored(), redirect, show=shown, wait=wait)
         patient = msgspec.structs.replace(server, start_timeout=PERSON + server.start_timeout)
         async with connected(kernel, patient, directory, auth=provider) as connection:
             title = connection.title
@@ -252,10 +252,3 @@ async def log_out(kernel: Kernel, server: Server) -> bool:
     except SecretMissing:
         return False
     return True
-
-
-def until(kept: Stored) -> str:
-    """How long a login is good, for a person."""
-    if not kept.until:
-        return "logged in"
-    return "logged in" if kept.until > time.time() else "logged in (renewed when it is used)"

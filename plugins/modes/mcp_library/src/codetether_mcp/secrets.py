@@ -25,10 +25,19 @@ _SCHEMES = ("bearer ", "basic ", "token ")
 class LoginNeeded(CodetetherError):
     """A server wants a person to log in."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"MCP server {name} wants you to log in", f"log in with: codetether mcp login {name}"
-        )
+    def __init__(self, server: Server) -> None:
+        name = server.name
+        if server.authorized:
+            text, hint = (
+                "refuses the Authorization in its headers",
+                f"correct it in {server.origin}",
+            )
+        elif server.project:
+            text = "wants a login, and a repository's server gets none of yours"
+            hint = "name it in your own mcp.json"
+        else:
+            text, hint = "wants you to log in", f"log in with: codetether mcp login {name}"
+        super().__init__(f"MCP server {name} {text}", hint)
 
 
 def source(kernel: Kernel) -> Secrets:
