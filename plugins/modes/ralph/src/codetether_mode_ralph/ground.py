@@ -26,8 +26,10 @@ from codetether_worktrees import (
     commit,
     create,
     land,
+    names,
     plain,
     remove,
+    reuse,
     squash,
 )
 
@@ -53,26 +55,38 @@ class Ground:
         self.result = PREFIX + run_id
         self.joining = trio.Lock()  # the result has one writer
         self._trees: dict[str, Worktree] = {}
+        self._tip = ""
+        self._known: tuple[
+            str, ...
+        ] = ()  # of `own`, what git knows: no commit of ours changes that
+        self._free: list[Worktree] = []  # of stories that passed, for the next ones
 
     async def open(self, passed: Sequence[str] = ()) -> None:
         """Have the branch of the run. When an earlier process took it away, because the user had all of it, it begins
         again from the user's branch, which must hold the commits `passed`.
         """
-        if await self.tip():
-            return
-        start = self.base
+        self._tip = await self.repository.commit_of(f"refs/heads/{self.result}")
+        if not self._tip:
+            self._tip = await self._start(passed)
+            await self.repository.git("update-ref", f"refs/heads/{self.result}", self._tip)
+        if self.own:
+            said = await self.repository.git("ls-tree", "--name-only", self._tip, "--", *self.own)
+            self._known = names(said)
+
+    async def _start(self, passed: Sequence[str]) -> str:
         theirs = await self.repository.commit_of(f"refs/heads/{self.branch}") if self.branch else ""
         if (
             theirs
             and passed
             and all([await self.repository.contains(theirs, each) for each in passed])
         ):
-            start = theirs
-        await self.repository.git("update-ref", f"refs/heads/{self.result}", start)
+            return theirs
+        return self.base
 
-    async def tip(self) -> str:
+    @property
+    def tip(self) -> str:
         """The commit the run has come to."""
-        return await self.repository.commit_of(f"refs/heads/{self.result}")
+        return self._tip
 
     # --- a story's tree ---
     async def prepare(self, one: Course) -> Worktree:
@@ -82,7 +96,10 @@ class Ground:
             return tree
         mark = one.mark
         name = mark.branch.removeprefix(PREFIX) or f"{self.run_id}-{_slug(one)}"
-        base = mark.base or await self.tip()
+        base = mark.base or self.tip
+        if not mark.branch and (tree := await self._reused(name, base)) is not None:
+            self._trees[one.id] = tree
+            return tree
         tree = await adopt(self.repository, name, base=base, holder=self.run_id)
         if tree is None:
             tree = await create(self.repository, name, base=base, holder=self.run_id)
@@ -91,6 +108,19 @@ class Ground:
         await self._sober(one, tree)
         self._trees[one.id] = tree
         return tree
+
+    async def _reused(self, name: str, base: str) -> Worktree | None:
+        """The tree of a story that passed, for the next one; None when there is none that can serve."""
+        while self._free:
+            old = self._free.pop()
+            try:
+                return await reuse(old, name, base=base, holder=self.run_id)
+            except CodetetherError:
+                await self._remove(old)
+        return None
+
+    async def _remove(self, tree: Worktree) -> bool:
+        return bool((await remove(tree, [f"refs/heads/{self.result}"])).branch)
 
     async def _sober(self, one: Course, tree: Worktree) -> None:
         """What an earlier process left in the middle: a merge, and what gates wrote, go; an agent's work stays."""
@@ -105,20 +135,20 @@ class Ground:
         """
         tree = self._trees[one.id]
         before = one.mark.commit or tree.base
-        wrong = await self._take_back(tree)
-        await commit(tree, message)
-        tip = await tree.tip()
-        if tip == before:
+        wrong = await self.take_back(tree)
+        made = await commit(tree, message)
+        if made and await self.repository.commit_of(f"{made}^") == tree.base:
+            return made, True, wrong
+        if (made or await tree.tip()) == before:
             return before, False, wrong
         return await squash(tree, tree.base, message), True, wrong
 
-    async def _take_back(self, tree: Worktree) -> tuple[str, ...]:
+    async def take_back(self, tree: Worktree) -> tuple[str, ...]:
         """The document and the progress file are ours: an agent's copies of them become again what they were."""
         wrong = []
         for path in self.own:
             here = tree.path / path
-            known = await self.repository.ask("cat-file", "-e", f"{tree.base}:{path}")
-            if known.ok:
+            if path in self._known:
                 same = await self.repository.ask(
                     "diff", "--quiet", tree.base, "--", path, control=tree.control, tree=tree.path
                 )
@@ -140,18 +170,23 @@ class Ground:
     async def tidy(self, one: Course) -> bool:
         """Take a story's worktree away; whether its branch stays, because its commits are nowhere else."""
         tree = self._trees.pop(one.id, None)
-        if tree is None:
-            return False
-        return bool((await remove(tree, [f"refs/heads/{self.result}"])).branch)
+        return tree is not None and await self._remove(tree)
+
+    def release(self, one: Course) -> None:
+        """The worktree of a story that passed, all of it committed and in the result, may serve the next one."""
+        tree = self._trees.pop(one.id, None)
+        if tree is not None:
+            self._free.append(tree)
 
     # --- the result ---
     async def take(self, made: str, onto: str) -> None:
         """The result becomes `made`, which is one commit on `onto`. Raises GitFailed when it is not at `onto`."""
         await self.repository.git("update-ref", f"refs/heads/{self.result}", made, onto)
+        self._tip = made
 
     async def publish(self) -> Landing:
         """Bring the result to the PRD's branch."""
-        tip = await self.tip()
+        tip = self.tip
         if not self.branch:
             return Landing(False, why="no branch is checked out")
         if await self.repository.branch() == self.branch:
@@ -160,7 +195,7 @@ class Ground:
 
     async def lay_out(self, patch: Path) -> Landing:
         """Bring the result into the user's tree as changes that are not committed; all of them or none."""
-        tip = await self.tip()
+        tip = self.tip
         if await self.repository.commit_of("HEAD") != self.base:
             return Landing(False, why="you have committed meanwhile, or are on another branch")
         await self.repository.git(
@@ -173,7 +208,7 @@ class Ground:
 
     async def drop_result(self, *, laid_out: bool) -> str:
         """Take the branch of the run away when the user has all of it; its name when it stays."""
-        tip = await self.tip()
+        tip = self.tip
         where = f"refs/heads/{self.branch}" if self.branch else "HEAD"
         known = tip == self.base or laid_out
         if not known and await self.repository.commit_of(where):
@@ -184,7 +219,10 @@ class Ground:
         return ""
 
     async def close(self) -> None:
-        """Give back what is held; nothing is taken away."""
+        """Give back what is held; only trees that serve nobody any more are taken away."""
+        while self._free:
+            with suppress(CodetetherError):
+                await self._remove(self._free.pop())
         for tree in self._trees.values():
             with suppress(OSError):
                 tree.lease.give_back()

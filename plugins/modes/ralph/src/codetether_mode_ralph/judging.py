@@ -61,7 +61,7 @@ class Judge:
             self.measured = past
             return
         name = f"{ground.run_id}-baseline"
-        tree = await create(ground.repository, name, base=await ground.tip(), holder=ground.run_id)
+        tree = await create(ground.repository, name, base=ground.tip, holder=ground.run_id)
         try:
             notes: tuple[str, ...] = ()
             if not given:
@@ -95,7 +95,8 @@ class Judge:
             steps: tuple[Verdict, ...] = ()
             before: Report | None = None
             if report.ok:
-                await abort(tree)  # what the gates wrote would answer for the story
+                if story.verification_steps:
+                    await abort(tree)  # what the gates wrote would answer for the story
                 steps = await self._verifier.verify(story.verification_steps, tree.directory)
                 await self._book.checked(story.id, steps)
                 if all(each.ok for each in steps) and not self._options.test_changes:

@@ -279,7 +279,7 @@ class Run:
     async def _publish(self) -> None:
         """Bring what there is to the user: the PRD's branch, or their tree when they want no commits."""
         ground = self.ground
-        if await ground.tip() == ground.base:
+        if ground.tip == ground.base:
             return
         if self.options.commit:
             done = await ground.publish()
@@ -322,8 +322,8 @@ class Run:
             return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
         await self.worker.leave()
         laid_out = self.landed == "the working tree" and self.state == "completed"
-        kept = await self.ground.drop_result(laid_out=laid_out)
         await self.ground.close()
+        kept = await self.ground.drop_result(laid_out=laid_out)
         outcome = report(self, result_branch=kept, seconds=trio.current_time() - self._began_at)
         await self.book.write(Ended(self.state, outcome.data, time.time()))
         self.book.close()

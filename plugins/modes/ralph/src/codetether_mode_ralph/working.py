@@ -138,10 +138,12 @@ class Worker:
         ground = self._ground
         async with ground.joining:
             tree = await ground.prepare(one)
-            tip = await ground.tip()
+            tip = ground.tip
             made = one.mark.commit
-            if not await ground.repository.contains(tip, made):
-                if tip != one.mark.base:
+            base = one.mark.base
+            new = made != base and (tip == base or not await ground.repository.contains(tip, made))
+            if new:
+                if tip != base:
                     await self._catch_up(one, tree, tip)
                     return
                 await ground.take(made, tip)
@@ -161,7 +163,7 @@ class Worker:
         await self._remember(one)
         if self._run.options.commit:
             await self._ground.publish()
-        await self._ground.tidy(one)
+        self._ground.release(one)
 
     async def _remember(self, one: Course) -> None:
         try:
@@ -217,6 +219,7 @@ class Worker:
         if not attempt.ok:
             why = f"the conflict was not resolved: {attempt.error}"
             return Merge(False, conflicts=stuck.conflicts, why=why)
+        await self._ground.take_back(tree)
         return await conclude(tree, message, stuck.conflicts)
 
     # --- before and after ---

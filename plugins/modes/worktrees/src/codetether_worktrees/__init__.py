@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from codetether_worktrees.landing import Landing, advance, land
     from codetether_worktrees.leases import Lease
     from codetether_worktrees.merging import Merge, abort, conclude, merge, unresolved
-    from codetether_worktrees.repository import GitFailed, NoRepository, Repository, place_of, plain
+    from codetether_worktrees.repository import (
+        GitFailed,
+        NoRepository,
+        Repository,
+        names,
+        place_of,
+        plain,
+    )
+    from codetether_worktrees.reusing import reuse
     from codetether_worktrees.trees import PREFIX, Worktree, adopt, commit, create, squash
 
 _WHERE = {
@@ -23,7 +31,8 @@ _WHERE = {
     "landing": "Landing advance land",
     "leases": "Lease",
     "merging": "Merge abort conclude merge unresolved",
-    "repository": "GitFailed NoRepository Repository place_of plain",
+    "repository": "GitFailed NoRepository Repository names place_of plain",
+    "reusing": "reuse",
     "trees": "PREFIX Worktree adopt commit create squash",
 }
 
@@ -45,9 +54,11 @@ __all__ = [
     "create",
     "land",
     "merge",
+    "names",
     "place_of",
     "plain",
     "remove",
+    "reuse",
     "squash",
     "unresolved",
 ]

@@ -89,11 +89,11 @@ async def create(
 
     `name`: lower-case letters, digits, `-` and `_`. Raises GitFailed, also when the name is in use.
     """
-    _check(name)
+    check_name(name)
     commit = await repository.commit_of(base)
     if not commit:
         raise GitFailed(f"there is no commit {base}")
-    lease = _leased(repository, name, holder)
+    lease = leased(repository, name, holder)
     tree = Worktree(repository, name, commit, lease)
     try:
         with trio.CancelScope(shield=True):  # half a worktree would be in the way of the next one
@@ -117,12 +117,12 @@ async def adopt(
     When only the branch is left it is checked out again. `base`: the commit it started from, the user's HEAD unless given.
     Raises GitFailed when another process works in it.
     """
-    _check(name)
+    check_name(name)
     start = base or await repository.commit_of("HEAD")
     tip = await repository.commit_of(f"refs/heads/{PREFIX}{name}")
     if not tip:
         return None
-    lease = _leased(repository, name, holder)
+    lease = leased(repository, name, holder)
     tree = Worktree(repository, name, start, lease)
     try:
         with trio.CancelScope(shield=True):
@@ -173,12 +173,14 @@ async def nested(tree: Worktree) -> tuple[str, ...]:
     return tuple(path for path in links if (tree.path / path / ".git").exists())
 
 
-def _check(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises GitFailed when a worktree cannot have this name."""
     if not _NAME.fullmatch(name):
         raise GitFailed(f"{name!r} cannot be the name of a worktree")
 
 
-def _leased(repository: Repository, name: str, holder: str) -> Lease:
+def leased(repository: Repository, name: str, holder: str) -> Lease:
+    """The lease of a worktree, ours now. Raises GitFailed when another has it."""
     lease = Lease(repository.folder / f"{name}.lease")
     if not lease.take(holder or name):
         raise GitFailed(
