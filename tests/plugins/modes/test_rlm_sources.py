@@ -51,6 +51,15 @@ async def test_a_directory_is_its_files_without_ignored_and_denied_ones(tmp_path
         await from_directory(tmp_path / "a.py")
 
 
+async def test_a_name_that_would_be_more_than_a_name_is_shown(tmp_path):
+    write(tmp_path, {"a\x1b[2Jb.txt": b"words\n"})
+    [source] = await from_directory(tmp_path)
+    assert source.name == "a␛[2Jb.txt"
+    made = await mapped([source], tmp_path / "spool")
+    assert made.size == 6
+    made.close()
+
+
 async def test_what_became_a_link_binary_or_gone_is_left_out_and_said(tmp_path):
     write(tmp_path, {"a.txt": b"good\n", "b.txt": b"bad", "c.txt": b"bad", "d.bin": b"\0\1"})
     found = await from_directory(tmp_path)
@@ -130,6 +139,10 @@ async def test_a_pipe_is_kept_in_a_file_without_a_name(tmp_path):
     with pytest.raises(SourceError, match="stdin is empty"):
         await spooled(ours, "stdin", tmp_path / "spool")
     os.close(ours)
+    endless = os.open("/dev/zero", os.O_RDONLY)
+    with pytest.raises(SourceError, match="more than 3,000,000 bytes came from stdin"):
+        await spooled(endless, "stdin", tmp_path / "spool", limit=3_000_000)
+    os.close(endless)
 
 
 async def test_a_pipe_that_never_ends_can_be_cancelled(tmp_path):

@@ -167,6 +167,7 @@ async def test_a_process_that_ends_is_replaced_with_what_was_kept(tmp_path):
             assert "ended" in ((await made.python("os._exit(1)")).error or "")
         with pytest.raises(CodetetherError, match="ended 3 times"):
             await made.python("1")
+        assert await made.ranges() == [("app.log", 1, 1)]
 
 
 async def test_what_cannot_be_restored_is_told_and_holds_nobody_up(tmp_path):
@@ -384,6 +385,7 @@ async def test_a_source_that_grows_or_is_replaced_stays_as_it_was(tmp_path):
     async with working(tmp_path, [Source("grows.log", path)]) as made:
         with path.open("a") as file:
             file.write("new line\n")
+        assert (await made.command('grep("new line")')).output == "(no matches)\n"
         assert (await made.command("lines()")).output == "2000\n"
         path.unlink()
         path.write_text("another\n")

@@ -125,9 +125,9 @@ def _hits(lines: Sequence[str], numbers: dict[str, int], parts: Sequence[Part]) 
             continue
         place, byte = numbers[file], int(at)
         part = by_place[place][max(0, bisect_right(starts[place], byte) - 1)]
-        hits.append(
-            (text.removesuffix("\r"), part.name, int(number) - part.first + 1, byte - part.start)
-        )
+        if byte < part.start + part.size:  # else the file has grown since
+            number_here = int(number) - part.first + 1
+            hits.append((text.removesuffix("\r"), part.name, number_here, byte - part.start))
     return hits
 
 

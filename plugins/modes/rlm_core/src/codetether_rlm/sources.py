@@ -10,12 +10,13 @@ from typing import BinaryIO
 
 import msgspec
 import trio
-from codetether.api import CodetetherError, ripgrep
+from codetether.api import CodetetherError, one_line, ripgrep
 
 LISTED = 64 << 20  # bytes of file names
 LISTING_SECONDS = 120.0
 MOST = 50_000
 PIECE = 1 << 20
+PIPED = 64 << 30  # bytes
 
 
 class SourceError(CodetetherError):
@@ -64,7 +65,12 @@ async def from_directory(
             f"{root} has {len(paths):,} files, and {MOST:,} is the most",
             "name a directory below it, or a pattern",
         )
-    return [Source(path, Path(path), root=Path(real)) for path in sorted(paths)]
+    return [Source(_name(path), Path(path), root=Path(real)) for path in sorted(paths)]
+
+
+def _name(path: str) -> str:
+    """What a model reads: a file's name may hold line ends and escapes."""
+    return path if path.isprintable() else one_line(path)
 
 
 async def _listed(real: str, root: Path, *only: str) -> list[str]:
@@ -85,16 +91,18 @@ async def _listed(real: str, root: Path, *only: str) -> list[str]:
     return [path for path in done.output.replace("\ufffd", "\0").split("\0") if path]
 
 
-async def spooled(fd: int, name: str, place: Path) -> Source:
+async def spooled(fd: int, name: str, place: Path, *, limit: int = PIPED) -> Source:
     """All that comes from the open file descriptor `fd`, kept in a file without a name below `place`.
 
     The file is gone when the process ends, however it ends. Close `source.file` when done. Raises SourceError when
-    nothing comes or the disk is full. May be cancelled.
+    nothing comes, more than `limit` bytes come, or the disk is full. May be cancelled.
     """
     file = await trio.to_thread.run_sync(nameless, place)
     try:
         while piece := await trio.to_thread.run_sync(os.read, fd, PIECE, abandon_on_cancel=True):
             await trio.to_thread.run_sync(file.write, piece)
+            if file.tell() > limit:
+                raise SourceError(f"more than {limit:,} bytes came from {name}", "give a file")
         await trio.to_thread.run_sync(file.flush)
         if not file.tell():
             raise SourceError(f"{name} is empty")

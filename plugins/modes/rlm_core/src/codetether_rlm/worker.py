@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import clean
+from codetether.api import CodetetherError, clean
 from codetether_wire.child import ChildEnded
 
 from codetether_rlm.finding import Wanted, find
@@ -128,7 +128,7 @@ class Worker:
                 try:
                     line = await self._process.exchange(request, RANGES_SECONDS, self._serve)
                     self._saw(msgspec.convert(line, _Ranges, strict=False).ranges)
-                except (ChildEnded, Overdue, msgspec.ValidationError):
+                except (ChildEnded, Overdue, CodetetherError, msgspec.ValidationError):
                     await self._process.end()  # these lines stay unknown
         return [
             (part.name, *each)
