@@ -43,9 +43,10 @@ async def test_two_clients_of_either_era_and_one_that_leaves(home, work):
             assert not (await first.call_tool("bash", {"command": "touch one"})).is_error
             assert "Denied" in text(await second.call_tool("bash", {"command": "touch two"}))
             assert not (await third.call_tool("bash", {"command": "touch three"})).is_error
-            shown = text(await third.call_tool("bash", {"command": f"cat {path}"}))
+            shown = text(await third.call_tool("bash", {"command": f"cat {path} # {kept}"}))
             assert "exit 0" in shown
             assert kept not in shown
+            assert kept not in person.asked[-1].message
         assert sorted(path.name for path in work.iterdir()) == ["a.txt", "one", "three"]
         assert len(list((home / "data" / "codetether-agent" / "sessions").glob("*.jsonl"))) == 3
 

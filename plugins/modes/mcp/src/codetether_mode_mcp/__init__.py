@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
+import msgspec
 from codetether.api import Answer, Mode, Question, Session, hookimpl
 
 ASK_SECONDS = 300.0
@@ -20,7 +21,12 @@ class Mcp(Mode):
         from codetether_mode_mcp.call import CURRENT
 
         call = CURRENT.get()
-        return None if call is None else await call.asked_for(question)
+        if call is None:
+            return None
+        shown = {
+            part: session.redact(getattr(question, part)) for part in ("title", "detail", "diff")
+        }
+        return await call.asked_for(msgspec.structs.replace(question, **shown))
 
     def arguments(self, parser: ArgumentParser) -> None:
         """One action and its own arguments; none is `list`."""

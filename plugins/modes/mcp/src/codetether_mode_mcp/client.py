@@ -87,8 +87,10 @@ class Client:
     def begin(
         self, name: str, arguments: dict[str, object], report: Report, ask: Ask | None
     ) -> Call:
-        """Start a call. Raises TooMany."""
-        if len(self._open) >= MOST_CALLS or self._nursery is None:
+        """Start a call. Raises CodetetherError: TooMany, or the session has ended meanwhile."""
+        if self._nursery is None:
+            raise CodetetherError("the session has ended", "call again")
+        if len(self._open) >= MOST_CALLS:
             raise TooMany(f"{MOST_CALLS} calls are open already", "wait for some of them to end")
         wanted = ToolCall(
             self.session.new_id("call"), name, msgspec.json.encode(arguments).decode()
@@ -164,7 +166,7 @@ class Client:
         messages = self.session.messages
         before = len(messages)
         await self.session.hear()
-        return "\n\n".join(message.text for message in messages[before:])
+        return self.session.redact("\n\n".join(message.text for message in messages[before:]))
 
     async def _hear(self, events: Listener) -> None:
         """Pass on progress to who called, and notices to who reads standard error."""
