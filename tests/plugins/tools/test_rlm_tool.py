@@ -24,9 +24,9 @@ class Talk(Model):
         if not request.tools:
             return super().__call__(request)
         done = sum(message.role == "tool" for message in request.messages)
-        if done:
-            self.results = [r for m in request.messages if m.role == "tool" for r in m.results]
-        return self.calls[done] if done < len(self.calls) else "told"
+        self.results = [r for m in request.messages if m.role == "tool" for r in m.results]
+        said = self.calls[done] if done < len(self.calls) else "told"
+        return said(self.results) if callable(said) else said
 
 
 async def session_of(tmp_path, model, *, settings=None, context=8_000, plugins=(), **how):
@@ -90,6 +90,22 @@ async def test_the_budget_of_the_session_holds(tmp_path):
     model = Talk('FINAL("x")', calls=[call("rlm", query="what?", paths=["big.log"])])
     finished, _ = await session_of(tmp_path, model, budget_usd=1.0)
     assert (finished.reason, model.results[0].text) == ("done", "x")
+
+
+async def test_an_earlier_result_that_was_cut_is_looked_through(tmp_path):
+    (tmp_path / "work").mkdir()
+    log(tmp_path / "work" / "big.log", l17_000="ERROR node 7 is full")
+
+    def look(results):
+        return call("rlm", query="what broke?", paths=[results[0].meta["spilled"]])
+
+    calls = [call("bash", command="cat big.log; rm big.log"), look]
+    model = Talk("grep('ERROR')", 'FINAL("node 7")', calls=calls)
+    await session_of(tmp_path, model, plugins=["tools:bash"], access="full", context=200_000)
+    first, second = model.results
+    assert "node 7" not in first.text
+    assert (second.ok, second.text.partition("\n")[0]) == (True, "node 7")
+    assert second.meta["ranges"][0]["first_line"] == 17_000
 
 
 async def test_without_the_mode_the_model_is_told(tmp_path):
