@@ -82,12 +82,15 @@ async def _value(kernel: Kernel, server: Server, text: str) -> str:
 
 
 async def _secret(kernel: Kernel, server: Server, name: str, field: str | None) -> str:
-    document: Mapping[str, object] = await source(kernel).get(name)
-    value = document.get(field or "api_key")
+    field = field or "api_key"
+    asked = "" if field == "api_key" else f" --field {field}"
+    hint = f"store it with: codetether auth login {name} --force{asked}"
+    try:
+        document: Mapping[str, object] = await source(kernel).get(name)
+    except SecretMissing as missing:
+        raise SecretMissing(f"MCP server {server.name}: {missing.message}", hint) from None
+    value = document.get(field)
     if not isinstance(value, str) or not value:
-        raise SecretMissing(
-            f"MCP server {server.name}: {name} in Vault has no {field or 'api_key'}",
-            f"store it with: codetether auth login {name}",
-        )
+        raise SecretMissing(f"MCP server {server.name}: {name} in Vault has no {field}", hint)
     kernel.redact.add(value)
     return value
