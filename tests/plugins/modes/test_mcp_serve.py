@@ -8,7 +8,7 @@ import sys
 import mcp_types as types
 import pytest
 import trio
-from codetether.api import Kernel
+from codetether.api import Kernel, Transcript
 from codetether.testing import ScriptedServer, check_plugin, processes_with
 from codetether_mode_mcp.client import MOST_CALLS
 from jsonschema import Draft202012Validator
@@ -185,6 +185,23 @@ async def test_more_calls_than_may_be_open_are_refused_at_once(work):
     assert len(refused) == 3
     assert all("open already" in each for each in refused)
     assert len(results) == MOST_CALLS + 3
+
+
+async def test_a_fault_costs_one_call_and_not_the_server(work, monkeypatch):
+    whole, broken = Transcript.append_message, []
+
+    def once(self, message):
+        if message.role == "assistant" and not broken:
+            broken.append(message)
+            raise RuntimeError("a bug")
+        return whole(self, message)
+
+    monkeypatch.setattr(Transcript, "append_message", once)
+    async with in_process(work) as client:
+        failed = await client.call_tool("read_file", {"path": "a.txt"})
+        assert failed.is_error
+        assert "a bug" in text(failed)
+        assert "hello" in text(await client.call_tool("read_file", {"path": "a.txt"}))
 
 
 async def test_progress_is_told_while_it_runs(work):

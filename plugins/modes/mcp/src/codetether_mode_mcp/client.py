@@ -19,6 +19,7 @@ from codetether.api import (
     ToolProgress,
     ToolResult,
     clean,
+    told,
 )
 
 from codetether_mode_mcp.call import CURRENT, Ask, Call, Done, Report
@@ -119,6 +120,10 @@ class Client:
                 alone = tool is not None and (tool.alone or tool.effect not in LOOKS)
                 async with self._lanes.lane(alone=alone):
                     done = await self._recorded(call.call, alone=alone)
+        except Exception as error:  # a fault costs this call, not the server
+            self.session.host.fault("modes:mcp", "call", error)
+            text = self.session.redact(f"{call.call.name} failed: {told(error)}")
+            done = Done(ToolResult(call.call.id, call.call.name, text, ok=False))
         finally:
             self._open.pop(call.call.id, None)
             for word in [word for word, (other, _) in self._asked.items() if other is call]:
