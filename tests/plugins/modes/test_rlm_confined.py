@@ -130,6 +130,9 @@ async def test_a_cell_that_lies_is_believed_nothing_of_consequence(tmp_path):
             + f"link.send({{'done': 1, 'ranges': [('/etc/passwd', 1, 2), ('source.txt', -5, 2), ('source.txt', 3, 4)], {honest}}})"
         )
         assert done.ranges == [("source.txt", 3, 4)]
+    async with working(tmp_path, "auto", unconfined_python=True, query_bytes=50) as made:
+        trick = "link.ask('query', queries=[{'prompt': 'a', 'parts': [('source.txt', 0, 60), ('source.txt', 60, 0)]}])"
+        assert "at most 50" in (await made.python(lie + trick)).output
     for words in (
         "link._ours.send(b'no json\\n')",
         "link.send({'done': 'x'})",

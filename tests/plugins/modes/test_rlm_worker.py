@@ -284,6 +284,34 @@ async def test_a_chunk_goes_to_a_sub_model_from_its_file_and_counts_as_read(tmp_
         assert much.ranges == []
 
 
+async def test_many_small_sources_are_a_few_chunks(tmp_path):
+    asked = []
+
+    async def keep(queries):
+        asked.extend(queries)
+        return [Reply("seen") for _ in queries]
+
+    sources = [Source(f"f{n:02}", data=f"text {n}\n".encode() * 3) for n in range(30)]
+    sources.insert(7, Source("long", data=LOG.encode()))
+    async with working(tmp_path, sources, query=keep) as made:
+        done = await made.python("parts = chunks(size=200)\nlen(parts) < 600, parts[0]")
+        assert done.output == "(True, 7 sources (147 bytes), f00 to f06)\n"
+        done = await made.python(
+            "llm_query('what?', parts[0])\nprint(parts[0].text == str(parts[0]))"
+        )
+        assert done.output == "True\n"
+        assert done.ranges == [(f"f{n:02}", 1, 3) for n in range(7)]
+        assert asked[0].context.startswith(
+            "=== f00 ===\ntext 0\ntext 0\ntext 0\n\n=== f01 ===\ntext 1\n"
+        )
+        told = await made.python(
+            "found = []\n"
+            "for part in parts: found += [(each.source.name, each.start, each.end) for each in getattr(part, 'parts', [part])]\n"
+            "all(sum(b - a for n, a, b in found if n == name) == len(text) for name, text in sources.items())"
+        )
+        assert told.output == "True\n"
+
+
 async def test_the_time_of_sub_calls_is_not_the_cells(tmp_path):
     async def slow(queries):
         await trio.sleep(1.5)

@@ -14,7 +14,7 @@ from codetether_wire.child import ChildEnded
 from codetether_rlm.finding import Wanted, find
 from codetether_rlm.inside.texts import merged
 from codetether_rlm.limits import Limits, Outcome, Query, Reply
-from codetether_rlm.mapping import Mapped, facts_of, mapped
+from codetether_rlm.mapping import Mapped, Part, facts_of, mapped
 from codetether_rlm.process import Overdue, Process, compile_inside
 from codetether_rlm.sources import Source
 from codetether_rlm.state import Kept, State
@@ -49,7 +49,7 @@ class _Done(msgspec.Struct):
 class _Asked(msgspec.Struct):
     prompt: str
     context: str = ""
-    part: Range | None = None  # in place of a context: source, first byte, end
+    parts: list[Range] | None = None  # in place of a context: source, first byte, end
 
 
 class _Queries(msgspec.Struct):
@@ -220,8 +220,8 @@ class Worker:
             return f"{len(queries):,} sub-calls at once; at most {self._limits.queries:,}"
         total = 0
         for query in queries:
-            about = (
-                len(query.context.encode()) if query.part is None else query.part[2] - query.part[1]
+            about = len(query.context.encode()) + sum(
+                max(0, b - a) for _, a, b in query.parts or ()
             )
             size = len(query.prompt.encode()) + about
             if size > self._limits.query_bytes:
@@ -233,16 +233,21 @@ class Worker:
 
     def _read(self, asked: list[_Asked]) -> list[Query]:
         """The queries, with what they are about read from the sources."""
-        parts = {part.name: part for part in self._mapped.parts}
+        known = {part.name: part for part in self._mapped.parts}
         queries = []
         for each in asked:
-            context = each.context
-            if each.part is not None and each.part[0] in parts:
-                name, start, end = each.part
-                data = self._mapped.read(parts[name], max(0, start), max(0, end - max(0, start)))
-                context = data.decode("utf-8", "replace")
-            queries.append(Query(each.prompt, context))
+            parts = [part for part in each.parts or () if part[0] in known]
+            texts = [self._text(known[name], start, end) for name, start, end in parts]
+            if len(parts) > 1:
+                texts = [
+                    f"=== {part[0]} ===\n{text}" for part, text in zip(parts, texts, strict=True)
+                ]
+            queries.append(Query(each.prompt, "\n".join(texts) if each.parts else each.context))
         return queries
+
+    def _text(self, part: Part, start: int, end: int) -> str:
+        start = max(0, start)
+        return self._mapped.read(part, start, max(0, end - start)).decode("utf-8", "replace")
 
 
 @asynccontextmanager

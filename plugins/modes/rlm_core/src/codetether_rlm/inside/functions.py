@@ -75,6 +75,27 @@ class Part:
         return f"{where} ({self.end - self.start:,} bytes) {self.title}"
 
 
+class Bundle(Part):
+    """Several whole sources that are small, as one chunk: `parts`. Its text has each below a line with its name."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        names = f"{parts[0].source.name} to {parts[-1].source.name}"
+        super().__init__(parts[0].source, 0, sum(map(len, parts)), 1, parts[0].last_line, names)
+        self.parts = parts
+
+    @property
+    def text(self) -> str:
+        """What they say; that counts as seen."""
+        return "\n".join(f"=== {part.source.name} ===\n{part.text}" for part in self.parts)
+
+    def __repr__(self) -> str:
+        return f"{len(self.parts)} sources ({len(self):,} bytes), {self.title}"
+
+
+def _together(parts: list[Part]) -> list[Part]:
+    return [Bundle(parts)] if len(parts) > 1 else parts
+
+
 class Hits(list[Hit]):
     """Lines that matched. `more`: there are others."""
 
@@ -190,17 +211,29 @@ class Functions:
         return answer
 
     def chunks(self, n: int = 0, source: str | Text | None = None, size: int = CHUNK) -> list[Part]:
-        """All of a source, or of all, in parts that end where its kind has seams: n parts, or of `size` bytes."""
+        """All of a source, or of all, in parts that end where its kind has seams: about n parts, or of `size` bytes.
+        Sources that are small are put together.
+        """
         from codetether_rlm.chunking import chunks
 
         texts = [sources[name] for name in self._names(source)]
         if n > 0:
             size = -(-sum(map(len, texts)) // n)
-        return [
-            Part(text, *chunk)
-            for text in texts
-            for chunk in chunks(_Bytes(text), text.kind, target_bytes=size)
-        ]
+        found: list[Part] = []
+        small: list[Part] = []
+        room = size
+        for text in texts:
+            cut = chunks(_Bytes(text), text.kind, target_bytes=size)
+            parts = [Part(text, *chunk) for chunk in cut]
+            if len(parts) > 1 or len(text) > room:
+                found += _together(small)
+                small, room = [], size
+            if len(parts) > 1:
+                found += parts
+            else:
+                small += parts
+                room -= len(text)
+        return found + _together(small)
 
     # --- asking ---
     def llm_query(self, prompt: str, context: object = "") -> str:
@@ -229,9 +262,9 @@ class Functions:
             if isinstance(prompt, tuple) and len(prompt) == 2:
                 prompt, context = prompt  # noqa: PLW2901
             asked: dict[str, Any] = {"prompt": plain(as_text(prompt))}
-            where = self._place(context)
+            where = _places(context)
             if where is not None:
-                asked["part"] = where
+                asked["parts"] = where
             else:
                 asked["context"] = plain(as_text(context))
             queries.append(asked)
@@ -244,10 +277,8 @@ class Functions:
         answer = self._link.ask("query", queries=queries)
         if answer.get("error"):
             raise ValueError(answer["error"])
-        for each in queries:
-            if "part" in each:
-                name, start, end = each["part"]
-                self._seen.add_bytes(sources[name], start, end)
+        for name, start, end in [part for each in queries for part in each.get("parts", ())]:
+            self._seen.add_bytes(sources[name], start, end)
         replies = []
         for text, error in answer["replies"]:
             reply = Reply(text)
@@ -256,16 +287,6 @@ class Functions:
         self.asked += len(replies)
         self.failed += sum(reply.error is not None for reply in replies)
         return replies
-
-    def _place(self, context: object) -> tuple[str, int, int] | None:
-        """Where a part of a source is: the parent reads it there, instead of being sent a copy."""
-        if isinstance(context, Part):
-            text, start, end = context.source, context.start, context.end
-        elif isinstance(context, Text):
-            text, start, end = context, 0, len(context)
-        else:
-            return None
-        return text.name, start, end
 
     # --- answering ---
     def FINAL(self, answer: object) -> None:  # noqa: N802 - the name models know
@@ -279,6 +300,15 @@ class Functions:
         if name not in self._variables:
             raise NameError(f"there is no variable {name!r}")
         raise Final(as_text(self._variables[name]))
+
+
+def _places(context: object) -> list[tuple[str, int, int]] | None:
+    """Where parts of sources are: the parent reads them there, instead of being sent a copy."""
+    if isinstance(context, Bundle):
+        return [(part.source.name, part.start, part.end) for part in context.parts]
+    if isinstance(context, Part):
+        return [(context.source.name, context.start, context.end)]
+    return [(context.name, 0, len(context))] if isinstance(context, Text) else None
 
 
 class _Bytes:
