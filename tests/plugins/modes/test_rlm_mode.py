@@ -329,3 +329,16 @@ async def test_trouble_that_may_pass_is_tried_once_more(tmp_path, capsys):
     async with kernel_at(tmp_path, model) as kernel:
         code, said = await result(kernel, capsys, "what?", "-f", log(tmp_path / "b.log"))
     assert (code, said["answer"], said["iterations"], len(model.root)) == (0, "there", 2, 3)
+
+
+async def test_without_a_sandbox_the_model_is_told_that_there_are_commands_only(tmp_path, capsys):
+    model = Model(python("print('hello')"), Reply(text=""), "slice(7, 7)", 'FINAL("seven")')
+    settings = {"sandbox": "none"}
+    async with kernel_at(tmp_path, model, settings=settings) as kernel:
+        code, said = await result(kernel, capsys, "what?", "-f", log(tmp_path / "b.log"))
+    assert (code, said["answer"]) == (0, "seven")
+    assert "Python is not run here" in model.told(0)
+    assert "no sandbox confines it" in model.told(1)
+    assert "request 7 done" in model.told(3)
+    roles = [message.role for message in model.root[3].messages]
+    assert roles == ["user", "assistant", "user", "assistant", "user"]

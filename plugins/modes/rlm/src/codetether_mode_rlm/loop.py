@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from codetether.api import Message, Request, Text
@@ -26,6 +27,7 @@ SILENT = 2  # replies in a row that ask for nothing
 SAME = 3  # the same reply with the same outcome
 FAILED = 6  # replies in a row whose every step failed
 KEPT = 4_000  # characters of a partial answer's findings
+FINDINGS = 50  # the last ones, of which a partial answer is made
 EVENT = 2_000
 LEFT_OUT = "[output left out to save room]"
 
@@ -51,7 +53,7 @@ class Loop:
         self.depth = depth
         self.iterations = 0
         self.ranges: list[tuple[str, int, int]] = []
-        self.findings: list[str] = []
+        self.findings: deque[str] = deque(maxlen=FINDINGS)
         self.subcalls = Subcalls(run, self)
         self._messages: list[Message] = []
         self._system = ""
@@ -85,7 +87,8 @@ class Loop:
         return expected(self.line.model, input_tokens(self._system, self._messages))
 
     async def _step(self, worker: Worker, said: Said, *, last: bool) -> Ended | None:
-        self._messages.append(Message("assistant", (Text(said.text),)))
+        if said.text.strip():  # vendors refuse an empty one
+            self._messages.append(Message("assistant", (Text(said.text),)))
         found = read(said.text)
         if not found.steps or (said.cut and not last):
             return self._nothing_done(said, found.prose)

@@ -290,7 +290,7 @@ class Run:
     async def _ask(self, line: Line, request: Request, spare: Hold | None) -> Said:
         tokens = input_tokens(request.system, request.messages)
         held = await self.budget.hold(expected(line.model, tokens), spare=spare)
-        usage = Usage(tokens)  # when cancelled: it was sent
+        usage = Usage(tokens, cost=line.model.price(Usage(tokens)))  # if cancelled: it was sent
         began = trio.current_time()
         try:
             said = await ask(self.kernel, line, request)

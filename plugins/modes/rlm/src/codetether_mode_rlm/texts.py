@@ -39,6 +39,8 @@ def about(facts: dict[str, Any]) -> str:
     lines += [f"- {each['name']!r}: {size_of(each['bytes'])}" for each in sources[:NAMED]]
     if len(sources) > NAMED:
         lines.append(f"- and {len(sources) - NAMED} more")
+    if not facts["python"]:
+        lines.append("Python is not run here, since no sandbox confines it: use the commands.")
     return "\n".join(lines)
 
 
