@@ -18,6 +18,7 @@ from codetether_worktrees import (
     land,
     merge,
     remove,
+    reuse,
 )
 
 
@@ -273,3 +274,64 @@ async def test_without_a_name_in_the_settings_commits_are_made_all_the_same(user
     (tree.path / "n").write_text("n")
     await commit(tree, "w")
     assert git(user, "log", "-1", "--format=%an", tree.branch) == "CodeTether"
+
+
+async def test_a_tree_that_is_done_serves_again_as_if_it_were_new(user, tmp_path):
+    repository = await Repository.find(user, tmp_path / "trees")
+    first = await create(repository, "first")
+    (first.path / ".gitignore").write_text("cache/\n")
+    await commit(first, "ignore")
+    (first.path / "cache").mkdir()
+    (first.path / "cache" / "x").write_text("x")
+    tip = await first.tip()
+    second = await reuse(first, "second", base=tip)
+    assert not first.path.exists()
+    assert not (second.path / "cache").exists()
+    assert (await second.tip(), second.base, await second.changed()) == (tip, tip, ())
+    (second.path / "b.txt").write_text("b\n")
+    made = await commit(second, "b")
+    with pytest.raises(GitFailed, match="work of its own"):
+        await reuse(second, "third", base=tip)
+    with pytest.raises(GitFailed, match="in use"):
+        await reuse(second, "second", base=made)
+    other = await create(repository, "other", base=made)
+    (other.path / "c.txt").write_text("c\n")
+    third = await reuse(second, "third", base=await commit(other, "c"))
+    assert (third.path / "c.txt").read_text() == "c\n"
+    await remove(third, ["codetether/other"])
+    await remove(other)
+    kept = git(user, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    assert kept == ["codetether/other", "main"]
+    assert len(git(user, "worktree", "list").splitlines()) == 1
+    assert [path.name for path in repository.folder.iterdir()] == []
+
+
+@pytest.mark.parametrize("deadly", ["update-ref", "worktree", "symbolic-ref", "clean"])
+async def test_cut_off_while_a_tree_is_given_on_both_can_be_made_again(
+    user, tmp_path, monkeypatch, deadly
+):
+    repository = await Repository.find(user, tmp_path / "trees")
+    first = await create(repository, "first")
+    (first.path / "b.txt").write_text("b\n")
+    made = await commit(first, "b")
+    ask = Repository.ask
+
+    async def cut(self, *words, **how):
+        if words[0] == deadly and (deadly != "update-ref" or "HEAD" in words):
+            raise GitFailed("the power went")
+        return await ask(self, *words, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repository, "ask", cut)
+        with pytest.raises(GitFailed, match="power"):
+            await reuse(first, "second", base=made)
+    first.lease.give_back()
+    again = await adopt(repository, "first", base=made)
+    assert (again.path / "b.txt").read_text() == "b\n"
+    new = await adopt(repository, "second", base=made)
+    assert (new.path / "b.txt").read_text() == "b\n"
+    await remove(again, ["codetether/second"])
+    assert (
+        git(user, "for-each-ref", "--format=%(refname:short)", "refs/heads/codetether")
+        == "codetether/second"
+    )

@@ -31,7 +31,7 @@ async def reuse(tree: Worktree, name: str, *, base: str, holder: str = "") -> Wo
     try:
         with trio.CancelScope(shield=True):
             async with repository.changing:
-                await _change(repository, tree, new)
+                await _change(repository, tree, new, tip)
                 tree.ready.unlink(missing_ok=True)
                 await repository.git("update-ref", "-d", f"refs/heads/{tree.branch}", tip)
         tree.lease.give_back(remove=True)
@@ -42,12 +42,15 @@ async def reuse(tree: Worktree, name: str, *, base: str, holder: str = "") -> Wo
     return new
 
 
-async def _change(repository: Repository, tree: Worktree, new: Worktree) -> None:
+async def _change(repository: Repository, tree: Worktree, new: Worktree, tip: str) -> None:
     """Killed at any point, `adopt` makes either of the two again: each has its branch, and no branch is in two places."""
     none = "0" * len(new.base)
     await repository.git("update-ref", f"refs/heads/{new.branch}", new.base, none)
-    await tree.git("checkout", "--quiet", "--detach")
+    await tree.git("update-ref", "--no-deref", "HEAD", tip)  # it stands on no branch
     await repository.git("worktree", "move", "--", str(tree.path), str(new.path))
-    await new.git("checkout", "--quiet", "--force", new.branch)
+    if tip == new.base:  # nothing to check out: all of it is committed
+        await new.git("symbolic-ref", "HEAD", f"refs/heads/{new.branch}")
+    else:
+        await new.git("checkout", "--quiet", "--force", new.branch)
     await new.git("clean", "-ffdqx")
     new.ready.touch(mode=0o600)
