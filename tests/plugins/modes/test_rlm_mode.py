@@ -74,7 +74,17 @@ async def test_a_directory_is_looked_through_without_what_git_ignores(tmp_path, 
     subprocess.run(["git", "init", "-q"], cwd=code, check=True)
     model = Model("grep('needle')", 'FINAL("found")')
     async with kernel_at(tmp_path, model) as kernel:
-        _, said = await result(kernel, capsys, "where?", "--dir", code, "--pattern", "*.txt")
+        _, said = await result(
+            kernel,
+            capsys,
+            "where?",
+            "--dir",
+            code,
+            "--pattern",
+            "*.txt",
+            "-f",
+            code / "sub" / "a.txt",
+        )
     assert [each["source"] for each in said["ranges"]] == [str(code / "sub" / "a.txt")]
     assert "needle too" not in model.told(1)
 

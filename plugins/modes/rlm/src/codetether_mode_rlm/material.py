@@ -23,7 +23,7 @@ async def material(args: Namespace, place: Path) -> AsyncIterator[list[Source]]:
     """The sources the flags name; what was piped in is kept below `place` until the end. Raises CodetetherError."""
     from codetether_rlm.sources import Source, from_directory, spooled
 
-    found = [Source(str(path), path.absolute()) for path in dict.fromkeys(args.files)]
+    found = [Source(str(path), path.absolute()) for path in args.files]
     for path in args.files:
         if path.is_dir():
             raise UsageError(f"{path} is a directory", "use --dir")
@@ -34,6 +34,7 @@ async def material(args: Namespace, place: Path) -> AsyncIterator[list[Source]]:
             msgspec.structs.replace(each, name=str(folder / each.name))
             for each in await from_directory(folder, pattern=args.pattern)
         ]
+    found = [*{each.name: each for each in found}.values()]  # named twice, it is one all the same
     if args.content == "-":
         piped = await spooled(sys.stdin.fileno(), "standard input", place)
         assert piped.file is not None

@@ -77,7 +77,7 @@ class RlmTool(Tool[Params]):
                 wanted = {
                     "query": params.query,
                     "content_type": params.content_type,
-                    "sources": sources,
+                    "sources": [*{each.name: each for each in sources}.values()],
                     "max_iterations": settings.max_iterations,
                     "max_subcalls": settings.max_subcalls,
                     "budget_tokens": settings.budget_tokens,
