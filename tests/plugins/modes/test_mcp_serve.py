@@ -9,7 +9,7 @@ import mcp_types as types
 import pytest
 import trio
 from codetether.api import Kernel, Transcript
-from codetether.testing import ScriptedServer, check_plugin, processes_with
+from codetether.testing import ScriptedServer, call, check_plugin, processes_with
 from codetether_mode_mcp.client import MOST_CALLS
 from jsonschema import Draft202012Validator
 from mcp import MCPError
@@ -141,6 +141,21 @@ async def test_a_person_is_asked_by_way_of_the_client(work, era):
     assert "touch one" in person.asked[0].message
     schema = person.asked[0].requested_schema
     assert schema["properties"]["answer"]["enum"] == ["once", "session", "deny"]  # never for good
+
+
+async def test_what_a_sub_agent_wants_is_asked_too(work, monkeypatch):
+    def answer(asked):
+        done = asked["messages"][-1]["role"] == "tool"
+        return "It is made." if done else call("bash", command="touch made")
+
+    person = Person("once")
+    arguments = {"description": "make it", "prompt": "Make it.", "agent": "build"}
+    async with ScriptedServer(answer) as server:
+        monkeypatch.setenv("CODETETHER_LOCAL_BASE_URL", f"{server.url}/v1")
+        async with in_process(work, "-m", "local/x", person=person) as client:
+            assert text(await client.call_tool("task", arguments)) == "It is made."
+    assert "touch made" in person.asked[0].message
+    assert (work / "made").exists()
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -119,6 +119,8 @@ class Client:
                 tool = self.session.toolbox.find(call.call.name)
                 alone = tool is not None and (tool.alone or tool.effect not in LOOKS)
                 async with self._lanes.lane(alone=alone):
+                    if alone or (tool is not None and tool.effect is Effect.AGENT):
+                        self.session.turns += 1  # what is counted by turns is counted by calls here
                     done = await self._recorded(call.call, alone=alone)
         except Exception as error:  # a fault costs this call, not the server
             self.session.host.fault("modes:mcp", "call", error)
@@ -151,7 +153,6 @@ class Client:
     async def _as_turn(self, call: ToolCall) -> ToolResult:
         """A call that acts is a turn of its own, for those who watch turns: so it can be undone."""
         session = self.session
-        session.turns += 1
         try:
             async with session.calls.around("codetether_around_turn", session=session):
                 return await session.toolbox.one(call)
