@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 NAMES = (
     "startup", "exec_one_call", "deltas", "dialects", "parallel", "steps", "resume", "tokens", "imports", "secrets",
-    "sandbox", "edit", "patch", "swarm", "ralph", "rlm", "search", "codesearch", "lsp", "tui",
+    "sandbox", "edit", "patch", "swarm", "nats", "ralph", "rlm", "search", "codesearch", "lsp", "tui",
 )  # fmt: skip
 START, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 

@@ -92,10 +92,11 @@ class Broker:
         """Connect, once: a server that cannot be reached is an error here, and waited for later."""
         await self.client.connect(
             self.addresses, name=name, tls=tls, allow_reconnect=False, connect_timeout=int(ASK), error_cb=self._note,
-            pending_size=PENDING, reconnect_to_server_handler=_patience, max_reconnect_attempts=-1, ping_interval=10,
+            pending_size=PENDING, reconnect_to_server_handler=_patience, max_reconnect_attempts=1, reconnect_time_wait=0, ping_interval=10,
             **proof,
         )  # fmt: skip
-        self.client.options["allow_reconnect"] = True
+        self.client.options |= {"allow_reconnect": True, "max_reconnect_attempts": -1}
+        self.client.set_server_pool(self.addresses)  # those too that were not there just now
         self._js = self.client.jetstream(timeout=ASK)
 
     async def close(self) -> None:

@@ -69,7 +69,7 @@ class Link:
             with trio.CancelScope(shield=True):
                 await link.aclose()
             if isinstance(error, trio.TooSlowError | Exception):
-                raise _told(error, addresses) from None
+                raise _told(error, addresses, link._broker.trouble) from None
             raise
         return link
 
@@ -230,10 +230,11 @@ class Link:
         await self._ask(self._broker.drop_file, name)
 
 
-def _told(error: BaseException, addresses: list[str]) -> CodetetherError:
+def _told(error: BaseException, addresses: list[str], trouble: str = "") -> CodetetherError:
     """What went wrong, for a person."""
     where = ", ".join(addresses)
-    text = str(error) or type(error).__name__
+    text = trouble if isinstance(error, nats.errors.NoServersError) and trouble else str(error)
+    text = text or type(error).__name__
     match error:
         case CodetetherError():
             return error
