@@ -49,6 +49,16 @@ from codetether_conversation import (
     Shown,
     Standing,
 )
+from codetether_mode_ralph.events import (
+    IterationStarted,
+    RalphFinished,
+    RalphStarted,
+    StoryAttempted,
+    StoryChanged,
+    StoryChecked,
+    StoryEvent,
+    StoryMerged,
+)
 from codetether_mode_swarm.events import (
     GateFinished,
     SubagentEvent,
@@ -325,6 +335,69 @@ def test_a_swarm_is_seen_at_work(state: State) -> None:
     assert detail[3:] == ["running", "✗ bash exit 2", "made it", "merged", "completed"]
     board.move(1)
     assert "failed no idea" in [plain(row) for row in board.lines(80, 20, 1.0)]
+
+
+def test_ralph_is_seen_at_work(state: State) -> None:
+    one = {
+        "id": "A",
+        "title": "first",
+        "state": "pending",
+        "priority": 1,
+        "depends_on": [],
+        "stage": 0,
+    }
+    two = {**one, "id": "B", "title": "second", "depends_on": ["A"], "stage": 1}
+    state.take(ModeStarted("ralph", ("run", "--format", "stream-json", "--prd", "prd.json")))
+    gate = StoryChecked(
+        "A", EVIL, "make test", ok=False, blocks=True, seconds=1.0, why="1 new failure"
+    )
+    for event in (
+        RalphStarted("r1", "/w/prd.json", "shop", "sums", "/w", "main", "p/m", (one, two), 10),
+        StoryChanged("A", "first", "working"),
+        IterationStarted(1, 10, "A", 1),
+        StoryEvent("A", {"type": "step_started", "step": 1}),
+        StoryEvent("A", {"type": "tool_started", "title": "bash make"}),
+    ):
+        state.take(ModeEvent("ralph", msgspec.json.decode(msgspec.json.encode(event))))
+    board = state.board
+    assert board is not None
+    rows = [plain(row) for row in board.lines(80, 20, 1.0)]
+    assert rows[0] == " ACTIVE /ralph shop: sums"
+    assert "iteration 1/10" in rows[2]
+    assert rows[4:6] == [" ● [S0] A first → bash make  1 steps  ", " ○ [S1] B second  "]
+    for event in (
+        StoryAttempted("A", 1, ok=True, text="made it", steps=1, seconds=3.0),
+        StoryChanged("A", "first", "judging"),
+        StoryChecked("", "test", "make test", ok=True, blocks=False, seconds=1.0),
+        gate,
+        StoryChecked("A", "lint", "make lint", ok=True, blocks=False, seconds=1.0),
+        StoryMerged("A", ok=True, files=("x",), added=3),
+        StoryChanged("A", "first", "passed"),
+        StoryChanged("B", "second", "blocked", why="no way"),
+        RalphFinished(success=False, result={"status": "quality_failed"}),
+    ):
+        state.take(ModeEvent("ralph", msgspec.json.decode(msgspec.json.encode(event))))
+    rows = [plain(row) for row in board.lines(80, 20, 1.0)]
+    assert rows[1].endswith(" 2/2 100%")
+    assert "result quality_failed" in rows[2]
+    assert rows[4].startswith(" ✓ [S0] A first")
+    assert "lint ✓" in rows[4]
+    assert not any(set("\x1b\x07\x9b\u202e\r\0") & set(row) for row in rows)
+    board.detail = True
+    detail = [plain(row) for row in board.lines(80, 20, 1.0)]
+    wanted = [
+        "priority 1",
+        "working",
+        "attempt 1",
+        "made it",
+        "judging",
+        "make test: 1 new failure",
+        "1 files, +3 -0",
+        "passed",
+    ]
+    assert detail[3:] == wanted
+    board.move(1)
+    assert "blocked no way" in [plain(row) for row in board.lines(80, 20, 1.0)]
 
 
 # --- nothing foreign reaches the terminal ------------------------------------------------------------------------

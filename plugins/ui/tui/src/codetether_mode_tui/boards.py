@@ -1,4 +1,4 @@
-"""A swarm on the screen: what its events add up to."""
+"""A swarm or Ralph on the screen: what their events add up to."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Any
 
 from codetether.api import one_line
 
+from codetether_mode_tui import stories
 from codetether_mode_tui.lines import Line, fitted, wrapped
 
 ICONS = {
     "pending": ("class:dim", "○"), "running": ("class:tool.running", "●"), "worked": ("class:tool.running", "◎"),
     "completed": ("class:tool.ok", "✓"), "failed": ("class:tool.failed", "✗"), "cancelled": ("class:dim", "⊗"),
     "timed_out": ("class:tool.failed", "⏱"), "conflict": ("class:tool.failed", "⊘"),
+    "working": ("class:tool.running", "●"), "judging": ("class:tool.running", "◎"), "merging": ("class:tool.running", "◎"),
+    "passed": ("class:tool.ok", "✓"), "unverified": ("class:dim", "?"), "blocked": ("class:tool.failed", "⊘"),
+    "skipped": ("class:dim", "⊗"),
 }  # fmt: skip
-UNENDED = frozenset({"pending", "running", "worked"})
+UNENDED = frozenset({"pending", "running", "worked", "working", "judging", "merging"})
+AT_WORK = frozenset({"running", "working"})
 
 
 class Row:
-    """One sub-task."""
+    """One sub-task, or one story."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -34,6 +39,17 @@ class Row:
         """Add to its log; the oldest goes when it is long."""
         self.log += [(style, one_line(each)) for each in line.splitlines() if each.strip()]
         del self.log[:-500]
+
+    def see(self, event: dict[str, Any]) -> None:
+        """What its agent does."""
+        match event:
+            case {"type": "step_started"}:
+                self.steps += 1
+            case {"type": "tool_started", "title": str(title)}:
+                self.tool = title
+            case {"type": "tool_finished", "name": str(name)}:
+                mark, style = ("✓", "") if event["ok"] else ("✗", "class:tool.failed")
+                self.note(style, f"{mark} {name}  {event.get('summary', '')}")
 
 
 class Board:
@@ -57,7 +73,10 @@ class Board:
         return self.rows.setdefault(key, Row(key))
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take in one event of a swarm (docs/events.md); others say nothing."""
+        """Take in one event of a swarm or of Ralph (docs/events.md); others say nothing."""
+        if self.mode == "ralph":
+            stories.take(self, event)
+            return
         match event:
             case {"type": "swarm_planned", "subtasks": list(subtasks)}:
                 for each in subtasks:
@@ -68,7 +87,7 @@ class Board:
                 row.name, row.status, row.stage = str(event["name"]), state, event.get("stage")
                 row.note("class:title", " ".join(filter(None, (state, str(event.get("why", ""))))))
             case {"type": "subagent_event", "subtask": str(key), "event": dict(inner)}:
-                self._inner(self.row(key), inner)
+                self.row(key).see(inner)
             case {"type": "subtask_result", "subtask": str(key)}:
                 row = self.row(key)
                 row.facts = {
@@ -89,17 +108,6 @@ class Board:
                 self.totals[kind] = (
                     "ok" if event["ok"] else "fails" if event["blocks"] else "failed before"
                 )
-
-    def _inner(self, row: Row, event: dict[str, Any]) -> None:
-        """What a sub-agent does."""
-        match event:
-            case {"type": "step_started"}:
-                row.steps += 1
-            case {"type": "tool_started", "title": str(title)}:
-                row.tool = title
-            case {"type": "tool_finished", "name": str(name)}:
-                mark, style = ("✓", "") if event["ok"] else ("✗", "class:tool.failed")
-                row.note(style, f"{mark} {name}  {event.get('summary', '')}")
 
     def end(self, code: int, said: str) -> None:
         """It is over."""
@@ -144,9 +152,7 @@ class Board:
     def _head(self, rows: list[Row], width: int, now: float) -> list[Line]:
         word = "ACTIVE" if self.running else "COMPLETE" if self.code == 0 else "ERROR"
         style = {"ACTIVE": "class:title", "COMPLETE": "class:tool.ok"}.get(word, "class:error")
-        ended = sum(
-            1 for row in rows if row.status not in ("pending", "blocked", "running", "checking")
-        )
+        ended = sum(1 for row in rows if row.status not in UNENDED)
         share = ended / len(rows) if rows else 0.0
         bar = max(width - 24, 4)
         full = round(share * bar)
@@ -166,7 +172,7 @@ class Board:
             ("class:dim", stage),
             ("bold" if at else "", one_line(row.name)),
         ]
-        if row.tool and row.status == "running":
+        if row.tool and row.status in AT_WORK:
             line.append(("class:tool.name", f" → {one_line(row.tool)}"))
         facts = "  ".join(f"{name} {value}" for name, value in row.facts.items())
         steps = f"  {row.steps} steps" if row.steps else ""
