@@ -155,6 +155,47 @@ async def test_what_is_known_of_a_server_spares_starting_it(tmp_path):
         assert fake.heard.count("start") == 3  # another entry is another server
 
 
+BEGIN = """
+import sys, trio
+from pathlib import Path
+from codetether.api import Kernel
+async def main():
+    async with Kernel.load(sys.argv[1]) as kernel:
+        async with kernel.open_session(directory=Path(sys.argv[1]), model="scripted/test") as session:
+            print([name for name in session.toolbox.tools if name.startswith("mcp")])
+    print(sorted(set(sys.modules) & {"mcp", "mcp_types", "pydantic", "httpx2", "anyio", "asyncio"}))
+trio.run(main)
+"""
+
+
+async def test_a_session_begins_without_the_sdk(home, tmp_path):
+    fake = Fake(tmp_path / "fake", ECHO)
+    config = home / "config" / "codetether-agent"
+    config.mkdir(parents=True)
+    (config / "mcp.json").write_text(json.dumps({"mcpServers": {"far": fake.entry()}}))
+    for told in (["mcp__far__echo"], ["mcp__far__echo"]):
+        done = await trio.run_process(
+            [sys.executable, "-c", BEGIN, str(tmp_path)], capture_stdout=True, capture_stderr=True
+        )
+        names, modules = done.stdout.decode().splitlines()
+        assert names == str(told)
+    assert modules == "[]"
+    assert fake.heard.count("start") == 1
+
+
+async def test_what_is_old_news_is_asked_anew_beside(tmp_path, monkeypatch):
+    fake = Fake(tmp_path / "fake", ECHO)
+    async with session_with(tmp_path, {"far": fake.entry()}):
+        pass
+    monkeypatch.setattr("codetether_extension_mcp_client.listing.AGE", 0.0)
+    fake.say(ECHO, tool("new"))
+    async with session_with(tmp_path, {"far": fake.entry()}) as session:
+        assert "mcp__far__echo" in session.toolbox.tools
+        with trio.fail_after(60):
+            while "mcp__far__new" not in session.toolbox.tools:
+                await trio.sleep(0.02)
+
+
 @pytest.mark.parametrize("access", ["ask", "auto"])
 async def test_it_is_asked_for_and_granted_as_a_whole(tmp_path, access):
     fake = Fake(tmp_path / "fake", {**ECHO, "annotations": {"readOnlyHint": True}})
@@ -425,6 +466,26 @@ async def test_many_tools_are_found_and_loaded(tmp_path):
         told = [schema.name for schema in session.toolbox.schemas]
         assert "mcp__far__echo" in told
         assert "mcp__far__t1" not in told
+
+
+async def test_many_tools_that_come_late_are_found_too(tmp_path):
+    many = [tool(f"t{number}", "Does a thing.") for number in range(200)]
+    fake = Fake(tmp_path / "fake", ECHO, tool("change"), next=[ECHO, *many])
+    replies = [call("mcp__far__change"), "done", call("mcp__far__t7"), "done"]
+    async with session_with(tmp_path, {"far": fake.entry()}, replies) as session:
+        await session.prompt("go")
+        with trio.fail_after(60):
+            while "mcp_tools" not in session.toolbox.tools:
+                await trio.sleep(0.02)
+        await session.prompt("go on")
+        asked = session.kernel.provider("scripted").asked[-1]
+        assert [schema.name for schema in asked.tools if schema.name.startswith("mcp")] == [
+            "mcp__far__echo",
+            "mcp_tools",
+        ]
+        told = " ".join(message.text for message in session.messages)
+        assert "Gone: mcp__far__change. There are more: find them with mcp_tools." in told
+        assert results(session)[-1].text == "MCP server far: unknown tool t7"
 
 
 # --- projects ---

@@ -15,6 +15,7 @@ from codetether.api import (
     Session,
     SessionEvent,
     SessionFinished,
+    SessionStarted,
     Tool,
     hookimpl,
 )
@@ -104,7 +105,9 @@ class McpClient(Extension):
 
     @hookimpl
     async def codetether_observe(self, event: SessionEvent, session: Session) -> None:
-        """End the connections only this session had."""
+        """Offer what came while the session was opened; end the connections only it had."""
+        if isinstance(event, SessionStarted) and self.key in session.state:
+            session.state[self.key].catch_up()
         if isinstance(event, SessionFinished) and self._links is not None:
             self._links.leave(session.id)
 

@@ -186,7 +186,7 @@ class Links:
     async def _refresh(self, link: Link, connection: Connection) -> None:
         listing = await ask(connection)
         before, link.listing = link.listing, listing
-        await self.shelf.keep(link.server, link.directory, listing)
+        await self.shelf.keep(link.server, listing)
         if before is None or not before.same(listing):
             self._changed(link)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from codetether_mcp import Connection, Server
 
 FORMAT = 1
-AGE = 24 * 3600.0  # seconds until a session asks the server anew before it begins
+AGE = 24 * 3600.0  # seconds until a session that begins asks the server anew
 WORDS = 1_500  # characters of a tool's description
 TOLD = 800  # characters of what a server says of itself
 LONGEST = 128  # characters of a name
@@ -62,7 +61,7 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def fresh(self) -> bool:
-        """Young enough to begin a session with."""
+        """Young enough not to ask anew before it is needed."""
         return 0 <= time.time() - self.at < AGE
 
     def same(self, other: Listing) -> bool:
@@ -109,23 +108,23 @@ def _prompt(prompt: types.Prompt) -> Prompt:
 
 
 class Shelf:
-    """The listings on disk, in the user's cache directory: each by the server's entry and where it runs."""
+    """The listings on disk, in the user's cache directory, each by the server's entry. Where it runs does not matter:
+    what differs is told when it is connected, and a sub-agent in another directory need not start it to begin.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self._folder = kernel.dirs.cache / "mcp"
 
-    def _file(self, server: Server, directory: Path) -> Path:
-        place = hashlib.sha256(f"{server.digest()}\0{directory}".encode()).hexdigest()[:32]
-        return self._folder / f"{place}.json"
+    def _file(self, server: Server) -> Path:
+        return self._folder / f"{server.digest()}.json"
 
-    async def load(self, server: Server, directory: Path) -> Listing | None:
+    async def load(self, server: Server) -> Listing | None:
         """The listing kept, or None. Never raises: what cannot be read is asked for anew."""
-        return await trio.to_thread.run_sync(_load, self._file(server, directory))
+        return await trio.to_thread.run_sync(_load, self._file(server))
 
-    async def keep(self, server: Server, directory: Path, listing: Listing) -> None:
+    async def keep(self, server: Server, listing: Listing) -> None:
         """Keep `listing`. A full disk costs the next session a moment, nothing else."""
-        file = self._file(server, directory)
-        await trio.to_thread.run_sync(_keep, file, msgspec.json.encode(listing))
+        await trio.to_thread.run_sync(_keep, self._file(server), msgspec.json.encode(listing))
 
 
 def _load(file: Path) -> Listing | None:
