@@ -113,6 +113,7 @@ def _listening(address: str, port: int) -> Iterator[tuple[socket.socket, int]]:
             raise CodetetherError(
                 f"cannot listen on {address} port {port}: {error.strerror}"
             ) from None
+        listener.listen()  # whoever reads the address may connect at once
         yield listener, listener.getsockname()[1]
 
 

@@ -36,6 +36,7 @@ def make_server(clients: Clients, *, may_ask: bool) -> Server[Any]:
         "codetether",
         version=version("codetether-mode-mcp"),
         instructions=files(__package__).joinpath("instructions.md").read_text("utf-8").strip(),
+        get_tool_input_schema=lambda _: None,  # no parameter of ours travels as a header
         on_list_tools=desk.list_tools,
         on_call_tool=desk.call_tool,
     )
