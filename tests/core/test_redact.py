@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote, quote_plus
 
 import pytest
-from codetether.redact import MASK, Redactor
-from hypothesis import given
+from codetether.redact import _SHAPES, MASK, Redactor
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SECRET = 'canary/"secret"+value 42é'
@@ -115,3 +116,19 @@ def test_ordinary_text_is_returned_as_it_is(text):
 
 def test_repr_shows_nothing(redactor):
     assert "canary" not in repr(redactor)
+
+
+@pytest.mark.parametrize(("must", "pattern"), _SHAPES)
+@settings(max_examples=10)
+@given(
+    data=st.data(),
+    around=st.sampled_from(["a b\n", "é, ", "https://example.org/a/long/path/of/its/own "]),
+)
+def test_a_key_by_its_shape_is_masked_in_a_large_text_too(must, pattern, data, around):
+    bare = re.sub(r"\(\?(?:<?[!=][^)]*|s)\)", "", pattern)  # without what must be before and behind
+    key = data.draw(st.from_regex(re.compile(bare, re.ASCII), fullmatch=True))
+    before = must if "?<=" in pattern else ""
+    end = "-----END" if "PRIVATE" in must else " "
+    text = around * 2_000 + before + key + end + around
+    assert len(text) > 4_096
+    assert Redactor().text(text) == Redactor().text(around * 2_000) + before + MASK + end + around
