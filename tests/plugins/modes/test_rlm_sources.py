@@ -91,6 +91,10 @@ async def test_thousands_of_files_are_few_open_ones_and_found_by_line(tmp_path):
         assert len(made.files) == 2
         assert len(made.parts) == len(files)
         assert list((tmp_path / "spool").iterdir()) == []
+        facts = facts_of(made)
+        kinds = {each["name"]: each["kind"] for each in facts["sources"]}
+        assert len(kinds) == len(files)
+        assert {kinds["d6/f1497.txt"], kinds["wide.txt"]} == {"documents"}
         wanted = Wanted(
             number=1, pattern="^needle 7$|needle big|nadel", limit=10, ignore_case=False
         )

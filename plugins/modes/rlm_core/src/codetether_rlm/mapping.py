@@ -25,7 +25,9 @@ FIRST_FD = (
 BINARY = 8_192  # bytes in which a NUL says: no text
 TOLD = 20
 LINES_NOW = 16 << 20  # bytes of sources whose lines are counted at once
-DETECTED = 200  # sources of which a sample is read
+DETECTED = (
+    64  # sources of which a sample is read, the largest; the kind of others is told by their names
+)
 
 
 class Part(NamedTuple):
@@ -112,31 +114,37 @@ async def mapped(sources: Sequence[Source], spool: Path) -> Mapped:
 
 def facts_of(found: Mapped) -> dict[str, object]:
     """What a model is told of the sources: their names, bytes and kinds, and of all together the kind of most bytes."""
+    by_size = sorted(range(len(found.parts)), key=lambda at: -found.parts[at].size)
+    sampled = frozenset(by_size[:DETECTED])
     told: list[dict[str, object]] = []
     weights: dict[str, float] = {}
-    for part in found.parts[:DETECTED]:
-        half = SAMPLE // 2
-        sample = found.read(part, 0, half)
-        if part.size > SAMPLE:
-            sample += b"\n" + found.read(part, part.size - half, half).partition(b"\n")[2]
-        kind = detect(sample, part.name)
+    seen = 0
+    for at, part in enumerate(found.parts):
+        kind = detect(_sample(found, part) if at in sampled else b"", part.name)
         weights[kind.kind] = weights.get(kind.kind, 0.0) + part.size * kind.confidence
+        seen += part.size
         about = {"name": part.name, "bytes": part.size, "kind": kind.kind}
         told.append({**about, "confidence": kind.confidence, "why": kind.why})
-    told += [{"name": part.name, "bytes": part.size} for part in found.parts[DETECTED:]]
-    seen = sum(part.size for part in found.parts[:DETECTED]) or 1
     best = max(weights, key=lambda kind: weights[kind])
     return {
         "sources": told,
         "bytes": found.size,
         "lines": _lines(found) if found.size <= LINES_NOW else None,
         "kind": best,
-        "confidence": round(weights[best] / seen, 2),
+        "confidence": round(weights[best] / (seen or 1), 2),
         "why": told[0]["why"]
         if len(found.parts) == 1
         else f"most bytes of {len(found.parts)} sources are {best}",
         "skipped": _told(found.skipped),
     }
+
+
+def _sample(found: Mapped, part: Part) -> bytes:
+    half = SAMPLE // 2
+    sample = found.read(part, 0, half)
+    if part.size > SAMPLE:
+        sample += b"\n" + found.read(part, part.size - half, half).partition(b"\n")[2]
+    return sample
 
 
 def _lines(found: Mapped) -> int:

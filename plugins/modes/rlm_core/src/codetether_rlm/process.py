@@ -116,7 +116,11 @@ class Process:
         policy = SandboxPolicy(
             writable=(),
             hidden=(str(self._kernel.dirs.data),),
-            readable=(*SYSTEM, sys.base_prefix, str(sys.base_exec_prefix), package),
+            # A virtual environment's own copy of Python is not below the base, and finds that by its cfg.
+            readable=(
+                *(*SYSTEM, sys.base_prefix, str(sys.base_exec_prefix), package),
+                *(python, os.path.join(sys.prefix, "pyvenv.cfg")),
+            ),
         )
         return self._kernel.sandbox().wrap(Launch(argv, "/", env), policy)
 
