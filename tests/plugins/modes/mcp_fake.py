@@ -61,6 +61,11 @@ def call(number, name, arguments, meta):
             method="notifications/progress",
             params={"progressToken": token, "progress": 1, "total": 4, "message": "at it"},
         )
+    elif name == "elicit":
+        send(id="question", method="elicitation/create", params=script()["elicit"])
+        while (heard := json.loads(sys.stdin.readline())).get("id") != "question":
+            pass
+        text(number, json.dumps(heard.get("result") or heard.get("error")))
     elif name == "ask":
         for each in range(1000):
             send(id=f"ours {each}", method="roots/list")
@@ -85,6 +90,7 @@ for line in sys.stdin:
     method, number, params = asked.get("method"), asked.get("id"), asked.get("params") or {}
     log(method if method != "tools/call" else f"tools/call {params['name']}")
     if method == "initialize":
+        log(f"capabilities {sorted(params['capabilities'])}")
         answer(
             number,
             protocolVersion=params["protocolVersion"],

@@ -64,7 +64,10 @@ class Person(Extension):
     @hookimpl
     async def codetether_ask(self, question, session):
         self.asked.append(question)
-        return Answer(self.answers.pop(0)) if self.answers else Answer("deny")
+        if not self.answers:
+            return Answer("deny")
+        key, _, text = self.answers.pop(0).partition(":")
+        return Answer(key, text)
 
 
 class Memory(Secrets):
@@ -428,6 +431,69 @@ async def test_one_that_is_slow_to_start_comes_later(tmp_path):
                 await trio.sleep(0.02)
         await session.hear()
         assert "New: mcp__far__echo." in session.messages[-1].text
+
+
+# --- asking the person ---
+FORM = {
+    "message": "Which\x1b[31m one?",
+    "requestedSchema": {
+        "type": "object",
+        "properties": {
+            "kind": {"type": "string", "enum": ["red", "blue"]},
+            "sure": {"type": "boolean"},
+            "many": {"type": "integer", "title": "How many"},
+            "why": {"type": "string"},
+        },
+        "required": ["kind"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (
+            ["accept", "2", "yes", ":7", ":"],
+            {"action": "accept", "content": {"kind": "blue", "sure": True, "many": 7}},
+        ),
+        (["decline"], {"action": "decline"}),
+        (["accept", "decline"], {"action": "decline"}),
+        (["accept", "1", "no", ":seven"], {"action": "cancel"}),
+    ],
+)
+async def test_it_can_ask_the_person_whose_call_it_is(tmp_path, answers, said):
+    fake = Fake(tmp_path / "fake", tool("elicit"), elicit=FORM)
+    replies = [call("mcp__far__elicit"), "done"]
+    async with session_with(tmp_path, {"far": fake.entry()}, replies, interactive=True) as session:
+        person(session).answers = answers
+        await session.prompt("go")
+        assert json.loads(results(session)[0].text) == said
+        first = person(session).asked[0]
+        assert first.title == "MCP server far asks: Which one?"
+        assert first.choices[-1].key == "decline"
+
+
+@pytest.mark.parametrize(
+    ("url", "action"), [("https://example.org/pay", "accept"), ("javascript:alert(1)", "cancel")]
+)
+async def test_it_can_have_an_address_opened(tmp_path, url, action):
+    elicit = {"mode": "url", "message": "Pay", "url": url, "elicitationId": "1"}
+    fake = Fake(tmp_path / "fake", tool("elicit"), elicit=elicit)
+    replies = [call("mcp__far__elicit"), "done"]
+    async with session_with(tmp_path, {"far": fake.entry()}, replies, interactive=True) as session:
+        person(session).answers = ["accept"]
+        await session.prompt("go")
+        assert json.loads(results(session)[0].text) == {"action": action}
+
+
+async def test_with_nobody_there_it_is_told_that_nobody_can_be_asked(tmp_path):
+    fake = Fake(tmp_path / "fake", tool("elicit"), elicit=FORM)
+    replies = [call("mcp__far__elicit"), "done"]
+    async with session_with(tmp_path, {"far": fake.entry()}, replies) as session:
+        await session.prompt("go")
+        assert "not supported" in results(session)[0].text
+        assert person(session).asked == []
+    assert "capabilities ['roots']" in fake.heard
 
 
 # --- many tools ---

@@ -50,6 +50,7 @@ class Desk:
         self._offered: dict[str, RemoteTool] = {}
         for link in self.each.values():
             link.users.add(session.id)
+            link.person |= session.interactive
 
     @staticmethod
     def of(session: Session) -> Desk:

@@ -17,7 +17,7 @@ from codetether_extension_mcp_client.listing import Listing, Shelf, ask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codetether.api import Kernel
+    from codetether.api import Kernel, Session
     from codetether_mcp import Connection, Server
 
 STRIKES = 3  # falls without an answer in between, after which a server is left alone
@@ -40,7 +40,8 @@ class Link:
         self.listing: Listing | None = None
         self.connection: Connection | None = None
         self.users: set[str] = set()
-        self.busy = 0
+        self.person = False  # whether anybody who uses it can be asked
+        self.calling: list[Session] = []  # of each call that is running, whose it is
         self.used = trio.current_time()
         self.falls: list[tuple[float, CodetetherError]] = []
         self.lock = trio.Lock()
@@ -158,7 +159,10 @@ class Links:
     async def _hold(self, link: Link, settled: trio.Event) -> None:
         from codetether_mcp import Listeners, connected
 
-        listeners = Listeners(changed=link.stir)
+        from codetether_extension_mcp_client.asking import asking
+
+        elicit = asking(link) if link.person else None
+        listeners = Listeners(changed=link.stir, elicit=elicit)
         async with connected(self._kernel, link.server, link.directory, listeners) as connection:
             await self._refresh(link, connection)
             link.connection = connection
@@ -207,7 +211,7 @@ class Links:
         for link in self.all():
             if session in link.users:
                 link.users.discard(session)
-                if not link.users and not link.busy:
+                if not link.users and not link.calling:
                     link.connection = None
                     link.scope.cancel()
 
@@ -216,7 +220,7 @@ class Links:
         while True:
             await trio.sleep(CHECK)
             for link in self.all():
-                if link.up and not link.busy and link.used < trio.current_time() - self._idle:
+                if link.up and not link.calling and link.used < trio.current_time() - self._idle:
                     link.connection = None
                     link.scope.cancel()
 

@@ -76,7 +76,7 @@ class RemoteTool(Tool[Any]):
         """Call it. Raises ToolError when it cannot be called, is another tool now, or the connection broke."""
         links = found(ctx)
         link, name = self.link, self.name
-        link.busy += 1
+        link.calling.append(ctx.session)
         try:
             connection = await links.connect(link)
             self._still_same()
@@ -86,7 +86,7 @@ class RemoteTool(Tool[Any]):
         except CodetetherError as error:
             raise answer(links, link, error) from None
         finally:
-            link.busy -= 1
+            link.calling.remove(ctx.session)
         links.worked(link)
         from codetether_extension_mcp_client.results import output
 

@@ -64,7 +64,7 @@ class Resource(Tool[Params]):
             raise ToolError(f"No such server. There are: {', '.join(having)}", "NOT_FOUND")
         from codetether_extension_mcp_client.remote import answer
 
-        link.busy += 1
+        link.calling.append(ctx.session)
         try:
             connection = await desk.links.connect(link)
             if params.uri:
@@ -78,7 +78,7 @@ class Resource(Tool[Params]):
         except CodetetherError as error:
             raise answer(desk.links, link, error) from None
         finally:
-            link.busy -= 1
+            link.calling.remove(ctx.session)
         desk.links.worked(link)
         tail = [f"... and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
         return ToolOutput(

@@ -5,8 +5,9 @@ its limits; what goes wrong is a CodetetherError in words.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -73,6 +74,7 @@ class Connection:
         self.server = server
         self.client = client
         self._way = way
+        self._running: list[trio.CancelScope] = []
         # The SDK would check results with the server's own schema, whose patterns can hold the interpreter for hours.
         client.session.validate_tool_result = _unchecked  # type: ignore[method-assign, assignment]
 
@@ -131,12 +133,13 @@ class Connection:
         """
         limit = self.server.call_timeout
         last = trio.current_time() + AT_MOST * limit
-        with trio.move_on_after(limit) as scope:
+        with trio.move_on_after(limit) as scope, self._clocks(scope):
 
             async def heard(
                 progress: float, total: float | None = None, message: str | None = None
             ) -> None:
-                scope.deadline = min(trio.current_time() + limit, last)
+                if scope.deadline != math.inf:  # else a person is being asked
+                    scope.deadline = min(trio.current_time() + limit, last)
                 if tell is not None:
                     await tell(progress, total, message)
 
@@ -144,6 +147,29 @@ class Connection:
                 self.client.call_tool(name, dict(arguments), progress_callback=heard)
             )
         raise CodetetherError(f"{self.server.name} did not answer within {limit:g} s")
+
+    @contextmanager
+    def _clocks(self, scope: trio.CancelScope) -> Iterator[None]:
+        self._running.append(scope)
+        try:
+            yield
+        finally:
+            self._running.remove(scope)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While a person is asked, what they are asked for has time."""
+        now = trio.current_time()
+        left = {scope: scope.deadline - now for scope in self._running}
+        for scope in left:
+            scope.deadline = math.inf
+        try:
+            yield
+        finally:
+            now = trio.current_time()
+            for scope, seconds in left.items():
+                if seconds != math.inf:  # else another question began before this one
+                    scope.deadline = now + seconds
 
     async def read(self, uri: str) -> types.ReadResourceResult:
         """What a resource holds."""
@@ -285,7 +311,7 @@ async def connected(
     try:
         with trio.CancelScope(deadline=trio.current_time() + server.start_timeout) as starting:
             async with client:
-                starting.deadline = float("inf")
+                starting.deadline = math.inf
                 try:
                     yield Connection(server, client, way)
                 except BaseException as error:
