@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from codetether.api import CodetetherError
 from codetether.testing import processes_with
 from codetether_mode_mcp import guard, token
@@ -136,21 +137,29 @@ async def odd_requests(serving):
         assert b" 403 " in (await raw(serving, upgrade)).splitlines()[0]
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(autojump_clock):
+async def test_a_body_that_does_not_come_is_not_waited_for_and_not_for_many_at_once(
+    autojump_clock,
+):
     async def app(scope, receive, send):
         raise AssertionError("not reached")
 
     sent = []
 
     async def send(message):
-        sent.append(message)
+        sent.append(message.get("status"))
 
     scope = {
         "type": "http", "http_version": "1.1", "path": guard.PATH, "method": "POST",
         "headers": [(b"host", b"127.0.0.1:80"), (b"authorization", b"bearer t")],
     }  # fmt: skip
-    await guard.Guard(app, "t", ["127.0.0.1:80"])(scope, trio.sleep_forever, send)
-    assert sent[0]["status"] == 408
+    guarded = guard.Guard(app, "t", ["127.0.0.1:80"])
+    async with trio.open_nursery() as nursery:
+        for _ in range(guard.MOST_REQUESTS):
+            nursery.start_soon(guarded, scope, trio.sleep_forever, send)
+        await trio.testing.wait_all_tasks_blocked()
+        await guarded(scope, trio.sleep_forever, send)
+        assert [status for status in sent if status] == [503]
+    assert [status for status in sent if status] == [503, *[408] * guard.MOST_REQUESTS]
 
 
 def test_a_token_that_others_read_or_could_guess_is_refused(tmp_path):

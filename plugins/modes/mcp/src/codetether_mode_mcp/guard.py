@@ -19,6 +19,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 LARGEST_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 15.0
+MOST_REQUESTS = 256  # open at once, streams of events among them
 PATH = "/mcp"
 
 
@@ -27,6 +28,7 @@ class Guard:
 
     def __init__(self, app: App, token: str, hosts: Iterable[str]) -> None:
         self._app = app
+        self._open = 0
         self._token = f"Bearer {token}".encode()
         self._hosts = {host.lower() for host in hosts}
         self._origins = {f"{kind}://{host}" for kind in ("http", "https") for host in self._hosts}
@@ -45,11 +47,18 @@ class Guard:
         if refused is not None:
             await _answer(send, *refused)
             return
-        body = await _body(receive)
-        if isinstance(body, int):
-            await _answer(send, body, {408: "the body came too slowly", 413: "too large"}[body])
+        if self._open >= MOST_REQUESTS:
+            await _answer(send, 503, "too many requests are open")
             return
-        await self._app(scope, _replay(body, receive), send)
+        self._open += 1
+        try:
+            body = await _body(receive)
+            if isinstance(body, int):
+                await _answer(send, body, {408: "the body came too slowly", 413: "too large"}[body])
+            else:
+                await self._app(scope, _replay(body, receive), send)
+        finally:
+            self._open -= 1
 
     def _refused(self, scope: Message) -> tuple[int, str] | None:
         headers: dict[bytes, list[bytes]] = {}
