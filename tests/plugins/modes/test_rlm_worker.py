@@ -326,6 +326,13 @@ async def test_the_time_of_sub_calls_is_not_the_cells(tmp_path):
         )
 
 
+async def test_the_time_of_searches_is(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, LOG)], cell_seconds=1.0) as made:
+        done = await made.python("while True: count('step')")
+        assert "stopped after 1 s" in (done.error or "")
+        assert (await made.command("lines()")).output == "2000\n"
+
+
 async def test_what_a_sub_call_raises_ends_the_cell_for_its_owner(tmp_path):
     async def broken(_):
         raise RuntimeError("the owner's own fault")

@@ -125,7 +125,7 @@ class Process:
         return self._kernel.sandbox().wrap(Launch(argv, "/", env), policy)
 
     async def exchange(self, request: dict[str, Any], seconds: float, serve: Serve) -> Any:
-        """Send a request, serve what the child asks meanwhile, and return its answer. `serve` takes no time of it.
+        """Send a request, serve what the child asks meanwhile, and return its answer. Sub-calls take no time of it.
 
         Raises ChildEnded, Overdue, CodetetherError, and what `serve` raises. However it fails, the child is ended.
         """
@@ -141,7 +141,7 @@ class Process:
             while True:
                 began = trio.current_time()
                 line: Any = None
-                with trio.move_on_after(left):
+                with trio.move_on_after(max(left, 0)):
                     line = await child.receive()
                 left -= trio.current_time() - began
                 if line is None:
@@ -150,7 +150,10 @@ class Process:
                     raise ChildEnded("it said what cannot be understood")
                 if "ask" not in line:
                     return line
+                began = trio.current_time()
                 await child.send({**await serve(line), "answer": line.get("number")})
+                if line["ask"] != "query":
+                    left -= trio.current_time() - began
         except BaseException:
             await self.end()
             raise

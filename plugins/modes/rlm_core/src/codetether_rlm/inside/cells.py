@@ -12,7 +12,7 @@ import types
 from codetether_rlm.inside.commands import Commands, NotUnderstood
 from codetether_rlm.inside.functions import Final, Functions, shown
 from codetether_rlm.inside.keeping import Keeping
-from codetether_rlm.inside.link import Link, plain
+from codetether_rlm.inside.link import Link, TooLong, plain
 from codetether_rlm.inside.texts import Seen, sources
 
 TYPE_CHECKING = False
@@ -25,10 +25,6 @@ KEEPING_SECONDS = 5.0
 FINAL = 1 << 20  # characters of an answer
 ERROR = 2_000
 DEEPEST = 3  # lines of a cell told of an error
-
-
-class TooLong(BaseException):
-    """The cell's time is over."""
 
 
 class Output(io.TextIOBase):

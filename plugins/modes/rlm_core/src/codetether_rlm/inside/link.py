@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from typing import Any
+
+SOON = 0.001  # seconds
+
+
+class TooLong(BaseException):
+    """The cell's time is over."""
 
 
 class Link:
@@ -38,19 +45,28 @@ class Link:
         document: dict[str, Any] = json.loads(line)
         return document
 
-    def ask(self, what: str, **question: Any) -> dict[str, Any]:
-        """Ask the parent, and wait for its answer. The time of the cell stands still: it must not end in between."""
+    def ask(self, what: str, *, counts: bool = False, **question: Any) -> dict[str, Any]:
+        """Ask the parent, and wait for its answer. The time of the cell stands still: it must not end in between. With
+        `counts` what it took is taken off afterwards.
+        """
         left, again = signal.setitimer(signal.ITIMER_REAL, 0)
+        began = time.monotonic()
         try:
             self._number += 1
             self.send({"ask": what, "number": self._number, **question})
-            while True:
+            answer = self.receive()
+            while answer.get("answer") != self._number:
                 answer = self.receive()
-                if answer.get("answer") == self._number:
-                    return answer
         finally:
+            over = False
             if left:
-                signal.setitimer(signal.ITIMER_REAL, left, again)
+                left -= time.monotonic() - began if counts else 0.0
+                # Too short a time would be stopped by the next question before it is over, again and again.
+                over = left < SOON
+                signal.setitimer(signal.ITIMER_REAL, again if over else left, again)
+        if over:
+            raise TooLong
+        return answer
 
 
 def plain(text: str) -> str:
