@@ -5,8 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
-from codetether.testing import call
-from ralphs import GATE, TEST, Model, adds, branches, git, kernel_at, passes, project, result, story
+from codetether.testing import ByteServer, call, response
+from ralphs import (
+    GATE,
+    TEST,
+    Model,
+    adds,
+    branches,
+    document,
+    git,
+    kernel_at,
+    passes,
+    project,
+    result,
+    story,
+)
 
 MEND = r"printf 'def add(a, b):\n    return b + a\n' > calc.py"
 
@@ -234,3 +247,36 @@ async def test_verification_steps_stay_in_the_project(tmp_path, at, capsys, path
         code, said = await result(kernel, capsys, "run", "--retries", "0")
     assert (code, passes(where)) == (1, [])
     assert f"there is no {path}" in said["stories"][0]["why"]
+
+
+async def test_one_story_only(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), story("C", "B"))
+    async with kernel_at(tmp_path, Model(B=adds("sub")), where) as kernel:
+        code, _ = await result(kernel, capsys, "run", "--story", "B")
+        assert (code, passes(where)) == (0, ["B"])
+        code, said = await result(kernel, capsys, "run", "--story", "C", "--retries", "0")
+    assert (code, said["stories"][2]["state"], said["stories"][0]["state"]) == (
+        1,
+        "failed",
+        "pending",
+    )
+
+
+async def test_verification_steps_ask_addresses_that_are_allowed(tmp_path, at, capsys):
+    page = response("sums are here", content_type="text/plain")
+    async with ByteServer(lambda _: [page]) as server:
+        step = {"type": "url", "url": server.url, "expect_body_contains": ["sums"]}
+        where = at(story("A", verification_steps=[step]))
+        async with kernel_at(tmp_path, Model(A=adds("sub")), where) as kernel:
+            code, said = await result(kernel, capsys, "run", "--retries", "0")
+        assert (code, passes(where), server.requests) == (1, [], [])
+        assert said["stories"][0]["checks"][-1]["command"] == f"GET {server.url}"
+        settings = {'plugins."modes:ralph".private_hosts': [server.url.removeprefix("http://")]}
+        async with kernel_at(tmp_path, Model(A=adds("sub")), where, settings=settings) as kernel:
+            code, _ = await result(kernel, capsys, "run")
+        assert (code, passes(where)) == (0, ["A"])
+        document(where, story("A", verification_steps=[{**step, "expect_status": 404}]))
+        async with kernel_at(tmp_path, Model(A=adds("mul")), where, settings=settings) as kernel:
+            code, said = await result(kernel, capsys, "run", "--retries", "0")
+    assert (code, passes(where)) == (1, [])
+    assert "it answered 200, not 404" in said["stories"][0]["why"]

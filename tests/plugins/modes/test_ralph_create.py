@@ -112,7 +112,7 @@ async def test_status_shows_the_document_and_its_last_run(tmp_path, where, capsy
 
 async def test_words_that_mean_nothing(tmp_path, where):
     async with kernel_at(tmp_path, Drafts(), where) as kernel:
-        with pytest.raises(UsageError, match="create-prd, run, status or resume"):
+        with pytest.raises(UsageError, match="create-prd, run, status, resume or cleanup"):
             await ralph(kernel)
         for flags in (["--max-iterations", "0"], ["--budget-usd", "-1"], ["--retries", "x"]):
             with pytest.raises(SystemExit):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from codetether.api import CodetetherError
 from codetether.testing import Reply, call
 from ralphs import Model, adds, branches, git, kernel_at, passes, project, ralph, result, story
 
@@ -212,3 +213,23 @@ async def test_the_same_failure_again_and_again_stops_it(tmp_path, at, capsys):
     assert "fails in the same way" in said["error"]
     assert model.asked == {"A": 6, "B": 6}
     assert passes(where) == []
+
+
+async def test_time_ends_it_and_cleanup_keeps_what_is_merged_nowhere(tmp_path, at, capsys):
+    where = at(story("US-1", passes=True), story("US-2", "US-1"), checks={"test": "true"})
+    async with kernel_at(tmp_path, agents(stall=True), where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--time-limit", "3")
+        assert (code, said["status"]) == (1, "stopped")
+        assert "time limit of 3 s" in said["error"]
+        [kept] = said["branches"]["unmerged"]
+        assert len(git(where, "worktree", "list").splitlines()) == 2
+        code, told = await result(kernel, capsys, "cleanup")
+        assert (code, told["kept"]) == (0, [kept])
+        assert "def mul" in git(where, "show", f"{kept}:calc.py")
+        assert len(git(where, "worktree", "list").splitlines()) == 1
+        git(where, "merge", "-q", kept)
+        code, told = await result(kernel, capsys, "cleanup", told["id"])
+        assert told["removed"]
+        with pytest.raises(CodetetherError, match="no run of"):
+            await ralph(kernel, "resume")
+    assert branches(where) == ["main"]

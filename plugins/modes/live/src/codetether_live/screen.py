@@ -131,7 +131,8 @@ class _Terminal:
             size = os.get_terminal_size(self.output.stream.fileno())
         except (OSError, ValueError):
             return 80, 24
-        return max(size.columns, 1), max(size.lines - 1, 1)
+        # A terminal that was never told its size says 0.
+        return size.columns or 80, max((size.lines or 24) - 1, 1)
 
 
 def _visible(line: str) -> int:

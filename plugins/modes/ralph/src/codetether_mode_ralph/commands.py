@@ -11,7 +11,7 @@ from codetether_crew import count, number, whole
 if TYPE_CHECKING:
     from codetether_mode_ralph import Ralph
 
-WORDS = "create-prd, run, status or resume"
+WORDS = "create-prd, run, status, resume or cleanup"
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -49,6 +49,11 @@ def arguments(parser: ArgumentParser) -> None:
     resume.add_argument("id", nargs="?", metavar="ID", help="a run (default: the document's last)")
     _document(resume)
     _running(resume)
+    cleanup = words.add_parser("cleanup", help="take away what a run left that is not gone on with")
+    cleanup.set_defaults(word="cleanup")
+    cleanup.add_argument("id", nargs="?", metavar="ID", help="a run (default: the document's last)")
+    _document(cleanup)
+    _output(cleanup, ("text", "json"))
     status = words.add_parser("status", help="where the stories stand")
     status.set_defaults(word="status")
     _document(status)
@@ -159,4 +164,6 @@ async def obey(mode: Ralph, args: Namespace) -> int:
         return show(mode.kernel, args)
     from codetether_mode_ralph import driving
 
+    if args.word == "cleanup":
+        return await driving.cleanup(mode, args)
     return await (driving.start if args.word == "run" else driving.resume)(mode, args)

@@ -57,13 +57,27 @@ async def start(mode: Ralph, args: Namespace) -> int:
 
 async def resume(mode: Ralph, args: Namespace) -> int:
     """Go on with a run that was interrupted, stopped, or failed in part; the exit code."""
+    past = again(_past(mode, args), **_given(args))
+    return await _carry_out(mode, args, past.id, past.began.options, past)
+
+
+async def cleanup(mode: Ralph, args: Namespace) -> int:
+    """Take away what a run left; 0."""
+    from codetether_mode_ralph.cleaning import clean_up
+
+    told = await clean_up(mode.kernel, _past(mode, args))
+    text = f"{told['id']}: its worktrees are gone"
+    text += "".join(f"\n  kept {branch}: its work is merged nowhere" for branch in told["kept"])
+    as_json = args.json or args.format == "json"
+    await Output(sys.stdout).write(f"{json.dumps(told, indent=2) if as_json else text}\n")
+    return 0
+
+
+def _past(mode: Ralph, args: Namespace) -> Past:
     past = named(mode.kernel, args.id) if args.id else latest(mode.kernel, _absolute(args.prd))
     if past is None:
-        raise CodetetherError(
-            f"there is no run of {args.prd} to go on with", "codetether ralph run"
-        )
-    past = again(past, **_given(args))
-    return await _carry_out(mode, args, past.id, past.began.options, past)
+        raise CodetetherError(f"there is no run of {args.prd}", "codetether ralph run")
+    return past
 
 
 async def for_session(

@@ -19,7 +19,15 @@ from codetether_mode_ralph.report import story
 if TYPE_CHECKING:
     from codetether.api import Kernel
 
-MARKS = {"passed": "✓", "pending": "·", "skipped": "–", "unverified": "?"}
+MARKS = {
+    "passed": "✓",
+    "pending": "·",
+    "skipped": "–",
+    "unverified": "?",
+    "working": "●",
+    "judging": "●",
+    "merging": "●",
+}
 HEADS = ("", "story", "title", "state", "tries", "files", "lines", "tokens", "cost", "time")
 TITLE = 40
 
