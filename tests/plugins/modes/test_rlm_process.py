@@ -70,6 +70,16 @@ def test_stopped_it_gives_what_it_has_and_no_worker_stays(tmp_path, number):
     assert all(map(gone, workers))
 
 
+def test_stopped_while_the_text_is_still_coming_it_ends(tmp_path, home):
+    process = start(tmp_path, "scripted/demo", "--content", "-", stdin=subprocess.PIPE)
+    process.stdin.write("text\n" * 100_000)
+    process.stdin.flush()  # most of it is read by now, so it has begun
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=FAILSAFE)
+    assert process.returncode == 130
+    assert "interrupted before all of the text was there" in err
+
+
 def test_a_worker_that_is_killed_is_started_again_and_the_answer_comes(tmp_path):
     log(tmp_path / "big.log", l29_000="needle")
     model = script(

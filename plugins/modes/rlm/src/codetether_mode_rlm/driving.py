@@ -6,12 +6,12 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import Output, Usage, clean, one_line
+from codetether.api import InterruptedByUser, Output, Usage, clean, one_line
 from codetether_crew import event_lines, obey_signals
 from codetether_live import only, showing
 
@@ -35,12 +35,26 @@ async def start(mode: Rlm, args: Namespace) -> int:
     """A run for the command line; the exit code."""
     form = args.format or ("json" if args.json else "text")
     output = Output(sys.stdout)
+    run: Run | None = None
+    reading = trio.CancelScope()
+
+    def stop(why: str) -> None:
+        if run is None:
+            reading.cancel()
+        else:
+            run.stop(why)
+
     with only():
-        async with material(args, spool_of(mode.kernel)) as sources, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+            stopped = await nursery.start(obey_signals, stop)
+            with reading:  # what is piped in may take its time
+                given = material(args, spool_of(mode.kernel))
+                sources = await stack.enter_async_context(given)
+            if reading.cancelled_caught:
+                raise InterruptedByUser("interrupted before all of the text was there")
             run = Run(mode.kernel, _options(mode, args), sources, settings=mode.settings)
             run.verbose = args.verbose
             run.listener = _events(mode, run, output) if form == "stream-json" else None
-            stopped = await nursery.start(obey_signals, run.stop)
             async with _shown(run, form):
                 outcome = await run.go()
             nursery.cancel_scope.cancel()
