@@ -391,7 +391,6 @@ async def test_a_client_that_is_killed_leaves_nothing(home, work):
 async def test_what_cannot_begin_is_told_before_it_serves(home, work):
     for words, told in (
         (["--tools", "no_such"], b"no tool is served"),
-        (["--agent", "nobody"], b"nobody"),
         (["--http", "--host", "0.0.0.0"], b"--allow-remote"),
     ):
         process = await raw(home, work, *words)
