@@ -280,3 +280,15 @@ async def test_verification_steps_ask_addresses_that_are_allowed(tmp_path, at, c
             code, said = await result(kernel, capsys, "run", "--retries", "0")
     assert (code, passes(where)) == (1, [])
     assert "it answered 200, not 404" in said["stories"][0]["why"]
+
+
+async def test_a_script_that_judges_is_not_the_agents_to_change(tmp_path, at, capsys):
+    where = at(story("US-1"), checks={"test": "true && sh ./ci/check.sh"})
+    (where / "ci").mkdir()
+    (where / "ci" / "check.sh").write_text("grep -q 'return a + b' calc.py\n")
+    git(where, "add", "ci")
+    git(where, "commit", "-qm", "a script")
+    command = "echo 'x = 1' > calc.py; echo true > ci/check.sh"
+    async with kernel_at(tmp_path, Model(US_1=[call("bash", command=command), "ok"]), where) as kernel:  # fmt: skip
+        code, said = await result(kernel, capsys, "run", "--retries", "0")
+    assert (code, passes(where), said["stories"][0]["touched"]) == (1, [], ["ci/check.sh"])

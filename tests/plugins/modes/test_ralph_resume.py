@@ -158,6 +158,10 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, caps
     child.until(
         lambda line: line["type"] == "story_event" and line["event"]["type"] == "tool_finished"
     )
+    async with kernel_at(tmp_path, agents(), where) as kernel:
+        for word in ("run", "resume", "cleanup"):
+            with pytest.raises(CodetetherError, match=r"now$|carried out by|is running"):
+                await ralph(kernel, word)
     child.process.send_signal(signal.SIGINT)
     ended = child.until(lambda line: line["type"] == "ralph_finished")["result"]
     code, said = child.end()

@@ -120,7 +120,6 @@ def _running(parser: ArgumentParser) -> None:
         choices=("ask", "auto", "full"),
         help="what agents may do unasked in their worktrees (default: auto)",
     )
-    add("--executor", metavar="NAME", help="where agents run (default: local)")
     _output(parser, ("text", "json", "stream-json"))
 
 

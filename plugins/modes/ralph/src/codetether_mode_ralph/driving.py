@@ -34,7 +34,7 @@ GIVEN = {
     "model": "model", "max_iterations": "max_iterations", "max_steps": "max_steps", "retries": "retries",
     "max_concurrent": "concurrency", "timeout": "timeout", "time_limit": "time_limit", "budget_usd": "budget_usd",
     "budget_tokens": "budget_tokens", "check_timeout": "gate_seconds", "allow_test_changes": "test_changes",
-    "access_mode": "access", "executor": "executor",
+    "access_mode": "access",
 }  # fmt: skip
 
 
@@ -46,12 +46,11 @@ async def start(mode: Ralph, args: Namespace) -> int:
         commit=args.commit, **_given(args),
     )  # fmt: skip
     before = latest(mode.kernel, prd)
-    if before is not None and before.status in ("running", "interrupted", "stopped"):
-        print(
-            f"note: the last run of this document, {before.id}, is {before.status}; this is a new one"
-            + ("" if before.status == "running" else f" (codetether ralph resume {before.id})"),
-            file=sys.stderr,
-        )
+    if before is not None and before.status == "running":
+        raise CodetetherError(f"{before.id} is working through this document now", "wait for it")
+    if before is not None and before.status in ("interrupted", "stopped"):
+        told = f"the last run of this document, {before.id}, is {before.status}; this is a new one"
+        print(f"note: {told} (codetether ralph resume goes on with it)", file=sys.stderr)
     return await _carry_out(mode, args, new_id(), options, None)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ import trio
 from codetether_gates import Gate, Report, Verdict, baseline, check, detect, guarded
 from codetether_worktrees import Worktree, abort, create, remove
 
+from codetether_mode_ralph import texts
 from codetether_mode_ralph.course import Change, Check
 from codetether_mode_ralph.records import Measured
 from codetether_mode_ralph.verifying import Verifier
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
     from codetether_mode_ralph.options import Options
 
 ORDER = ("typecheck", "lint", "test", "build")  # the others of a document come after these
+# What stands where a program does, and what a shell is given.
+_PROGRAMS = (
+    re.compile(r"(?:^|[;&|({])\s*([\w.][\w./-]*)"),
+    re.compile(r"\b(?:sh|bash|dash|zsh|ksh)\s+(?:-\w+\s+)*([\w.][\w./-]*)"),
+)
 WITHOUT = "only with its own changes to"
 
 
@@ -53,13 +61,22 @@ class Judge:
         self._logs = logs
         self._verifier = Verifier(kernel, logs, seconds=options.gate_seconds, hosts=hosts)
         self.measured = Measured((), ())
+        self._scripts: frozenset[str] = frozenset()
+
+    def guards(self, path: str) -> bool:
+        """Whether a path in the repository is a test, or says how work is judged."""
+        return guarded(path) or path in self._scripts
 
     async def settle(self, known: Known, ground: Ground, past: Measured | None) -> None:
         """Have gates and their baseline: those of an earlier process, unless the document names others now."""
         given = self._given(known)
         if past is not None and (not given or given == past.gates):
             self.measured = past
-            return
+        else:
+            self.measured = await self._measure(given, ground)
+        self._scripts = _scripts(self.measured.gates, ground.repository.prefix)
+
+    async def _measure(self, given: tuple[Gate, ...], ground: Ground) -> Measured:
         name = f"{ground.run_id}-baseline"
         tree = await create(ground.repository, name, base=ground.tip, holder=ground.run_id)
         try:
@@ -78,8 +95,9 @@ class Judge:
                 await abort(tree)
                 await remove(tree)
         await self._book.checked("", verdicts)
-        self.measured = Measured(given, verdicts, notes)
-        await self._book.write(self.measured)
+        measured = Measured(given, verdicts, notes)
+        await self._book.write(measured)
+        return measured
 
     def _given(self, known: Known) -> tuple[Gate, ...]:
         checks = {kind: command for kind, command in known.quality_checks.items() if command}
@@ -104,7 +122,8 @@ class Judge:
         finally:
             with trio.CancelScope(shield=True):
                 await abort(tree)
-        return _judgement(report, steps, before, changes)
+        mine = [each.path for each in changes if self.guards(each.path)]
+        return _judgement(report, steps, before, mine)
 
     async def _gates(self, tree: Worktree, label: str) -> Report:
         return await check(
@@ -118,7 +137,7 @@ class Judge:
         """The gates once more, with the tests and settings of checks as they were, if the story changed any that was
         there or added settings: whoever weakens a test does not pass by it.
         """
-        mine = [each for each in changes if guarded(each.path)]
+        mine = [each for each in changes if self.guards(each.path)]
         old = [each.path for each in mine if each.how != "A"]
         new = [each.path for each in mine if each.how == "A"]
         if not self.measured.gates or not (old or any(_steers(path) for path in new)):
@@ -133,6 +152,13 @@ class Judge:
         return report
 
 
+def _scripts(gates: Sequence[Gate], prefix: str) -> frozenset[str]:
+    """The files of the repository that gates run as programs."""
+    words = {word for gate in gates for each in _PROGRAMS for word in each.findall(gate.command)}
+    files = [word for word in words if "/" in word or "." in word]
+    return frozenset(os.path.normpath(os.path.join(prefix, word)) for word in files)
+
+
 def _steers(path: str) -> bool:
     """Whether a new file can change what other tests do: all that is guarded but plain modules of tests."""
     name = path.rpartition("/")[2]
@@ -142,7 +168,7 @@ def _steers(path: str) -> bool:
 
 
 def _judgement(
-    report: Report, steps: Sequence[Verdict], before: Report | None, changes: Sequence[Change]
+    report: Report, steps: Sequence[Verdict], before: Report | None, touched: Sequence[str]
 ) -> Judgement:
     checks = tuple(map(_check, [*report.verdicts, *steps]))
     bad = [each for each in steps if not each.ok]
@@ -151,12 +177,8 @@ def _judgement(
     if bad:
         return _bad(bad, checks, Report(tuple(bad)).feedback())
     if before is not None and not before.ok:
-        mine = ", ".join(each.path for each in changes if guarded(each.path))
-        told = (
-            f"The checks pass {WITHOUT} {mine}. With these files as they were before, they fail:\n\n"
-            f"{before.feedback()}\n\nMake the code satisfy the tests as they were. Put those files back; tests of what "
-            "is new go into new files."
-        )
+        mine = ", ".join(touched)
+        told = texts.filled("untouched", files=mine, feedback=before.feedback())
         judged = _bad(before.verdicts, checks, told)
         return msgspec.structs.replace(judged, why=f"{WITHOUT} {mine}: {judged.why}")
     # A gate that fails as it did before, and says what fails, has spoken for all that it does not name.

@@ -31,7 +31,6 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     commit: bool = True
     test_changes: bool = False
     access: str = ""
-    executor: str = "local"
     gate_seconds: float = 600.0
     started_by: str = ""
     depth: int = 0

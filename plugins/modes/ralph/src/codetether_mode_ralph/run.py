@@ -50,7 +50,7 @@ class Run:
         self.book = Book(folder, tell, past)
         self.budget = Budget(options.budget_usd, options.budget_tokens, self.book.spent)
         self.hands = Hands(
-            lambda _: kernel.executor(options.executor), self.budget, self.book.see, timeout=options.timeout,
+            lambda _: kernel.executor("local"), self.budget, self.book.see, timeout=options.timeout,
             max_steps=options.max_steps, depth=options.depth,
         )  # fmt: skip
         self.memory = Memory(Path(options.prd), Path(options.progress))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from codetether.api import CodetetherError
 from codetether_crew import Attempt, Work
-from codetether_gates import guarded
 from codetether_worktrees import GitFailed, Merge, Worktree, abort, conclude, merge, squash
 
 from codetether_mode_ralph import texts
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 HISTORY = 10  # commits an agent is told of
 CONFLICT_STEPS = 40  # model calls of an agent that resolves a conflict
 NOTHING = "it changed nothing"
-CHANGE_SOMETHING = (
-    "You changed no file. The story asks for a change: make it, or say STORY_BLOCKED and why."
-)
 
 
 class Worker:
@@ -33,7 +29,6 @@ class Worker:
         self._run = run
         self._book = run.book
         self._ground = run.ground
-        self._iterations: dict[str, int] = {}
 
     async def take(self, one: Course) -> None:
         """Work on a story until it is over, or the run begins no further attempt."""
@@ -95,7 +90,7 @@ class Worker:
         elif blocked is not None:
             await self._failed(one, blocked, blocked, attempt, state="blocked", **facts)
         elif facts["commit"] == tree.base and not one.story.verification_steps:
-            await self._failed(one, NOTHING, CHANGE_SOMETHING, attempt, **facts)
+            await self._failed(one, NOTHING, texts.filled("nothing"), attempt, **facts)
         else:
             await book.enter(one, "judging", "", attempt, feedback="", **facts)
 
@@ -105,7 +100,7 @@ class Worker:
         changes = await self._ground.changes(tree.base, one.mark.commit)
         judged = await self._run.judge.judge(one.story, tree, changes)
         own = [path for path in one.mark.touched if path in self._ground.own]
-        touched = (*own, *(each.path for each in changes if guarded(each.path)))
+        touched = (*own, *(each.path for each in changes if self._run.judge.guards(each.path)))
         facts: dict[str, Any] = {"checks": judged.checks, "changes": changes, "touched": touched}
         if judged.ok:
             await self._book.enter(one, "merging", verified=judged.verified, **facts)
