@@ -16,10 +16,11 @@ from codetether_nats.messages import told
 if TYPE_CHECKING:
     from codetether.api import AgentTask, SessionEvent
     from codetether_nats import Link
+    from codetether_nats.holds import Ear
 
     from codetether_executor_nats.sending import Sender
 
-LOOK = 5.0  # seconds between looks at the record, besides those that somebody's writing causes
+LOOK = 5.0  # seconds between looks at who is there to do it
 LAST_WORDS = 2.0  # seconds for events that are still on their way when the result is there
 TAKE_BACK = 5.0  # seconds to tell the broker that nobody wants it
 UNFINISHED = ("queued", "claimed", "done")
@@ -48,14 +49,13 @@ class Following:
         self._token = 0  # the claim we know of
         self._heard: dict[int, Usage] = {}  # by claim: events may come before we know of theirs
         self._over: dict[int, trio.Event] = defaultdict(trio.Event)  # the turn of its sub-agent is
-        self._news = trio.Event()
         self._failure: CodetetherError | None = None
 
     async def to_the_end(self) -> AgentResult:
         """Hand the task in and wait. Raises CodetetherError; Unreachable leaves the task on the broker, nothing else does."""
         result: AgentResult | None = None
         async with (
-            self.link.changes(self.key) as changed,
+            self.link.ear(self.key) as ear,
             self._events() as events,
             trio.open_nursery() as nursery,
         ):
@@ -67,23 +67,22 @@ class Following:
                     self._failure = self._failure or error
                     nursery.cancel_scope.cancel()
 
-            nursery.start_soon(guarded, self._note_changes, changed)
             nursery.start_soon(guarded, self._mind_the_crowd)
             if events is not None:
                 nursery.start_soon(guarded, self._relay, events)
-            result = await guarded(self._result)
+            result = await guarded(self._result, ear)
             nursery.cancel_scope.cancel()
         if result is None:
             assert self._failure is not None
             raise self._failure
         return result
 
-    async def _result(self) -> AgentResult:
+    async def _result(self, ear: Ear) -> AgentResult:
         if self._sender is not None:
             self._sender.open.add(self.key)
         try:
-            await self._hand_in()
-            record = await self._done()
+            await self._hand_in(ear)
+            record = await self._done(ear)
         except BaseException as error:
             if not isinstance(self._failure or error, Unreachable):
                 await self._take_back(("queued", "claimed"))
@@ -98,39 +97,43 @@ class Following:
             raise
         assert record.result is not None
         await self._hear_the_rest(record.result, record.token)
-        await self.link.forget(self.key)
+        self.link.forget(self.key)
         if record.bundle is not None:
             await self.link.drop_file(record.bundle.name)
         self._closed()
         return msgspec.structs.replace(record.result, id=self.task.id)
 
     # --- handing in, and taking back ---
-    async def _hand_in(self) -> None:
+    async def _hand_in(self, ear: Ear) -> None:
         """Put it on the broker, or find it there: a process that was killed may have."""
         self._submission = stamp()
         fresh = Record(state="queued", submission=self._submission, stamp=stamp())
-        version = await self.link.write(self.key, fresh, 0)
-        if version is None:
-            found = await self.link.read(self.key)
-            if found is not None and found[1].state in UNFINISHED:
-                self._submission = found[1].submission
-                if found[1].state != "queued":
-                    return
-                version = found[0]
-            else:
-                version = await self.link.write(self.key, fresh, found[0] if found else 0)
+        job = await self._job()
+        if await self.link.submit(ear, fresh, job) is not None:
+            return
+        found = await self.link.read(self.key)
+        version: int | None
+        if found is not None and found[1].state in UNFINISHED:
+            self._submission = found[1].submission
+            if found[1].state != "queued":
+                return
+            version = found[0]
+        else:
+            version = await self.link.write(self.key, fresh, found[0] if found else 0)
         if version is None:
             raise CodetetherError(f"another process hands in {self.task.id} at the same time")
-        await self.link.hand_in(await self._job(version))
+        await self.link.hand_in(
+            msgspec.structs.replace(job, version=version, submission=self._submission)
+        )
 
-    async def _job(self, version: int) -> Job:
+    async def _job(self) -> Job:
         if self._sender is None:
             task = msgspec.structs.replace(self.task, directory="")
-            return Job(self.key, version, self._submission, task)
+            return Job(self.key, 0, self._submission, task)
         bundles, remote = await self._sender.bring(self.task.base)
         inside = self._sender.inside[self.task.directory]
         task = msgspec.structs.replace(self.task, directory=inside)
-        return Job(self.key, version, self._submission, task, self._sender.origin, bundles, remote)
+        return Job(self.key, 0, self._submission, task, self._sender.origin, bundles, remote)
 
     async def _take_back(self, states: tuple[str, ...]) -> None:
         with trio.move_on_after(TAKE_BACK, shield=True):
@@ -148,11 +151,11 @@ class Following:
             self._sender.open.discard(self.key)
 
     # --- watching ---
-    async def _done(self) -> Record:
+    async def _done(self, ear: Ear) -> Record:
         """The record when it is done: by the worker whose claim is the last, since any other's was refused."""
+        version = 0
         while True:
-            self._news = trio.Event()
-            found = await self.link.read(self.key)
+            found = await self.link.changed(ear, self.key, version)
             if found is None or found[1].submission != self._submission:
                 raise CodetetherError(f"{self.task.id} is no longer on the broker")
             version, record = found
@@ -164,8 +167,6 @@ class Following:
                 return record
             if record.state == "claimed" and version != self._token:
                 await self._claimed(version, record)
-            with trio.move_on_after(LOOK):
-                await self._news.wait()
 
     async def _claimed(self, version: int, record: Record) -> None:
         again = "again, " if self._token else ""
@@ -175,11 +176,6 @@ class Following:
     async def _notice(self, level: Any, text: str, hint: str = "") -> None:
         if self._observe is not None:
             await self._observe(Notice(level, text, hint))
-
-    async def _note_changes(self, changed: Hear) -> None:
-        while True:
-            await changed()
-            self._news.set()
 
     async def _mind_the_crowd(self) -> None:
         """Until a worker has it: is there any? Those that are busy will come to it."""

@@ -16,8 +16,11 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js import api
 
+from codetether_nats.holds import Ear, Hold
+
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from nats.aio.client import Server
     from nats.aio.msg import Msg
@@ -121,7 +124,7 @@ class Broker:
         self.trouble = str(error) or type(error).__name__
 
     # --- what must be there ---
-    async def set_up(self, lease: float, largest: int) -> None:
+    async def set_up(self, lease: float) -> None:
         """Find the queue, the records and the files, or make what is missing: that needs a user who may."""
         stream = f"{self.space}-jobs"
         try:
@@ -146,7 +149,7 @@ class Broker:
             )  # fmt: skip
         self.lease = float(found.config.ack_wait or lease)
         self._records = await self._kept_records()
-        self._files = await self._kept_files(largest)
+        self._files = await self._kept_files()
 
     async def _kept_records(self) -> KeyValue:
         name = f"{self.space}-records"
@@ -154,22 +157,34 @@ class Broker:
             return await self._js.key_value(name)
         except nats.js.errors.NotFoundError:
             return await self._js.create_key_value(
-                api.KeyValueConfig(bucket=name, history=1, ttl=KEPT, storage=api.StorageType.FILE)
+                api.KeyValueConfig(
+                    bucket=name, history=1, ttl=KEPT, storage=api.StorageType.FILE, direct=True
+                )
             )
 
-    async def _kept_files(self, largest: int) -> ObjectStore:
+    async def _kept_files(self) -> ObjectStore:
         name = f"{self.space}-files"
         try:
             return await self._js.object_store(name)
         except nats.js.errors.NotFoundError:
             return await self._js.create_object_store(
                 name,
-                api.ObjectStoreConfig(
-                    ttl=KEPT, storage=api.StorageType.FILE, max_bytes=largest * 20
-                ),
+                api.ObjectStoreConfig(ttl=KEPT, storage=api.StorageType.FILE),
             )
 
     # --- the queue ---
+    async def submit(
+        self, ear: Ear, key: str, data: bytes, job: Callable[[int], tuple[str, bytes]]
+    ) -> int | None:
+        """Write a record where there is none, and hand in what `job` says for its version (a submission, bytes). The version,
+        or None: there is a record. `ear` hears of what becomes of it.
+        """
+        await self._attend(ear)
+        version = await self.write(key, data, 0)
+        if version is not None:
+            await self.hand_in(key, *job(version))
+        return version
+
     async def hand_in(self, key: str, submission: str, data: bytes) -> None:
         """Put a job into the queue; a second time within DOUBLES is known by its submission."""
         headers: dict[str, Any] = {api.Header.MSG_ID: submission}
@@ -228,12 +243,57 @@ class Broker:
             return None
 
     async def forget(self, key: str) -> None:
-        """Take the record away."""
-        await self._records.purge(key)
+        """Take the record away, or leave it to its age: nobody waits for the broker's word."""
+        headers: dict[str, Any] = {"KV-Operation": "PURGE", api.Header.ROLLUP: "sub"}
+        with suppress(nats.errors.Error, OSError):
+            await self.client.publish(self.record_subject(key), headers=headers)
+
+    async def changed(
+        self, ear: Ear, key: str, known: int, seconds: float
+    ) -> tuple[int, bytes] | None:
+        """The record, once its version is not `known` any more; None when it is gone. `ear` wakes us, and looking every so
+        many seconds does, if that was lost.
+        """
+        heard = await self._attend(ear)
+        while True:
+            while heard.pending_msgs:
+                await heard.next_msg(timeout=None)
+            found = await self.read(key)
+            if found is None or found[0] != known:
+                return found
+            with suppress(nats.errors.TimeoutError):
+                await heard.next_msg(timeout=seconds)
 
     def record_subject(self, key: str) -> str:
         """What new versions of a record are said on, and so are those that the broker then refuses: look before you believe."""
         return f"$KV.{self.space}-records.{key}"
+
+    async def _attend(self, ear: Ear) -> Subscription:
+        if ear.heard is None:
+            ear.heard = await self.listen(ear.subject)
+        return ear.heard
+
+    # --- a job that somebody has ---
+    async def claim(
+        self, delivery: Delivery, key: str, data: bytes, last: int, lost: Callable[[], None]
+    ) -> Hold | None:
+        """Replace version `last` of the record by our claim, and hold it; None when another one is in place."""
+        token = await self.write(key, data, last)
+        return None if token is None else Hold(self, delivery, key, token, lost)
+
+    async def finish(self, hold: Hold, data: bytes) -> bool:
+        """Replace our claim by `data` and take the job out of the queue; False when the claim was not in place any more."""
+        hold.ending = True
+        if await self.write(hold.key, data, hold.token) is None:
+            return False
+        await hold.delivery.message.ack()  # if that is lost the next worker sees that it is done
+        await self.release(hold)
+        return True
+
+    async def release(self, hold: Hold) -> None:
+        """Extend the lease no more."""
+        hold.ending = True
+        hold.task.cancel()
 
     # --- what is told and not kept ---
     async def say(self, subject: str, data: bytes) -> None:
@@ -242,20 +302,23 @@ class Broker:
             await self.client.publish(subject, data)
 
     async def listen(self, subject: str) -> Subscription:
-        """Hear what is said from now on."""
-        heard = await self.client.subscribe(subject, pending_msgs_limit=HEARD)
-        await self.client.flush(timeout=int(ASK))
-        return heard
+        """Hear what is said from now on, what we cause with our next words included."""
+        return await self.client.subscribe(subject, pending_msgs_limit=HEARD)
 
     async def hear(self, heard: Subscription) -> bytes:
         """The next thing said."""
         message = await heard.next_msg(timeout=None)
         return bytes(message.data)
 
-    async def leave(self, heard: Subscription) -> None:
+    async def leave(self, heard: Subscription | None) -> None:
         """Hear no more."""
         with suppress(nats.errors.Error, OSError):
-            await heard.unsubscribe()
+            if heard is not None:
+                await heard.unsubscribe()
+
+    async def deafen(self, ear: Ear) -> None:
+        """The same for an ear."""
+        await self.leave(ear.heard)
 
     # --- files ---
     async def put_file(self, name: str, path: Path) -> None:

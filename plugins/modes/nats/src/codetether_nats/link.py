@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import nats.errors
 import nats.js.errors
 import trio
@@ -15,6 +16,7 @@ from codetether.api import CodetetherError, UsageError
 
 from codetether_nats import messages
 from codetether_nats.broker import Broker, Crowd, Delivery, NotEncrypted, TooLarge
+from codetether_nats.holds import Ear, Hold
 from codetether_nats.loop import Loop
 from codetether_nats.place import proof, servers, tls_context, wants_tls
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+LOOK = 5.0  # seconds between looks at a record, besides those that somebody's writing causes
 CONNECT = 15.0  # seconds for the first connection
 FILE = 600.0  # seconds for a file, either way
 PASSING = (
@@ -64,7 +67,7 @@ class Link:
         try:
             with trio.fail_after(CONNECT):
                 await link._loop.run(link._broker.open, shown, tls, name)
-                await link._loop.run(link._broker.set_up, place.lease, place.largest)
+                await link._loop.run(link._broker.set_up, place.lease)
         except BaseException as error:
             with trio.CancelScope(shield=True):
                 await link.aclose()
@@ -119,6 +122,54 @@ class Link:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     # --- jobs ---
+    async def submit(self, ear: Ear, record: messages.Record, job: messages.Job) -> int | None:
+        """Write the record of a new job and put the job into the queue; the record's version, None when there was one."""
+
+        def versioned(version: int) -> tuple[str, bytes]:
+            return job.submission, messages.encode(msgspec.structs.replace(job, version=version))
+
+        data = messages.encode(record)
+        return await self._ask(self._broker.submit, ear, job.key, data, versioned)
+
+    async def claim(
+        self,
+        delivery: Delivery,
+        key: str,
+        record: messages.Record,
+        last: int,
+        lost: Callable[[], None],
+    ) -> Hold | None:
+        """Put our claim in the place of version `last`, and hold it until `release` or `finish`; None when another version is
+        in place. `lost` is called, here in trio, when the claim is not in place any more.
+        """
+        token = trio.lowlevel.current_trio_token()
+
+        def tell() -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(lost)
+
+        data = messages.encode(record)
+        hold = await self._ask(self._broker.claim, delivery, key, data, last, tell)
+        if hold is None and (found := await self._ask(self._broker.read, key)) and found[1] == data:
+            # The broker was lost before it answered: ours is in place, as what is written now must be.
+            hold = await self._ask(self._broker.claim, delivery, key, data, found[0], tell)
+        return hold
+
+    async def finish(self, hold: Hold, record: messages.Record) -> bool:
+        """Put the result in the place of our claim, and the job out of the queue; False when the claim was not in place."""
+        data = messages.encode(record)
+        if await self._ask(self._broker.finish, hold, data):
+            return True
+        found = await self._ask(self._broker.read, hold.key)
+        if found is None or found[1] != data:
+            return False
+        await self.settle(hold.delivery)
+        return True
+
+    def release(self, hold: Hold) -> None:
+        """Hold a job no longer."""
+        self._loop.begin(self._broker.release, hold)
+
     async def hand_in(self, job: messages.Job) -> None:
         """Put a job into the queue. Its record must be there. Raises CodetetherError when it is too large."""
         await self._ask(self._broker.hand_in, job.key, job.submission, messages.encode(job))
@@ -136,10 +187,6 @@ class Link:
         finally:
             with trio.move_on_after(LONGEST_PAUSE, shield=True):
                 await self._loop.run(line.unsubscribe)
-
-    async def extend(self, delivery: Delivery) -> None:
-        """Have the lease of a job begin anew."""
-        await self._ask(self._broker.extend, delivery)
 
     async def settle(self, delivery: Delivery) -> None:
         """Take a job out of the queue: it is done, or nobody wants it."""
@@ -172,15 +219,23 @@ class Link:
                 return found[0]
         return version
 
-    async def forget(self, key: str) -> None:
-        """Take a record away."""
-        await self._ask(self._broker.forget, key)
+    def forget(self, key: str) -> None:
+        """Take a record away, soon."""
+        self._loop.begin(self._broker.forget, key)
 
     @asynccontextmanager
-    async def changes(self, key: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
-        """A function that waits until somebody has written, or has tried to write, the record."""
-        async with self._heard(self._broker.record_subject(key)) as hear:
-            yield hear
+    async def ear(self, key: str) -> AsyncIterator[Ear]:
+        """What hears of a record, for `submit` and `changed`."""
+        ear = Ear(self._broker.record_subject(key))
+        try:
+            yield ear
+        finally:
+            self._loop.begin(self._broker.deafen, ear)
+
+    async def changed(self, ear: Ear, key: str, known: int) -> tuple[int, messages.Record] | None:
+        """The record and its version, once that is not `known` any more; None when there is none any more."""
+        found = await self._ask(self._broker.changed, ear, key, known, LOOK)
+        return None if found is None else (found[0], messages.record(found[1]))
 
     # --- what is told ---
     async def tell(self, key: str, told: messages.Told) -> None:
@@ -190,15 +245,7 @@ class Link:
     @asynccontextmanager
     async def events(self, key: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
         """A function that waits for the next event told."""
-        async with self._heard(self._events(key)) as hear:
-            yield hear
-
-    def _events(self, key: str) -> str:
-        return f"{self.place.space}.events.{key}"
-
-    @asynccontextmanager
-    async def _heard(self, subject: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
-        heard = await self._ask(self._broker.listen, subject)
+        heard = await self._ask(self._broker.listen, self._events(key))
 
         async def hear() -> bytes:  # through any outage: whoever else asks the broker ends that
             try:
@@ -209,8 +256,10 @@ class Link:
         try:
             yield hear
         finally:
-            with trio.move_on_after(LONGEST_PAUSE, shield=True):
-                await self._loop.run(self._broker.leave, heard)
+            self._loop.begin(self._broker.leave, heard)
+
+    def _events(self, key: str) -> str:
+        return f"{self.place.space}.events.{key}"
 
     # --- files ---
     async def put_file(self, path: Path) -> str:

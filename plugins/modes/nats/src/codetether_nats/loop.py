@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ import trio
 from codetether.api import CodetetherError
 
 T = TypeVar("T")
+KEPT = 1_000  # short things begun and not waited for, at one time
 LINGER = 5.0  # seconds that what was cancelled may take to end
 
 
@@ -24,6 +26,9 @@ class Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._going: deque[asyncio.Task[None]] = deque(
+            maxlen=KEPT
+        )  # asyncio itself holds none of them
         self._thread = threading.Thread(target=self._serve, name="nats", daemon=True)
         self._thread.start()
 
@@ -58,6 +63,10 @@ class Loop:
         if tasks[0].cancelled():
             raise CodetetherError("the connection to NATS was closed")
         return tasks[0].result()
+
+    def begin(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Have `work(*args)` done in the loop, and do not wait for it. It must tell of its own errors, or have none."""
+        self._soon(lambda: self._going.append(self._loop.create_task(work(*args))))
 
     async def stop(self) -> None:
         """End the loop and its thread; what still runs in it is cancelled."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
     from codetether.api import Kernel, SessionEvent
     from codetether_nats import Job, Link
     from codetether_nats.broker import Delivery
+    from codetether_nats.holds import Hold
     from codetether_worktrees import Worktree
 
     from codetether_mode_swarm_worker import Settings
     from codetether_mode_swarm_worker.ground import Ground
 
 ACCESS = ("ask", "auto", "full")
-SHARE = 3  # the lease is extended so often before it would end
 BREATH = 1.0  # seconds between signs of life of a running tool
 LARGEST_TEXT = 400_000  # characters of a report
 LARGEST_EVENT = 200_000  # bytes of one that is told
@@ -57,18 +56,19 @@ class Doing:
             self._say(f"a sub-task cannot be read, and is dropped: {error}")
             await self._link.settle(delivery)
             return False
-        token = await self._claim(job, delivery)
-        if not token:
+        claim = await self._claim(job, delivery)
+        if claim is None:
             return False
         began = trio.current_time()
         self._say(f"{job.task.id}: begun")
-        claim = _Claim(self._link, job, delivery, token)
         try:
             done = await self._while_it_holds(claim)
         except BaseException:
             with trio.move_on_after(2, shield=True):
                 await self._link.give_back(delivery)
             raise
+        finally:
+            self._link.release(claim.hold)
         if not done:
             self._say(
                 f"{job.task.id}: lost to another worker, or taken back; what was done is dropped"
@@ -81,33 +81,42 @@ class Doing:
         return True
 
     # --- the claim ---
-    async def _claim(self, job: Job, delivery: Delivery) -> int:
-        """Our token; 0 when the job is not to be done, or not by us."""
+    async def _claim(self, job: Job, delivery: Delivery) -> _Claim | None:
+        """Our claim; None when the job is not to be done, or not by us."""
+        claim = _Claim(job)
         mine = Record(
             state="claimed", submission=job.submission, stamp=stamp(), worker=self._name, delivery=delivery.delivery,
             copy=delivery.copy,
         )  # fmt: skip
-        if delivery.delivery == 1 and (token := await self._link.write(job.key, mine, job.version)):
-            return token
+
+        async def held(version: int) -> bool:
+            hold = await self._link.claim(delivery, job.key, mine, version, claim.scope.cancel)
+            if hold is not None:
+                claim.hold = hold
+            return hold is not None
+
+        if delivery.delivery == 1 and await held(job.version):
+            return claim
         while True:
             found = await self._link.read(job.key)
             unwanted = found is None or found[1].submission != job.submission
             if found is None or unwanted or found[1].state in ("done", "cancelled"):
                 await self._link.settle(delivery)
-                return 0
+                return None
             version, record = found
             if record.state == "claimed" and record.copy != delivery.copy:
                 # It was handed in twice, by a coordinator that was killed in between; the other copy is being done.
                 await self._link.give_back(delivery, self._link.lease)
-                return 0
+                return None
             if record.delivery >= delivery.delivery:
-                return 0  # it was handed out again before we got to claim it
+                return None  # it was handed out again before we got to claim it
             if delivery.delivery > self._settings.tries:
-                return await self._give_up(job, delivery, version)
-            if token := await self._link.write(job.key, mine, version):
-                return token
+                await self._give_up(job, delivery, version)
+                return None
+            if await held(version):
+                return claim
 
-    async def _give_up(self, job: Job, delivery: Delivery, version: int) -> int:
+    async def _give_up(self, job: Job, delivery: Delivery, version: int) -> None:
         why = f"it was handed out {delivery.delivery - 1} times, and no worker lived to finish it"
         failed = AgentResult(job.task.id, False, "", "error", "", 0, 0.0, error=why)
         over = Record(
@@ -118,24 +127,20 @@ class Doing:
             await self._link.settle(delivery)
         else:
             await self._link.give_back(delivery)
-        return 0
 
     async def _while_it_holds(self, claim: _Claim) -> AgentResult | None:
         """The result, handed back; None when the claim was lost before that."""
-        async with claim.held() as scope:
-            with scope:
-                result, bundle = await self._work(claim)
-                done = Record(
-                    state="done", submission=claim.job.submission, stamp=stamp(), worker=self._name, token=claim.token,
-                    result=result, bundle=bundle,
-                )  # fmt: skip
-                # The broker takes it only in the place of our claim: this is where a worker that slept too long fails.
-                if await self._link.write(claim.job.key, done, claim.token) is not None:
-                    claim.ended = True
-                    await self._link.settle(claim.delivery)
-                    return result
-                if bundle is not None:
-                    await self._link.drop_file(bundle.name)
+        with claim.scope:
+            result, bundle = await self._work(claim)
+            done = Record(
+                state="done", submission=claim.job.submission, stamp=stamp(), worker=self._name, token=claim.token,
+                result=result, bundle=bundle,
+            )  # fmt: skip
+            # The broker takes it only in the place of our claim: this is where a worker that slept too long fails.
+            if await self._link.finish(claim.hold, done):
+                return result
+            if bundle is not None:
+                await self._link.drop_file(bundle.name)
         return None
 
     # --- the work ---
@@ -190,40 +195,17 @@ class Doing:
 
 
 class _Claim:
-    """Our hold on a job: the broker's number of our claim."""
+    """A job that is ours to do, as long as nobody takes it: then `scope` is cancelled."""
 
-    def __init__(self, link: Link, job: Job, delivery: Delivery, token: int) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
-        self.delivery = delivery
-        self.token = token
-        self.ended = False
-        self._link = link
+        self.scope = trio.CancelScope()
+        self.hold: Hold
 
-    @asynccontextmanager
-    async def held(self) -> AsyncIterator[trio.CancelScope]:
-        """Extends the lease as long as this lasts. The scope is cancelled once the claim is somebody else's, or nobody's."""
-        scope = trio.CancelScope()
-        async with self._link.changes(self.job.key) as changed, trio.open_nursery() as nursery:
-            nursery.start_soon(self._extend, scope)
-            nursery.start_soon(self._watch, changed, scope)
-            yield scope
-            nursery.cancel_scope.cancel()
-
-    async def _extend(self, scope: trio.CancelScope) -> None:
-        while True:
-            await trio.sleep(self._link.lease / SHARE)
-            await self._look(scope)
-            await self._link.extend(self.delivery)
-
-    async def _watch(self, changed: Callable[[], object], scope: trio.CancelScope) -> None:
-        while True:
-            await changed()  # type: ignore[misc]
-            await self._look(scope)
-
-    async def _look(self, scope: trio.CancelScope) -> None:
-        found = await self._link.read(self.job.key)
-        if not self.ended and (found is None or found[0] != self.token):
-            scope.cancel()
+    @property
+    def token(self) -> int:
+        """The broker's number of our claim."""
+        return self.hold.token
 
 
 def _strict(word: str) -> int:

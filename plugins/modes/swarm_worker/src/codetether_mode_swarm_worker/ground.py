@@ -62,8 +62,11 @@ class Ground:
         try:
             yield folder
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+            try:
+                folder.rmdir()
+            except OSError:  # something was left in it
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
     @asynccontextmanager
     async def tree(
