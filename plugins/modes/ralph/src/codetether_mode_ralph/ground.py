@@ -16,7 +16,6 @@ import trio
 from codetether.api import CodetetherError, one_line
 from codetether_worktrees import (
     PREFIX,
-    GitFailed,
     Landing,
     Repository,
     Worktree,
@@ -262,6 +261,3 @@ async def settle(directory: Path, place: Path, branch: str) -> tuple[Repository,
         raise CodetetherError(f"{branch!r} cannot be the name of a branch", "mend branch_name")
     tip = await repository.commit_of(f"refs/heads/{branch}")
     return repository, branch, tip or await repository.commit_of("HEAD")
-
-
-__all__ = ["GitFailed", "Ground", "settle"]
