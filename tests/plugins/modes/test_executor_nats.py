@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import trio
-from brokers import LEASE, NatsServer, Worker, coordinator, steps, task
+from brokers import LEASE, NatsServer, Worker, coordinator, go, steps, task
 from codetether.api import Notice, ToolStarted, TurnFinished
 from codetether_nats import Record, key_of, stamp
 from swarms import branches, git, repository
@@ -69,12 +69,6 @@ class Seen:
     def places(self):
         """The workers that had it, in order."""
         return [event.text for event in self.events if isinstance(event, Notice) and "on " in event.text]  # fmt: skip
-
-
-def go(worker):
-    """Let what runs in a worker's tree end."""
-    for tree in (worker.home / "data").glob("*-workers/*/*/trees/job-*/.git"):
-        (tree.parent / "go").touch()
 
 
 async def ended(results, many):

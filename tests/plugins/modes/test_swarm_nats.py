@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from brokers import HANDS_IN, NatsServer, Worker, steps
+from brokers import HANDS_IN, NatsServer, Worker, go, steps
+from codetether.api import CodetetherError, UsageError
 from codetether.testing import make_kernel
 from swarms import Model, branches, git, plan, repository, result, task
 
@@ -43,7 +48,7 @@ def user(tmp_path, monkeypatch):
 def kernel_at(tmp_path, model, where, space):
     return make_kernel(
         tmp_path / "home", replies=model, plugins=HANDS_IN, directory=where,
-        settings={"executors:nats.space": space, "executors:nats.outage": 3.0},
+        settings={"executors:nats.space": space, "executors:nats.outage": 1.0},
     )  # fmt: skip
 
 
@@ -88,3 +93,106 @@ def brokers_said(said, step):
 
     text = said[min(step, len(said) - 1)]
     return call("bash", command=text[2:]) if text.startswith("$ ") else text
+
+
+CHILD = """
+import os, sys, trio
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from swarms import Model, swarm
+from test_swarm_nats import LONG, kernel_at
+
+async def main():
+    where = Path(sys.argv[2])
+    os.chdir(where)
+    async with kernel_at(where.parent, Model(LONG), where, sys.argv[4]) as kernel:
+        flags = ["--nats", sys.argv[3], "--no-gates", "--format", "stream-json"]
+        sys.exit(await swarm(kernel, "build a tower", flags=flags))
+
+trio.run(main)
+"""
+LONG = plan(
+    does("base", "$ echo base > base.txt", "base says 42"),
+    does("long", "$ for n in $(seq 900); do [ -e go ] && break; sleep 0.05; done; mv go long.txt", "long is done", after=["base"]),
+)  # fmt: skip
+
+
+def begun(user, server, space):
+    """A swarm as a process of its own, whose second sub-task has begun to run something: its id and process."""
+    words = [str(Path(__file__).parent), str(user), server.address, space]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )  # fmt: skip
+    run = ""
+    for text in process.stdout:
+        line = json.loads(text)
+        run = run or line["id"]
+        if line["type"] == "subagent_event" and line["subtask"] == "long" and line["event"]["type"] == "tool_started":  # fmt: skip
+            return run, process
+    raise AssertionError("it ended")
+
+
+async def test_a_coordinator_that_was_killed_finds_what_workers_did_meanwhile(
+    tmp_path, user, server, workers, capsys
+):
+    worker = workers("killed")
+    run, process = begun(user, server, "killed")
+    process.kill()
+    process.wait(60)
+    process.stdout.close()
+    go(worker)
+    worker.until(": done", after=worker.until(":base:1: done"))
+    model = Model(LONG)
+    async with kernel_at(tmp_path, model, user, "killed") as kernel:
+        code, said = await result(kernel, capsys, "resume", run)
+    assert (code, said["success"]) == (0, True), said
+    assert model.asked == {}
+    assert sum("begun" in line for line in worker.lines) == 2  # once each, in all
+    assert sorted(path.name for path in user.iterdir() if path.name != ".git") == ["a.txt", "base.txt", "long.txt"]  # fmt: skip
+    assert branches(user) == ["main"]
+
+
+async def test_without_its_broker_a_run_stops_and_can_be_resumed(tmp_path, user, workers, capsys):
+    own = NatsServer(tmp_path / "own")
+    worker = Worker(tmp_path / "w", own.address)
+    try:
+        worker.until("serves")
+        run, process = begun(user, own, "codetether")
+        own.kill()
+        assert process.wait(60) == 1
+        last = [json.loads(line) for line in process.stdout][-1]
+        process.stdout.close()
+        assert last["type"] == "swarm_finished"
+        assert "the broker has been away" in last["result"]["error"]
+        assert last["result"]["status"] == "stopped"
+        go(worker)
+        own.start()
+        async with kernel_at(tmp_path, Model(LONG), user, "codetether") as kernel:
+            with pytest.raises(UsageError, match="those of the executor nats"):
+                await result(kernel, capsys, "resume", run, "--executor", "local")
+            code, said = await result(kernel, capsys, "resume", run)
+        assert (code, said["success"]) == (0, True), said
+        assert git(user, "show", "main:base.txt") == "base"
+        assert "long.txt" in git(user, "ls-tree", "--name-only", "main").split()
+        assert sum("begun" in line for line in worker.lines) == 2
+    finally:
+        worker.end(signal.SIGKILL)
+        own.close()
+
+
+async def test_what_cannot_be_done_elsewhere_is_said_before_anything_is_asked(
+    tmp_path, user, server, capsys, monkeypatch
+):
+    model = Model(LONG)
+    async with kernel_at(tmp_path, model, user, "said") as kernel:
+        with pytest.raises(UsageError, match="needs no broker"):
+            await result(kernel, capsys, "x", "--nats", server.address, "--executor", "local")
+        with pytest.raises(UsageError, match="holds a name or a password"):
+            await result(kernel, capsys, "x", "--nats", "nats://me:canary-pass@127.0.0.1")
+        with pytest.raises(CodetetherError, match="cannot be used"):
+            await result(kernel, capsys, "x", "--nats", "nats://127.0.0.1:1")
+        with pytest.raises(CodetetherError, match="worktrees are switched off"):
+            await result(kernel, capsys, "x", "--nats", server.address, "--no-worktrees")
+        assert model.asked == {}
+        assert not list(kernel.dirs.data.glob("swarm/*"))
+        assert "canary-pass" not in "".join(capsys.readouterr())
