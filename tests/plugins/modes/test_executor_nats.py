@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 
+import msgspec
 import pytest
 import trio
 from brokers import LEASE, NatsServer, Worker, coordinator, go, steps, task
-from codetether.api import Notice, ToolStarted, TurnFinished
-from codetether_nats import Record, key_of, stamp
+from codetether.api import Effect, Notice, ToolStarted, TurnFinished
+from codetether_nats import Job, Record, key_of, stamp
 from swarms import branches, git, repository
 
 WAITS = "$ echo $$ >> who.txt; for n in $(seq 900); do [ -e go ] && break; sleep 0.05; done; rm go"
@@ -449,3 +450,23 @@ async def test_the_broker_takes_a_result_only_in_the_place_of_the_last_claim(tmp
         assert await link.write("k", same, woke) == done  # said twice, as when an answer was lost
         assert await link.write("k", record("done", worker="b", token=woke), woke) is None
         assert (await link.read("k"))[1].worker == "b"
+
+
+async def test_what_is_no_sub_task_is_dropped_and_the_next_one_is_done(tmp_path, server, workers):
+    worker = workers(tmp_path / "w", server.address, space="rubbish")
+    async with coordinator(tmp_path / "home", server.address, space="rubbish") as kernel:
+        await kernel.executor("nats").ready()
+        link = kernel.executor("nats")._link
+        for number, data in enumerate((b"", b"{", b'{"key": "k"}', b"\xff" * 10)):
+            await link._ask(link._broker.hand_in, f"k{number}", f"s{number}", data)
+        await link._ask(link._broker.write, "bad", b"not a record", 0)
+        job = Job("bad", 7, "s", task("x"))
+        await link.hand_in(job)
+        looks = task(steps("seen"), "l", within=frozenset({Effect.READ}))
+        assert (await kernel.executor("nats").run(looks)).text == "seen"
+        outside = Job("out", 0, "o", task("x", base="a" * 40), origin="../../etc")
+        version = await link.write("out", Record(state="queued", submission="o", stamp="1"), 0)
+        await link.hand_in(msgspec.structs.replace(outside, version=version))
+        await worker.told("names no repository")
+    assert sum("is dropped" in line for line in worker.lines) == 5
+    assert worker.end() == 0

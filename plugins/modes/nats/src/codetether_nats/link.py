@@ -204,7 +204,7 @@ class Link:
     async def read(self, key: str) -> tuple[int, messages.Record] | None:
         """A record and its version; None when there is none."""
         found = await self._ask(self._broker.read, key)
-        return None if found is None else (found[0], messages.record(found[1]))
+        return None if found is None else (found[0], _record(found[1]))
 
     async def write(self, key: str, record: messages.Record, last: int) -> int | None:
         """Put `record` in the place of version `last` (0: of none); its version, None when another one is there now.
@@ -235,7 +235,7 @@ class Link:
     async def changed(self, ear: Ear, key: str, known: int) -> tuple[int, messages.Record] | None:
         """The record and its version, once that is not `known` any more; None when there is none any more."""
         found = await self._ask(self._broker.changed, ear, key, known, LOOK)
-        return None if found is None else (found[0], messages.record(found[1]))
+        return None if found is None else (found[0], _record(found[1]))
 
     # --- what is told ---
     async def tell(self, key: str, told: messages.Told) -> None:
@@ -277,6 +277,13 @@ class Link:
     async def drop_file(self, name: str) -> None:
         """Take a file off the broker."""
         await self._ask(self._broker.drop_file, name)
+
+
+def _record(data: bytes) -> messages.Record:
+    try:
+        return messages.record(data)
+    except msgspec.DecodeError as error:
+        raise CodetetherError(f"the record of a sub-task cannot be read: {error}") from None
 
 
 def _told(error: BaseException, addresses: list[str], trouble: str = "") -> CodetetherError:

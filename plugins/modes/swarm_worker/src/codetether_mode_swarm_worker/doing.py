@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 from codetether.api import AgentResult, CodetetherError, TextDelta, ThoughtDelta, ToolProgress
-from codetether_nats import Bundle, Record, Told, pack, stamp
+from codetether_nats import Bundle, Record, Told, Unreachable, pack, stamp
 from codetether_nats.messages import job as read_job
 from codetether_worktrees import commit
 
@@ -52,11 +52,13 @@ class Doing:
         """Take a job to its end; whether it was ours to do. Cancelling gives it back to the queue."""
         try:
             job = read_job(delivery.data)
-        except msgspec.DecodeError as error:
-            self._say(f"a sub-task cannot be read, and is dropped: {error}")
+            claim = await self._claim(job, delivery)
+        except Unreachable:
+            raise
+        except (msgspec.DecodeError, CodetetherError) as error:
+            self._say(f"a sub-task cannot be done, and is dropped: {error}")
             await self._link.settle(delivery)
             return False
-        claim = await self._claim(job, delivery)
         if claim is None:
             return False
         began = trio.current_time()
