@@ -6,10 +6,11 @@ files; and, not kept, what sub-agents tell while they work.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -20,7 +21,7 @@ from codetether_nats.holds import Ear, Hold
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from nats.aio.client import Server
     from nats.aio.msg import Msg
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nats.js.kv import KeyValue
     from nats.js.object_store import ObjectStore
 
+T = TypeVar("T")
 KEPT = 7 * 24 * 3600.0  # seconds that anything is kept of a coordinator that never came back
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between attempts to reach the broker
 PENDING = 4_000_000  # bytes of what is said while the broker is away
@@ -86,6 +88,7 @@ class Broker:
         self.client = _Client()
         self.client.encrypted = encrypted
         self.lease = 0.0
+        self._asked: set[asyncio.Task[Any]] = set()
         self._js: JetStreamContext
         self._records: KeyValue
         self._files: ObjectStore
@@ -94,7 +97,7 @@ class Broker:
     async def open(self, proof: dict[str, Any], tls: ssl.SSLContext | None, name: str) -> None:
         """Connect, once: a server that cannot be reached is an error here, and waited for later."""
         await self.client.connect(
-            self.addresses, name=name, tls=tls, allow_reconnect=False, connect_timeout=int(ASK), error_cb=self._note,
+            self.addresses, name=name, tls=tls, allow_reconnect=False, connect_timeout=int(ASK), error_cb=self._note, disconnected_cb=self._gone,
             pending_size=PENDING, reconnect_to_server_handler=_patience, max_reconnect_attempts=1, reconnect_time_wait=0, ping_interval=10,
             **proof,
         )  # fmt: skip
@@ -119,6 +122,23 @@ class Broker:
     def closed(self) -> bool:
         """Whether the client has given up for good, as when its credentials were taken back."""
         return bool(self.client.is_closed)
+
+    async def promptly(self, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> T:
+        """`work(*words)`, given up when the broker goes, since no answer would come. Raises ConnectionReconnectingError then."""
+        task = asyncio.ensure_future(work(*words))
+        self._asked.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task in self._asked:
+                raise
+            raise nats.errors.ConnectionReconnectingError from None
+        finally:
+            self._asked.discard(task)
+
+    async def _gone(self) -> None:
+        while self._asked:
+            self._asked.pop().cancel()
 
     async def _note(self, error: Exception) -> None:
         self.trouble = str(error) or type(error).__name__

@@ -106,7 +106,7 @@ class Link:
         while True:
             try:
                 if self._broker.connected:  # else an answer would be waited for, and none can come
-                    return await self._loop.run(work, *words)
+                    return await self._loop.run(self._broker.promptly, work, *words)
             except PASSING as error:
                 why = str(error) or type(error).__name__
             except (nats.errors.Error, TooLarge) as error:
