@@ -81,8 +81,7 @@ class Following:
         if self._sender is not None:
             self._sender.open.add(self.key)
         try:
-            await self._hand_in(ear)
-            record = await self._done(ear)
+            record = await self._done(ear, await self._hand_in(ear))
         except BaseException as error:
             if not isinstance(self._failure or error, Unreachable):
                 await self._take_back(("queued", "claimed"))
@@ -104,19 +103,21 @@ class Following:
         return msgspec.structs.replace(record.result, id=self.task.id)
 
     # --- handing in, and taking back ---
-    async def _hand_in(self, ear: Ear) -> None:
-        """Put it on the broker, or find it there: a process that was killed may have."""
+    async def _hand_in(self, ear: Ear) -> int:
+        """Put it on the broker, or find it there: a process that was killed may have. The version of its record that nobody
+        need look at, 0 when there is none.
+        """
         self._submission = stamp()
         fresh = Record(state="queued", submission=self._submission, stamp=stamp())
         job = await self._job()
-        if await self.link.submit(ear, fresh, job) is not None:
-            return
+        version = await self.link.submit(ear, fresh, job)
+        if version is not None:
+            return version
         found = await self.link.read(self.key)
-        version: int | None
         if found is not None and found[1].state in UNFINISHED:
             self._submission = found[1].submission
             if found[1].state != "queued":
-                return
+                return 0
             version = found[0]
         else:
             version = await self.link.write(self.key, fresh, found[0] if found else 0)
@@ -125,6 +126,7 @@ class Following:
         await self.link.hand_in(
             msgspec.structs.replace(job, version=version, submission=self._submission)
         )
+        return version
 
     async def _job(self) -> Job:
         if self._sender is None:
@@ -151,11 +153,11 @@ class Following:
             self._sender.open.discard(self.key)
 
     # --- watching ---
-    async def _done(self, ear: Ear) -> Record:
+    async def _done(self, ear: Ear, version: int) -> Record:
         """The record when it is done: by the worker whose claim is the last, since any other's was refused."""
-        version = 0
         while True:
-            found = await self.link.changed(ear, self.key, version)
+            listened_to = self._observe is not None
+            found = await self.link.changed(ear, self.key, version, claims=listened_to)
             if found is None or found[1].submission != self._submission:
                 raise CodetetherError(f"{self.task.id} is no longer on the broker")
             version, record = found

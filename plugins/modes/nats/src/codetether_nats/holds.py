@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
     from codetether_nats.broker import Broker, Delivery
 
+SOON = 0.05  # seconds: what is over by then was not worth watching
 SHARE = 3  # a lease is extended so often before it would end
 
 
 class Ear:
-    """What hears of a subject, from when it is first needed."""
+    """What hears of a subject, from when it is first needed. `trusted`: nothing that was said since the record was last looked
+    at can have been missed.
+    """
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.heard: Subscription | None = None
+        self.trusted = False
 
 
 class Hold:
@@ -46,6 +50,7 @@ class Hold:
         broker, ear = self._broker, Ear(self._broker.record_subject(self.key))
         every = broker.lease / SHARE
         try:
+            await asyncio.sleep(SOON)
             while not broker.closed:
                 try:
                     await asyncio.wait_for(broker.changed(ear, self.key, self.token, every), every)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+QUEUED, CLAIMED = b'{"state":"queued"', b'{"state":"claimed"'  # how these records begin
 LOOK = 5.0  # seconds between looks at a record, besides those that somebody's writing causes
 CONNECT = 15.0  # seconds for the first connection
 FILE = 600.0  # seconds for a file, either way
@@ -232,9 +233,14 @@ class Link:
         finally:
             self._loop.begin(self._broker.deafen, ear)
 
-    async def changed(self, ear: Ear, key: str, known: int) -> tuple[int, messages.Record] | None:
-        """The record and its version, once that is not `known` any more; None when there is none any more."""
-        found = await self._ask(self._broker.changed, ear, key, known, LOOK)
+    async def changed(
+        self, ear: Ear, key: str, known: int, *, claims: bool = True
+    ) -> tuple[int, messages.Record] | None:
+        """The record and its version, once that is not `known` any more; None when there is none any more. Without `claims` those
+        are no reason to come back, most of the time.
+        """
+        dull = (QUEUED,) if claims else (QUEUED, CLAIMED)
+        found = await self._ask(self._broker.changed, ear, key, known, LOOK, dull)
         return None if found is None else (found[0], _record(found[1]))
 
     # --- what is told ---
