@@ -8,9 +8,12 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 from codetether_extension_mcp_client.naming import server_slugs, tool_names
-from codetether_extension_mcp_client.shaping import LARGEST, shape
+from codetether_extension_mcp_client.shaping import ANYTHING, LARGEST, shape
+from codetether_wire.google_schema import google_schema
+from codetether_wire.json_schema import is_strict, strict_schema
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 KEYWORDS = {
     "type", "description", "enum", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "items",
@@ -74,7 +77,7 @@ def test_references_alternatives_and_nulls():
     assert found["maybe"] == {"description": "If any", "type": "string"}
     assert found["either"] == {"anyOf": [{"type": "string"}, {"type": "integer"}]}
     assert set(found["point"]["properties"]) == {"x", "y"}
-    assert found["gone"] == {}
+    assert found["gone"] == ANYTHING
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_arguments_reach_the_server_as_the_model_gave_them():
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
     ),
@@ -145,13 +148,18 @@ SCHEMA = st.recursive(
 def test_whatever_a_schema_is_what_is_told_is_one_that_vendors_take(schema):
     shaped = shape(schema)
     parameters = shaped.parameters
-    json.dumps(parameters)
+    json.dumps(parameters, allow_nan=False)
     assert parameters["type"] == "object"
     assert parameters["additionalProperties"] is False
     assert set(parameters["required"]) <= set(parameters["properties"])
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in parameters["properties"])
+    Draft202012Validator.check_schema(parameters)
     for node in nodes(parameters):
         assert set(node) <= KEYWORDS
+        assert {"type", "anyOf"} & set(node)
+    told = strict_schema(parameters)
+    assert told == parameters or is_strict(told)
+    assert google_schema(parameters)["type"] == "object"
     assert parameters == shape(schema).parameters
 
 

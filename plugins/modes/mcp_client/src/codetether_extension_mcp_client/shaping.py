@@ -8,6 +8,7 @@ top becomes one parameter `arguments` that takes an object as it is. The server 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,7 +22,12 @@ MOST = 100  # properties, choices
 WORDS = 600  # characters of one description
 WHOLE = "arguments"
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
-_NUMBERS = ("minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems")
+_LENGTHS = ("minLength", "maxLength", "minItems", "maxItems")
+_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number"}
+# Strict modes want a type everywhere; the open object in it is what makes providers tell the tool without them.
+ANYTHING: Mapping[str, Any] = {
+    "anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "object")]
+}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -140,7 +146,7 @@ def _node(node: Any, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
     if depth > DEEPEST:
         raise _TooMuch
     if not isinstance(node, Mapping):
-        return {}  # true: anything
+        return dict(ANYTHING)
     node = _followed(node, root, depth)
     out: dict[str, Any] = {}
     kinds = _kinds(node)
@@ -149,12 +155,9 @@ def _node(node: Any, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
     if isinstance(node.get("description"), str) and node["description"].strip():
         out["description"] = _words(node["description"])
     _choices(node, out)
-    out |= {key: node[key] for key in _NUMBERS if type(node.get(key)) in (int, float)}
+    out |= _bounds(node)
     if "array" in kinds:
-        items = node.get("items")
-        out["items"] = _node(items, root, depth + 1) if isinstance(items, Mapping) else {}
-        if not out["items"]:
-            out["items"] = {"type": "string"} if not isinstance(items, Mapping) else {}
+        out["items"] = _node(node.get("items"), root, depth + 1)
     if "object" in kinds or isinstance(node.get("properties"), Mapping):
         _object(node, root, depth, out)
     branches = node.get("anyOf", node.get("oneOf"))
@@ -164,7 +167,17 @@ def _node(node: Any, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
         _either([_node(each, root, depth + 1) for each in branches], out)
     elif len(kinds) > 1:
         _either([{"type": kind} for kind in kinds], out)
+    if not {"type", "anyOf"} & out.keys():
+        out |= ANYTHING
     return out
+
+
+def _bounds(node: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: node[key] for key in _LENGTHS if type(node.get(key)) is int and node[key] >= 0}
+    for key in ("minimum", "maximum"):
+        if type(node.get(key)) in (int, float) and math.isfinite(node[key]):
+            found[key] = node[key]
+    return found
 
 
 def _kinds(node: Mapping[str, Any]) -> list[str]:
@@ -176,18 +189,23 @@ def _kinds(node: Mapping[str, Any]) -> list[str]:
 def _choices(node: Mapping[str, Any], out: dict[str, Any]) -> None:
     values = node.get("enum", [node["const"]] if "const" in node else None)
     if isinstance(values, list) and 0 < len(values) <= MOST:
-        plain = [value for value in values if isinstance(value, str | int | float | bool)]
-        if plain:
+        plain = [value for value in values if _simple(value)]
+        kinds = {_NAMES[type(value)] for value in plain}
+        if len(kinds) == 1 and out.get("type") in (None, *kinds, "number"):
             out["enum"] = plain
-            names = {str: "string", bool: "boolean", int: "integer", float: "number"}
-            same = {names[type(value)] for value in plain}
-            if "type" not in out and len(same) == 1:
-                out["type"] = same.pop()
+            out.setdefault("type", kinds.pop())
+        elif plain:
+            told = f"{out.get('description', '')} One of {json.dumps(plain)}."
+            out["description"] = _words(told.lstrip())
     default = node.get("default")
-    if isinstance(default, str | int | float) and default not in ("", False):
+    if _simple(default) and default not in ("", False):
         told = out.get("description", "")
         if "default" not in told.lower():
             out["description"] = _words(f"{told} Default {json.dumps(default)}.".lstrip())
+
+
+def _simple(value: object) -> bool:
+    return type(value) in _NAMES and (not isinstance(value, float) or math.isfinite(value))
 
 
 def _object(
