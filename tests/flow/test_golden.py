@@ -69,7 +69,9 @@ class Plain:
         for path, name in self.paths.items():
             text = text.replace(path, name)
         text = re.sub(r"\b(s-\d{8}-\d{6}-[0-9a-f]{4})\b", self.numbered("SESSION"), text)
-        text = re.sub(r"\b(prompt|msg|call|ask|summary)_[0-9a-f]{10}[0-9a-f]+\b", self.numbered(), text)
+        text = re.sub(
+            r"\b(prompt|msg|call|ask|summary)_[0-9a-f]{10}[0-9a-f]+\b", self.numbered(), text
+        )
         text = re.sub(r'("(?:id|parent)":")([0-9a-f]{8,})(")', self.quoted, text)
         text = re.sub(r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME", text)
         text = re.sub(r"Date: \d{4}-\d\d-\d\d", "Date: TODAY", text)

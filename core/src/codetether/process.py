@@ -208,7 +208,9 @@ class _Run:
         await crowd.outgrown(self.child.pid, self.processes)
         self.outgrown = self.over = True
         if self.process.returncode is None:
-            self._signal_group(signal.SIGKILL)  # all at once, and at once: each moment there are more
+            self._signal_group(
+                signal.SIGKILL
+            )  # all at once, and at once: each moment there are more
         scope.cancel()
 
     async def _feed(self, stdin: bytes) -> None:

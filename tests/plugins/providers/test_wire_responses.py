@@ -62,7 +62,10 @@ def test_everything():
     )
     assert sent["instructions"] == "Be brief"
     assert sent["include"] == ["reasoning.encrypted_content"]
-    assert [tool["strict"] for tool in sent["tools"]] == [True, False]  # the second is an open object
+    assert [tool["strict"] for tool in sent["tools"]] == [
+        True,
+        False,
+    ]  # the second is an open object
     assert sent["tools"][0]["parameters"] == TOOLS[0].parameters
     assert sent["tool_choice"] == "required"
     assert sent["max_output_tokens"] == 50

@@ -63,7 +63,14 @@ async def test_what_may_not_be_read_is_not_read_this_way(tmp_path):
     log(work / "d" / "private" / "key.txt", l3="needle of mine")
     log(tmp_path / "outside.txt", l3="needle outside")
     (work / "link.txt").symlink_to(tmp_path / "outside.txt")
-    asked = [["d", "d/open.txt"], ["d/private/key.txt"], ["../outside.txt"], ["link.txt"], [".git"], ["missing"]]
+    asked = [
+        ["d", "d/open.txt"],
+        ["d/private/key.txt"],
+        ["../outside.txt"],
+        ["link.txt"],
+        [".git"],
+        ["missing"],
+    ]
     model = Talk("grep('needle')", 'FINAL("found")', calls=[call("rlm", query="?", paths=paths) for paths in asked])  # fmt: skip
     settings = {"permissions.rules": [{"tool": "*", "path": "d/private/**", "verdict": "deny"}]}
     await session_of(tmp_path, model, settings=settings, access="full")
