@@ -59,9 +59,10 @@ def test_the_whole_schema():
             "limit": {
                 "type": "integer",
                 "description": "Lines. Default 5.",
+                "minimum": 1,
                 "maximum": 9,
             },
-            "wait": {"type": "number", "description": "Default 1.5.", "maximum": 600},
+            "wait": {"type": "number", "description": "Default 1.5.", "minimum": 0, "maximum": 600},
             "note": {"type": "string", "description": "Why"},
             "either": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
             "level": {"type": "integer", "description": "Default 0.", "minimum": -1},

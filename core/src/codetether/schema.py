@@ -8,7 +8,8 @@ What is taken out, and why (vendors' rules as of late 2025):
 * `default` goes: OpenAI's strict mode refuses it and Google's older field ignores it. What it said is appended to the
   description in words, which every model reads; the value itself is filled in by msgspec when the call is decoded.
 * `X | None = None` becomes `X`, not required: leaving the field out is the one way to say None (null is still read).
-* lengths of texts and a minimum of 0 or 1 go: no reasonable call needs to be told, and every request would carry them.
+* lengths of texts go: no reasonable call needs to be told, and every request would carry them. Bounds of numbers stay:
+  local servers make the calls by them.
 * exclusive bounds become inclusive ones (the next integer; the same number for floats) and `discriminator` goes:
   Google knows neither. msgspec checks the exact rule anyway.
 * objects made from structs say `additionalProperties: false` (strict mode demands it); `enum` always has a `type`.
@@ -97,8 +98,6 @@ def _clean(node: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -
     if "enum" in out:
         _type_enum(out)
     _close_bounds(out)
-    if out.get("minimum") in (0, 1):
-        del out["minimum"]
     return _ordered(out)
 
 

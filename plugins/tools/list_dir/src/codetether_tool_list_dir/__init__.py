@@ -21,8 +21,8 @@ class Params(Struct):
     """What to list."""
 
     path: Annotated[str, Meta(description="Directory; left out, the workspace root")] = ""
-    depth: Annotated[int, Meta(le=3, description="Levels of directories to list")] = 1
-    limit: Annotated[int, Meta(le=2000, description="Names to list at most")] = 500
+    depth: Annotated[int, Meta(ge=1, le=3, description="Levels of directories to list")] = 1
+    limit: Annotated[int, Meta(ge=1, le=2000, description="Names to list at most")] = 500
 
 
 class ListDir(Tool[Params]):
@@ -35,7 +35,7 @@ class ListDir(Tool[Params]):
 
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The listing. Raises ToolError: NOT_FOUND, DENIED, INVALID_ARGUMENT for a file."""
-        listing = _Listing(ctx.workspace, max(params.depth, 1), max(params.limit, 1))
+        listing = _Listing(ctx.workspace, params.depth, params.limit)
         await trio.to_thread.run_sync(listing.walk, params.path, 0)
         counts = f"{_many(listing.directories, 'directory', 'directories')}, {_many(listing.files, 'file', 'files')}"
         lines = listing.lines or ["[empty directory]"]
