@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from pathlib import Path
+
+from codetether_crew import count, number, whole
 
 from codetether_mode_rlm.options import CONTENT_TYPES, DEEPEST
 
@@ -50,28 +52,3 @@ def arguments(parser: ArgumentParser) -> None:
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--format", choices=("text", "json", "stream-json"), help="output (default: text)")
     add("-v", "--verbose", action="store_true", help="show what is asked for and what comes of it")
-
-
-def count(text: str) -> int:
-    """A flag's value: a whole number above zero."""
-    if whole(text) == 0:
-        raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def whole(text: str) -> int:
-    """A flag's value: a whole number, zero or more."""
-    if not text.isascii() or not text.isdigit():
-        raise ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def number(text: str) -> float:
-    """A flag's value: a number above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
