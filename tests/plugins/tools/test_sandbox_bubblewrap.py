@@ -147,6 +147,25 @@ async def test_a_probe_is_remembered_for_what_it_tried_only(sandbox, place, monk
     assert len(tried) == 3
 
 
+class Faltering(Bare):
+    """Does not start the first `times` times."""
+
+    def __init__(self, times):
+        self.left = times
+
+    def wrap(self, launch, policy):
+        self.left -= 1
+        return launch if self.left < 0 else Launch(("false",), launch.cwd, launch.env)
+
+
+@pytest.mark.parametrize(("times", "trouble"), [(1, ""), (2, "exit code 1")])
+async def test_what_could_not_be_tried_is_tried_once_more(place, times, trouble):
+    """A moment's trouble (no process left, no memory) must not cost a session its sandbox."""
+    proof = await prove(Faltering(times), place, kind="one")
+    assert (bool(proof.done), proof.trouble) == (not trouble, trouble)
+    assert (place / "sandbox-bare.json").exists() == (not trouble)
+
+
 async def test_what_a_command_may_do(sandbox, work):
     policy = SandboxPolicy((str(work),))
     script = "echo hi > new && git add new && git -c user.name=a -c user.email=a@b commit -qm x && cat new; exit 7"
@@ -256,6 +275,51 @@ async def test_another_worktree_that_goes_meanwhile_is_not_missed(sandbox, work,
         launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, timeout=20
     )
     assert done.output == ("ran\n" if works() else ""), done
+
+
+@pytest.mark.parametrize("code", [0, 1, 7])
+async def test_a_socket_of_the_machine_that_goes_meanwhile_is_not_missed(
+    sandbox, work, place, code
+):
+    """bwrap gives up over the mask of a socket that is gone: then the command is started without that mask."""
+    policy = SandboxPolicy((str(work),))
+    script = f"echo ran >> log; ls /proc/self/fd; exit {code}"
+    with socket.socket(socket.AF_UNIX) as goes, socket.socket(socket.AF_UNIX) as stays:
+        for listening, name in ((goes, "goes"), (stays, "stays")):
+            listening.bind(f"{place}/{name}")
+            listening.listen()
+        launch = sandbox.wrap(Launch(("sh", "-c", script), str(work), clean_env()), policy)
+        (place / "goes").unlink()
+        done = await run_process(
+            launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, timeout=20
+        )
+        assert not (place / "goes").exists()
+    if works():
+        assert (work / "log").read_text() == "ran\n"
+        assert done.code == code
+        assert not {"7", "8", "9"} & {*done.output.split()}, done
+
+
+async def test_what_was_started_is_not_started_again(sandbox, work, place):
+    """A command that fails, and a socket that went while it ran."""
+    policy = SandboxPolicy((str(work),))
+    script = "echo ran >> log; while [ -e socket ]; do sleep 0.01; done; exit 1"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{place}/s")
+        listening.listen()
+        (work / "socket").touch()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def removed():
+                while works() and not (work / "log").exists():
+                    await trio.sleep(0.01)
+                (place / "s").unlink()
+                (work / "socket").unlink()
+
+            done = await run(sandbox, policy, "sh", "-c", script)
+    assert done.code == 1
+    assert not works() or (work / "log").read_text() == "ran\n"
 
 
 async def test_a_git_file_that_points_elsewhere_opens_nothing(sandbox, place):

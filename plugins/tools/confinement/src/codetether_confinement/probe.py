@@ -36,20 +36,27 @@ async def prove(sandbox: Sandbox, cache: Path, *, kind: str) -> Proof:
     """Attack `sandbox`, once for each boot, kernel, user and `kind` (what it is made of: versions, paths).
 
     The code of both counts as well. The answer is kept below `cache`; trouble is not, so that it goes away when its
-    cause does. Never raises.
+    cause does, and is met once more before it is believed: a session without its sandbox is too much for a moment
+    without a process or memory to spare. Never raises.
     """
     file = cache / f"sandbox-{sandbox.name}.json"
     key = await trio.to_thread.run_sync(_key, kind, type(sandbox).__module__)
     known = await trio.to_thread.run_sync(_known, file, key)
     if known is not None:
         return known
-    try:
-        proof = await attack(sandbox, cache)
-    except (CodetetherError, OSError, ValueError) as error:
-        return Proof(trouble=str(error))
+    proof = await _tried(sandbox, cache)
+    if proof.trouble:
+        proof = await _tried(sandbox, cache)
     if not proof.trouble:
         await trio.to_thread.run_sync(_keep, file, key, proof)
     return proof
+
+
+async def _tried(sandbox: Sandbox, cache: Path) -> Proof:
+    try:
+        return await attack(sandbox, cache)
+    except (CodetetherError, OSError, ValueError) as error:
+        return Proof(trouble=str(error))
 
 
 async def attack(sandbox: Sandbox, beside: Path | None = None) -> Proof:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codetether.api import CodetetherError, Finding, Launch, Sandbox, SandboxPolicy
@@ -16,10 +17,7 @@ HINT = (
     "AppArmor forbids user namespaces use codetether-sandbox-landlock or set `sandbox`"
 )
 SHELL = "/bin/sh"
-# The filter is one file for all commands; each opens it anew, because two readers of one open file share its position.
-# The shell stays: bwrap dies with the *thread* that started it (PR_SET_PDEATHSIG), and trio's worker threads end when idle
-# for 10 s. The shell's only thread lives as long as the command; when the agent dies, its guard ends the shell.
-REOPEN = 'exec 9</proc/self/fd/"$0" || exit 126; "$@"; exit $?'
+FIRST_FD = 10  # the numbers below are for the shell
 
 
 class Bubblewrap(Sandbox):
@@ -37,6 +35,7 @@ class Bubblewrap(Sandbox):
         super().__init__(kernel, key)
         self._program = ""
         self._filters: dict[bool, int] = {}
+        self._script = ""
 
     async def probe(self) -> Finding:
         """Ok when every attack was stopped; an error that says which was not, or why bubblewrap does not start."""
@@ -69,15 +68,21 @@ class Bubblewrap(Sandbox):
             raise CodetetherError("nothing can be run: bwrap is not installed", HINT)
         fd = self._filter(policy.network)
         argv = (
-            *(SHELL, "-c", REOPEN, str(fd), program),
+            *(SHELL, "-c", self._shell(), str(fd), program),
             *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
             *(() if policy.network else ("--unshare-net",)),
-            *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--seccomp", "9"),
+            *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+            *("--seccomp", "9", "--json-status-fd", "7"),
             *mounts(policy, its_files(program)),
             *("--chdir", launch.cwd, "--", *launch.argv),
         )  # fmt: skip
         env = {**launch.env, "TMPDIR": "/tmp"}  # noqa: S108 - a private one
         return Launch(argv, launch.cwd, env, (*launch.pass_fds, fd))
+
+    def _shell(self) -> str:
+        if not self._script:
+            self._script = Path(__file__).with_name("launch.sh").read_text("utf-8")
+        return self._script
 
     def _filter(self, network: bool) -> int:
         """A sealed file in memory with the filter: no child can change what the next one is held by."""
@@ -91,7 +96,9 @@ class Bubblewrap(Sandbox):
                 program = seccomp_filter(families=(INET, INET6, NETLINK) if network else None)
             except ValueError as error:
                 raise CodetetherError(f"nothing can be run: {error}", HINT) from None
-            fd = os.memfd_create("seccomp", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            low = os.memfd_create("seccomp", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            fd = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, FIRST_FD)
+            os.close(low)
             os.write(fd, program)
             seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
