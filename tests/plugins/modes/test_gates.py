@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 from codetether.testing import make_kernel
 from codetether_gates import Gate, baseline, check, detect, identities, touched
 from hypothesis import given
@@ -186,6 +187,22 @@ async def test_what_passes_the_second_time_is_flaky(tmp_path, work):
     assert report.ok
     assert report.verdicts[0].flaky
     assert len(list((tmp_path / "logs").iterdir())) == 2
+
+
+async def test_gates_that_run_beside_each_other_keep_their_own_output(tmp_path, work):
+    gates = [Gate("test", f"echo {word}; sleep 0.2") for word in ("one", "two", "three")]
+    logs = []
+
+    async with kernel_at(tmp_path) as kernel:
+
+        async def look(gate):
+            report = await check([gate], kernel.run_process, work, logs=tmp_path / "logs")
+            logs.append(report.verdicts[0].log)
+
+        async with trio.open_nursery() as nursery:
+            for gate in gates:
+                nursery.start_soon(look, gate)
+    assert sorted(Path(log).read_text() for log in logs) == ["one\n", "three\n", "two\n"]
 
 
 async def test_a_gate_is_confined_limited_logged_and_told_of(tmp_path, work):

@@ -30,6 +30,14 @@ def test_a_plan_in_a_fence_among_words_with_numbers_for_names():
     assert (made.stages, made.width) == (3, 1)
 
 
+def test_names_that_differ_in_signs_only_get_words_of_their_own():
+    made, wrong = read(plan(task("A 3"), task("A"), task("A!", "a"), task("+")), 10)
+    assert wrong == []
+    assert len({each.id for each in made.subtasks}) == 4
+    [last] = [each for each in made.subtasks if each.name == "A!"]
+    assert last.dependencies == ("a",)
+
+
 @pytest.mark.parametrize(
     ("subtasks", "wrong"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -174,5 +175,10 @@ def _told(verdict: Verdict, new: tuple[str, ...]) -> str:
 def _log_file(logs: Path, label: str) -> Path:
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", label)
-    number = sum(1 for _ in logs.glob("*.log")) + 1
-    return logs / f"{number:03}-{name}.log"
+    number = sum(1 for _ in logs.glob("*.log"))
+    while True:
+        number += 1
+        path = logs / f"{number:03}-{name}.log"
+        with suppress(FileExistsError):  # of a gate that runs beside this one
+            path.touch(mode=0o600, exist_ok=False)
+            return path

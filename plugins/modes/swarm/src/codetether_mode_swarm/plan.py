@@ -139,7 +139,9 @@ def _ids(proposed: Sequence[_Proposed]) -> list[str]:
     ids: list[str] = []
     for number, each in enumerate(proposed, 1):
         word = NAME.sub("-", each.name.lower()).strip("-")[:24].strip("-") or f"task-{number}"
-        ids.append(word if word not in ids else f"{word}-{number}")
+        while word in ids:
+            word = f"{word}-{number}"
+        ids.append(word)
     return ids
 
 
