@@ -23,6 +23,7 @@ from codetether.api import (
 )
 
 from codetether_crew.attempt import Attempt
+from codetether_crew.budget import used
 from codetether_crew.stuck import Watch
 
 if TYPE_CHECKING:
@@ -87,14 +88,14 @@ class Hands:
             async def observe(event: SessionEvent) -> None:
                 watch.see(event)
                 seen.note(event)
-                if executor.elsewhere and not self._budget.allows(event):
+                if executor.elsewhere and not self._budget.allows(event, elsewhere=True):
                     watch.end(self._budget.used_up)
                 await self._see(work, event)
 
             try:
                 result = await executor.run(self._task(work, executor), observe)
             except CodetetherError as error:
-                return Attempt(False, error=error.message, seconds=trio.current_time() - began)
+                return seen.attempt(error.message, trio.current_time() - began)
         seconds = trio.current_time() - began
         if scope.cancelled_caught:
             why = watch.why or f"no progress for {self._timeout:g} s"
@@ -141,11 +142,9 @@ class _Seen:
         self.usage = Usage()
 
     def note(self, event: SessionEvent) -> None:
-        if isinstance(event, StepFinished):
-            self.steps += 1
-            self.usage += event.usage or Usage()
-        elif isinstance(event, ToolFinished):
-            self.calls += 1
+        self.steps += isinstance(event, StepFinished)
+        self.calls += isinstance(event, ToolFinished)
+        self.usage += used(event) or Usage()
 
-    def attempt(self, error: str, seconds: float, *, timed_out: bool) -> Attempt:
+    def attempt(self, error: str, seconds: float, *, timed_out: bool = False) -> Attempt:
         return Attempt(False, "", error, self.steps, self.calls, seconds, self.usage, "", timed_out)

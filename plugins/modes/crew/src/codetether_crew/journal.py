@@ -33,20 +33,22 @@ class Journal:
                 await trio.to_thread.run_sync(self._append, self._encode(record) + b"\n")
 
     def _append(self, line: bytes) -> None:
-        if self._fd < 0:
-            path = self.folder / NAME
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._end_torn_line()
         try:
-            os.write(self._fd, line)
+            if self._fd < 0:
+                self._open()
+            while line:
+                line = line[os.write(self._fd, line) :]
             os.fsync(self._fd)
         except OSError as error:
+            self.close()  # the next record ends what was written of this one
             raise CodetetherError(f"the journal cannot be written: {error.strerror}") from None
 
-    def _end_torn_line(self) -> None:
+    def _open(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(self.folder / NAME, flags, 0o600)
         size = os.fstat(self._fd).st_size
-        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":  # killed, or out of room
             os.write(self._fd, b"\n")
 
     def close(self) -> None:

@@ -10,6 +10,8 @@ import msgspec
 import trio
 from codetether.api import (
     SessionEvent,
+    Spending,
+    Spent,
     StepFinished,
     StepStarted,
     ToolFinished,
@@ -39,7 +41,14 @@ class Watch:
     def see(self, event: SessionEvent) -> None:
         """Take note of an event of its session."""
         if isinstance(
-            event, StepStarted | StepFinished | ToolStarted | ToolFinished | ToolProgress
+            event,
+            StepStarted
+            | StepFinished
+            | Spending
+            | Spent
+            | ToolStarted
+            | ToolFinished
+            | ToolProgress,
         ):
             self._progress()
         if isinstance(event, ToolStarted):
@@ -51,11 +60,6 @@ class Watch:
                 hashlib.sha256(call + event.text.encode("utf-8", "replace")).digest()
             )
             self._look(event.name)
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether it was ended for want of progress."""
-        return self.scope.cancelled_caught and not self.why
 
     def _look(self, name: str) -> None:
         last = list(self._calls)

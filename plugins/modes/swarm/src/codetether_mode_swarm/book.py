@@ -88,8 +88,9 @@ class Book:
         part.state, part.why = state, why
         if attempt is not None:
             part.attempts.append(attempt)
-            await self.tell(_result(part, attempt))
         await self.write(changed(part, attempt))
+        if attempt is not None:
+            await self.tell(_result(part, attempt))
         self.board.enter(
             part.task.id, SHOWN[state], "waits to be merged" if state == "worked" else why
         )
