@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 from codetether.api import CodetetherError, UsageError
+from codetether.events import ProviderFault
+from codetether.testing import Reply
 from swarms import Model, branches, git, kernel_at, plan, repository, result, swarm, task, writes
 
 THREE = plan(
@@ -204,6 +206,26 @@ async def test_what_failed_is_tried_again_with_other_limits(tmp_path, user, caps
     assert code == 0
     assert (user / "x.txt").exists()
     assert said["tokens"]["total"] == 110 * 5
+
+
+@pytest.mark.parametrize("other", [[], ["--gate", "test ! -e bad.txt"]])
+async def test_what_was_merged_before_counts_as_work_of_the_run(tmp_path, user, capsys, other):
+    faults = [Reply(fault=ProviderFault("invalid", "no"))]
+
+    def two(request, step):
+        return faults.pop() if faults else writes("two.txt", "2")[step]
+
+    model = Model(
+        plan(task("one"), task("two")), one=writes("bad.txt", "FAILED t::x\n"), two=two, gates=["I cannot"]
+    )  # fmt: skip
+    gate = ["--gate", "cat bad.txt && exit 1 || exit 0"]
+    async with kernel_at(tmp_path, model, user) as kernel:
+        code, said = await result(kernel, capsys, "do it", "--retries", "0", *gate)
+        assert (code, said["gates"]["ok"]) == (1, False)
+        code, said = await result(kernel, capsys, "resume", said["id"], *other)
+    assert (code, said["gates"]["ok"], said["branches"]["merged_into"]) == (1, False, ""), said
+    assert not (user / "bad.txt").exists()
+    assert len(git(user, "worktree", "list").splitlines()) == 1
 
 
 async def test_a_conflict_is_merged_again_on_resume(tmp_path, user, capsys):

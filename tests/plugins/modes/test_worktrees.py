@@ -19,6 +19,7 @@ from codetether_worktrees import (
     merge,
     remove,
     reuse,
+    spare,
 )
 
 
@@ -124,6 +125,25 @@ async def test_an_unfinished_merge_is_not_committed_with_its_marks(user, tmp_pat
     assert not (await merge(result, one.branch, "m")).ok
     await remove(result)
     assert git(user, "show", "codetether/result:a.txt") == "TWO"
+
+
+async def test_a_spare_tree_leaves_nothing_but_what_a_branch_took(user, tmp_path):
+    repository = await found(user, tmp_path)
+    base = git(user, "rev-parse", "HEAD")
+    left = await create(repository, "look", base=base)  # by a process that was killed
+    (left.path / "half.txt").write_text("half\n")
+    left.lease.give_back()
+    for taken in (True, False):
+        async with spare(repository, "look", base=base) as tree:
+            assert sorted(path.name for path in tree.path.iterdir()) == [".git", "a.txt", "sub"]
+            (tree.path / "new.txt").write_text(f"{taken}\n")
+            made = await commit(tree, "new")
+            (tree.path / "a.txt").write_text("not committed\n")
+            if taken:
+                git(user, "update-ref", "refs/heads/result", made)
+    assert branches(user) == ["main", "result"]
+    assert git(user, "show", "result:new.txt") == "True"
+    assert len(git(user, "worktree", "list").splitlines()) == 1
 
 
 async def test_the_users_changes_keep_a_result_away(user, tmp_path):

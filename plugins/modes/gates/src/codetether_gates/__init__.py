@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from codetether.api import lazy
 
 if TYPE_CHECKING:
-    from codetether_gates.checking import Report, Runner, baseline, check
+    from codetether_gates.checking import Report, Runner, baseline, check, measure
     from codetether_gates.detecting import Detected, detect
     from codetether_gates.failures import identities
-    from codetether_gates.gate import KINDS, Gate, Verdict
+    from codetether_gates.gate import KINDS, Gate, Measured, Verdict
     from codetether_gates.touching import guarded, touched
 
 _WHERE = {
-    "checking": "Report Runner baseline check",
+    "checking": "Report Runner baseline check measure",
     "detecting": "Detected detect",
     "failures": "identities",
-    "gate": "KINDS Gate Verdict",
+    "gate": "KINDS Gate Measured Verdict",
     "touching": "guarded touched",
 }
 
@@ -28,6 +28,7 @@ __all__ = [
     "KINDS",
     "Detected",
     "Gate",
+    "Measured",
     "Report",
     "Runner",
     "Verdict",
@@ -36,6 +37,7 @@ __all__ = [
     "detect",
     "guarded",
     "identities",
+    "measure",
     "touched",
 ]
 

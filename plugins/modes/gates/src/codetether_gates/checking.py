@@ -12,8 +12,9 @@ import msgspec
 import trio
 from codetether.api import CodetetherError, clean_env
 
+from codetether_gates.detecting import detect
 from codetether_gates.failures import identities
-from codetether_gates.gate import Gate, Verdict
+from codetether_gates.gate import Gate, Measured, Verdict
 
 if TYPE_CHECKING:
     from codetether.api import Completed
@@ -76,6 +77,27 @@ async def baseline(
     return tuple(
         [await _run(gate, run, directory, logs, "baseline", redact=redact) for gate in gates]
     )
+
+
+async def measure(
+    given: Sequence[Gate] | None,
+    run: Runner,
+    directory: Path,
+    *,
+    home: Path,
+    seconds: float,
+    logs: Path,
+    redact: Callable[[str], str],
+) -> Measured:
+    """The gates `given`, or with None those that the project's files name (see `detect`), and what they say before any
+    work.
+    """
+    notes: tuple[str, ...] = ()
+    if given is None:
+        found = await trio.to_thread.run_sync(lambda: detect(directory, home, seconds=seconds))
+        given, notes = found.gates, found.notes
+    verdicts = await baseline(given, run, directory, logs=logs, redact=redact)
+    return Measured(tuple(given), verdicts, notes)
 
 
 async def check(

@@ -38,3 +38,11 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     new: tuple[str, ...] = ()
     blocks: bool = False
     why: str = ""
+
+
+class Measured(msgspec.Struct, tag="measured", frozen=True, omit_defaults=True):
+    """The gates of a run, what they said before any work, and `notes` on checks that cannot be run here."""
+
+    gates: tuple[Gate, ...]
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()

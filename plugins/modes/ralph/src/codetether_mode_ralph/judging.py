@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import trio
-from codetether_gates import Gate, Report, Verdict, baseline, check, detect, guarded
-from codetether_worktrees import Worktree, abort, create, remove
+from codetether_gates import Gate, Measured, Report, Verdict, check, guarded, measure
+from codetether_worktrees import Worktree, abort, spare
 
 from codetether_mode_ralph import texts
 from codetether_mode_ralph.course import Change, Check
-from codetether_mode_ralph.records import Measured
 from codetether_mode_ralph.verifying import Verifier
 
 if TYPE_CHECKING:
@@ -77,25 +76,14 @@ class Judge:
         self._scripts = _scripts(self.measured.gates, ground.repository.prefix)
 
     async def _measure(self, given: tuple[Gate, ...], ground: Ground) -> Measured:
+        kernel, home = self._kernel, Path(self._options.directory)
         name = f"{ground.run_id}-baseline"
-        tree = await create(ground.repository, name, base=ground.tip, holder=ground.run_id)
-        try:
-            notes: tuple[str, ...] = ()
-            if not given:
-                home = Path(self._options.directory)
-                found = await trio.to_thread.run_sync(
-                    lambda: detect(tree.directory, home, seconds=self._options.gate_seconds)
-                )
-                given, notes = found.gates, found.notes
-            verdicts = await baseline(
-                given, self._kernel.run_process, tree.directory, logs=self._logs, redact=self._kernel.redact.text
+        async with spare(ground.repository, name, base=ground.tip, holder=ground.run_id) as tree:
+            measured = await measure(
+                given or None, kernel.run_process, tree.directory, home=home, seconds=self._options.gate_seconds,
+                logs=self._logs, redact=kernel.redact.text,
             )  # fmt: skip
-        finally:
-            with trio.CancelScope(shield=True):
-                await abort(tree)
-                await remove(tree)
-        await self._book.checked("", verdicts)
-        measured = Measured(given, verdicts, notes)
+        await self._book.checked("", measured.verdicts)
         await self._book.write(measured)
         return measured
 

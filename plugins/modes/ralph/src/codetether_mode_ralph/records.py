@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from codetether.api import CodetetherError
 from codetether_crew import Attempt, records
-from codetether_gates import Gate, Verdict
+from codetether_gates import Measured
 from codetether_worktrees import Lease
 
 from codetether_mode_ralph.course import Mark
@@ -39,14 +39,6 @@ class Began(msgspec.Struct, tag="began", frozen=True, omit_defaults=True):
     branch: str
     commit: str
     at: float
-
-
-class Measured(msgspec.Struct, tag="measured", frozen=True, omit_defaults=True):
-    """The gates, and what they said before any work."""
-
-    gates: tuple[Gate, ...]
-    verdicts: tuple[Verdict, ...]
-    notes: tuple[str, ...] = ()
 
 
 class Entered(msgspec.Struct, tag="entered", frozen=True, omit_defaults=True):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import trio
 from codetether_crew import Attempt, Work
-from codetether_gates import Gate, Report, Verdict, baseline, check, detect, touched
-from codetether_worktrees import Merge, abort, commit, conclude, merge
+from codetether_gates import Gate, Measured, Report, Verdict, check, measure, touched
+from codetether_worktrees import Merge, abort, commit, conclude, merge, spare
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.events import GateFinished, SubtaskMerged
@@ -47,42 +47,51 @@ class Joiner:
         self._hands = hands
         self._book = book
         self._logs = logs
-        self._gates: tuple[Gate, ...] = ()
-        self._before: tuple[Verdict, ...] = ()
+        self.measured = Measured((), ())
         self._settled = trio.Event()
         self.report: Report | None = None
         self.flagged: tuple[str, ...] = ()
-        self.notes: list[str] = []
 
     @property
     def _where(self) -> Path:
         result = self._ground.result
         return result.directory if result is not None else self._ground.directory
 
-    async def measure(self) -> None:
-        """Find the gates, and see what they say before the work: in the result's tree, which nobody needs yet."""
-        async with self._ground.joining:
-            wanted = self._options.gates
-            seconds = self._options.gate_seconds
-            if wanted is not None:
-                self._gates = tuple(Gate("gate", each, "--gate", seconds) for each in wanted)
-            else:
-                home = self._ground.directory
-                found = await trio.to_thread.run_sync(
-                    lambda: detect(self._where, home, seconds=seconds)
-                )
-                self._gates = found.gates
-                self.notes += found.notes
-            self._before = await baseline(
-                self._gates,
-                self._kernel.run_process,
-                self._where,
-                logs=self._logs,
-                redact=self._kernel.redact.text,
-            )
-            if self._ground.result is not None:
-                await abort(self._ground.result)  # what the gates left behind is not the result's
+    async def measure(self, past: Measured | None) -> None:
+        """Find the gates, and see what they say before the work; `past`: what an earlier process saw, which holds unless
+        other gates are wanted now. Until then nothing is merged.
+        """
+        wanted, seconds = self._options.gates, self._options.gate_seconds
+        given = None
+        if wanted is not None:
+            given = tuple(Gate("gate", each, "--gate", seconds) for each in wanted)
+        if past is not None and given in (None, past.gates):
+            self.measured = past
+        else:
+            async with self._ground.joining:
+                self.measured = await self._before_the_work(given)
+            await self._book.write(self.measured)
         self._settled.set()
+
+    async def _before_the_work(self, given: tuple[Gate, ...] | None) -> Measured:
+        result = self._ground.result
+        if result is None:
+            return await self._measure(given, self._ground.directory)
+        if await result.tip() == result.base:  # nobody needs its tree yet
+            try:
+                return await self._measure(given, result.directory)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await abort(result)  # what the gates left behind is not the result's
+        name, holder = f"{result.name}_before", self._ground.run_id
+        async with spare(result.repository, name, base=result.base, holder=holder) as tree:
+            return await self._measure(given, tree.directory)
+
+    async def _measure(self, given: tuple[Gate, ...] | None, where: Path) -> Measured:
+        return await measure(
+            given, self._kernel.run_process, where, home=self._ground.directory, seconds=self._options.gate_seconds,
+            logs=self._logs, redact=self._kernel.redact.text,
+        )  # fmt: skip
 
     async def join(self, part: Part) -> tuple[str, str]:
         """Merge a part's commits into the result; its state from now on, completed or conflict, and why."""
@@ -183,8 +192,8 @@ class Joiner:
 
     async def _look(self, label: str) -> Report:
         report = await check(
-            self._gates, self._kernel.run_process, self._where, before=self._before, logs=self._logs, label=label,
-            redact=self._kernel.redact.text,
+            self.measured.gates, self._kernel.run_process, self._where, before=self.measured.verdicts,
+            logs=self._logs, label=label, redact=self._kernel.redact.text,
         )  # fmt: skip
         if self._ground.result is not None:
             await abort(

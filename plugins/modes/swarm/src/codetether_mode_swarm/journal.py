@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from codetether.api import CodetetherError
 from codetether_crew import Attempt, records
+from codetether_gates import Measured
 
 from codetether_mode_swarm.graph import Plan
 from codetether_mode_swarm.options import Options
@@ -77,7 +78,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     at: float = 0.0
 
 
-Record = Began | Planned | Changed | Spent | Ended
+Record = Began | Planned | Measured | Changed | Spent | Ended
 
 
 class Past:
@@ -88,6 +89,7 @@ class Past:
         self.began = began
         self.plan: Plan | None = None
         self.planned: Planned | None = None
+        self.measured: Measured | None = None
         self.parts: dict[str, Part] = {}
         self.other: list[Attempt] = []
         self.ended: Ended | None = None
@@ -124,6 +126,8 @@ def _apply(past: Past, record: Record) -> None:
         case Planned():
             past.plan, past.planned = record.plan, record
             past.parts = {each.id: Part(each) for each in record.plan.subtasks}
+        case Measured():
+            past.measured = record
         case Changed() if record.subtask in past.parts:
             part = past.parts[record.subtask]
             part.state, part.why, part.kept = record.state, record.why, record.kept

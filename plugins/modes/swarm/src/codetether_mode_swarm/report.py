@@ -57,7 +57,7 @@ def report(run: Run, *, good: bool, result_branch: str, seconds: float) -> Outco
         "gates": _gates(run),
         "notes": [
             *(run.book.plan.notes if run.book.plan else ()),
-            *(run.joiner.notes if run.joiner else ()),
+            *(run.joiner.measured.notes if run.joiner else ()),
         ],
     }
     if why := _why(run, parts):

@@ -108,14 +108,15 @@ class Run:
         board.phase = ""
         await self.book.show()
         parts = self.book.parts.values()
+        measured = self.past.measured if self.past else None
         if not any(part.task.writes for part in parts):
             await self._work(joiner)
         elif self.ground.isolated:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(joiner.measure)
+                nursery.start_soon(joiner.measure, measured)
                 await self._work(joiner)
         else:  # agents work where the checks would run
-            await joiner.measure()
+            await joiner.measure(measured)
             await self._work(joiner)
         if any(part.state == "completed" and part.task.writes for part in parts):
             board.phase = "checking"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from codetether.api import lazy
 
 if TYPE_CHECKING:
-    from codetether_worktrees.cleanup import Left, remove
+    from codetether_worktrees.cleanup import Left, remove, spare
     from codetether_worktrees.landing import Landing, advance, land
     from codetether_worktrees.leases import Lease
     from codetether_worktrees.merging import Merge, abort, conclude, merge, unresolved
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codetether_worktrees.trees import PREFIX, Worktree, adopt, commit, create, squash
 
 _WHERE = {
-    "cleanup": "Left remove",
+    "cleanup": "Left remove spare",
     "landing": "Landing advance land",
     "leases": "Lease",
     "merging": "Merge abort conclude merge unresolved",
@@ -59,6 +59,7 @@ __all__ = [
     "plain",
     "remove",
     "reuse",
+    "spare",
     "squash",
     "unresolved",
 ]

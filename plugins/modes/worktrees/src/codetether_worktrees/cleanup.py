@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ import msgspec
 import trio
 
 from codetether_worktrees.merging import abort
-from codetether_worktrees.trees import commit, nested
+from codetether_worktrees.trees import PREFIX, adopt, commit, create, nested
 
 if TYPE_CHECKING:
+    from codetether_worktrees.repository import Repository
     from codetether_worktrees.trees import Worktree
 
 
@@ -51,6 +53,34 @@ async def remove(
             kept = await _take_away(tree, merged_into)
         tree.lease.give_back(remove=True)
     return kept
+
+
+@asynccontextmanager
+async def spare(
+    repository: Repository, name: str, *, base: str, holder: str = ""
+) -> AsyncIterator[Worktree]:
+    """A worktree at the commit `base` for the block alone, where no agent works: of what is done in it only commits stay
+    that a branch has taken meanwhile. One that was left by a process that was killed is taken away first.
+
+    Raises GitFailed.
+    """
+    if tip := await repository.commit_of(f"refs/heads/{PREFIX}{name}"):
+        left = await adopt(repository, name, base=tip, holder=holder)
+        if left is not None:
+            await _drop(left)
+    tree = await create(repository, name, base=base, holder=holder)
+    try:
+        yield tree
+    finally:
+        await _drop(tree)
+
+
+async def _drop(tree: Worktree) -> None:
+    with trio.CancelScope(shield=True):
+        await tree.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
+        await abort(tree)
+        await tree.git("reset", "--hard", "--quiet", tree.base)
+        await remove(tree)
 
 
 async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
