@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shutil
 import socket
 
 import pytest
@@ -42,10 +43,32 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+@pytest.fixture(scope="session")
+def proofs(tmp_path_factory):
+    """What the sandboxes of this machine stop, found once by attacking them: every home begins with it."""
+    home = tmp_path_factory.mktemp("proofs")
+
+    async def prove():
+        from codetether.testing import make_kernel
+
+        async with make_kernel(home, settings={"sandbox": "auto"}) as kernel:
+            await kernel.settle_sandbox()
+
+        return list(kernel.dirs.cache.glob("sandbox-*.json"))
+
+    with pytest.MonkeyPatch.context() as env:
+        env.setenv("XDG_CACHE_HOME", str(home / "nothing"))  # not what the user's own knows
+        return trio.run(prove)
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def home(tmp_path_factory, monkeypatch, proofs):
     """A fresh home with XDG directories; nothing of the user's is read or written."""
     home = tmp_path_factory.mktemp("home")
+    for proof in proofs:
+        copy = home / "cache" / proof.parent.name / proof.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(proof, copy)
     for name in ("VAULT_ADDR", "VAULT_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

@@ -39,7 +39,8 @@ async def make_kernel(
     default model, and `kernel.provider("scripted").asked` holds the Requests. `context` is its window in tokens.
     `plugins`: the switches (`tools:bash`, `tools`, a distribution) that are on, besides the scripted provider; None is
     everything installed. `off` takes away. `extra`: plugin classes by key, as if they were installed. `settings`:
-    dotted keys as for `Kernel.load`. `directory`: whose project settings are read (default: `home`/work).
+    dotted keys as for `Kernel.load`. `directory`: whose project settings are read (default: `home`/work). What the
+    surrounding cache knows of this machine's sandboxes is known under `home` too.
     """
     from codetether.config import Config
     from codetether.kernel import Kernel
@@ -78,6 +79,30 @@ def _row(key: str, cls: type[Plugin]) -> Row:
     )
 
 
+def _proofs() -> Iterator[tuple[str, bytes]]:
+    """What attacks on the sandboxes of this machine showed. Each says what it holds for, and is believed for that only."""
+    from codetether.dirs import Dirs
+    from codetether.errors import ConfigError
+
+    try:
+        cache = Dirs.find().cache
+    except ConfigError:
+        return  # a test without a home
+    for file in cache.glob("sandbox-*.json"):
+        yield file.name, file.read_bytes()
+
+
+def _know(proofs: Sequence[tuple[str, bytes]]) -> None:
+    """Begin with these: attacking anew for each kernel would take most of a test's time."""
+    from codetether.dirs import Dirs
+
+    cache = Dirs.find().cache
+    for name, proof in proofs:
+        cache.mkdir(parents=True, exist_ok=True)
+        if not (cache / name).exists():
+            (cache / name).write_bytes(proof)
+
+
 @contextmanager
 def _folder(home: Path | None) -> Iterator[Path]:
     if home is not None:
@@ -90,12 +115,14 @@ def _folder(home: Path | None) -> Iterator[Path]:
 @contextmanager
 def _at_home(home: Path) -> Iterator[None]:
     """Point HOME and the XDG directories below `home`, and back again."""
+    known = list(_proofs())
     ours = {"HOME": str(home)} | {
         f"XDG_{kind}_HOME": str(home / kind.lower())
         for kind in ("CONFIG", "DATA", "CACHE", "STATE")
     }
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
+    _know(known)
     try:
         yield
     finally:
