@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         SessionEvent,
         SessionFinished,
         SessionStarted,
+        Spending,
+        Spent,
         StepFinished,
         StepStarted,
         StreamEvent,
@@ -153,8 +155,8 @@ _WHERE = {
     "environment": "clean_env",
     "errors": "CodetetherError ConfigError DeniedError InterruptedByUser PluginError ToolError UsageError told",
     "events": "EVENTS_VERSION Answered Asked CallDelta CallStart Cancel Compacted Finish MessageDone Notice "
-    "ProviderFault Quit Retrying Say SessionEvent SessionFinished SessionStarted StepFinished StepStarted "
-    "StreamEvent TextDelta ThoughtDelta ThoughtEnd ToolFinished ToolProgress ToolStarted TurnFinished "
+    "ProviderFault Quit Retrying Say SessionEvent SessionFinished SessionStarted Spending Spent StepFinished "
+    "StepStarted StreamEvent TextDelta ThoughtDelta ThoughtEnd ToolFinished ToolProgress ToolStarted TurnFinished "
     "TurnStarted UserAct",
     "changes": "Change",
     "files": "write_atomic",
@@ -244,6 +246,8 @@ __all__ = [
     "SessionMissing",
     "SessionReadOnly",
     "SessionStarted",
+    "Spending",
+    "Spent",
     "StepFinished",
     "StepStarted",
     "StreamEvent",

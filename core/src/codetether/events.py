@@ -188,6 +188,24 @@ class StepFinished(msgspec.Struct, tag="step_finished", frozen=True, omit_defaul
     window: int | None = None
 
 
+class Spending(msgspec.Struct, tag="spending", frozen=True):
+    """A model call that is no step is about to be made for this session, such as one that writes a summary; `why` says what for."""
+
+    why: str
+    model: str
+
+
+class Spent(msgspec.Struct, tag="spent", frozen=True, omit_defaults=True):
+    """Model calls that are no steps of this session are over, and took `usage`. `told`: another session of this process, a
+    sub-agent of this one, has told of each of them before; who counts all sessions leaves this out.
+    """
+
+    why: str
+    model: str
+    usage: Usage
+    told: bool = False
+
+
 class Compacted(msgspec.Struct, tag="compacted", frozen=True):
     """Older context was shortened for the model; the transcript on disk is unchanged. Token estimates."""
 
@@ -240,6 +258,8 @@ SessionEvent = (
     | Asked
     | Answered
     | StepFinished
+    | Spending
+    | Spent
     | Compacted
     | Notice
     | TurnFinished

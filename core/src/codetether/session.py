@@ -22,6 +22,8 @@ from codetether.events import (
     Retrying,
     SessionEvent,
     SessionStarted,
+    Spending,
+    Spent,
     TextDelta,
     ThoughtDelta,
     ToolProgress,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
 DELTAS = (TextDelta, ThoughtDelta, ToolProgress, Retrying)
 TOOL_SECONDS = 120.0
+TELL_SECONDS = 2.0
 
 
 class Session:
@@ -325,12 +328,26 @@ class Session:
         self.usage += usage
         return msgspec.structs.replace(message, usage=usage)
 
-    def spent(self, usage: Usage | None, why: str) -> None:
-        """Count a model call that leaves no message, such as the one that writes a summary."""
-        if usage is not None:
-            usage = self._with_cost(usage)
-            self.usage += usage
-            self.transcript.append_usage(usage, why, self.model_ref)
+    async def spending(self, why: str, model: str = "") -> None:
+        """Say that a model call which leaves no message is about to be made; `spent` is told when it is over. `model`: as
+        `provider/id`, "" for the session's own. Who watches what is spent may cancel the session here.
+        """
+        await self.emit(Spending(why, model or self.model_ref))
+
+    async def spent(
+        self, usage: Usage | None, why: str, model: str = "", *, told: bool = False
+    ) -> None:
+        """Count model calls that leave no message, such as one that writes a summary. `told`: sessions of sub-agents here
+        have told of each already. It is counted, and told of, even when this is cancelled.
+        """
+        if usage is None:
+            return
+        if not model:
+            model, usage = self.model_ref, self._with_cost(usage)
+        self.usage += usage
+        self.transcript.append_usage(usage, why, model)
+        with trio.move_on_after(TELL_SECONDS, shield=True):
+            await self.emit(Spent(why, model, usage, told))
 
     def _with_cost(self, usage: Usage) -> Usage:
         if usage.cost is not None:

@@ -88,9 +88,10 @@ def writes(path, content, say="done"):
 
 
 @asynccontextmanager
-async def kernel_at(tmp_path, model, where, **how):
+async def kernel_at(tmp_path, model, where, *, more=(), **how):
+    on = [*PLUGINS, *more]
     async with make_kernel(
-        tmp_path / "home", replies=model, plugins=PLUGINS, directory=where, **how
+        tmp_path / "home", replies=model, plugins=on, directory=where, **how
     ) as kernel:
         yield kernel
 

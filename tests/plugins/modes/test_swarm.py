@@ -352,3 +352,92 @@ async def test_a_vendors_limit_holds_for_all_sub_agents(tmp_path, user, capsys):
     assert len(asked) == 5
     # One was on its way already; those that had not asked yet waited as well, though only one was told to.
     assert asked[2] - asked[0] >= 0.9
+
+
+# --- what is spent beside the steps ---
+def over_rlm(model, subs, root):
+    """`model`, and for rlm: `root`, what is said by who looks, in order; `subs` takes the requests of sub-calls."""
+
+    def said(request):
+        if request.system.startswith("Answer the question from the text"):
+            subs.append(request)
+            return Reply(text="seen", usage=model.usage)
+        if request.system.startswith("You answer a question about texts"):
+            step = sum(message.role == "assistant" for message in request.messages)
+            return Reply(text=root[min(step, len(root) - 1)], usage=model.usage)
+        return model(request)
+
+    return said
+
+
+BATCH = "```python\nllm_query_batched(['what?'] * 8)\n```"
+LOOKS = ["modes:rlm", "tools:rlm"]
+
+
+async def test_the_budget_counts_and_stops_the_calls_of_rlm(tmp_path, user, capsys):
+    (user / "big.log").write_text("a line of a log\n" * 30_000)
+    git(user, "add", "-A")
+    git(user, "commit", "-qm", "log")
+    look = call("rlm", query="what?", paths=["big.log"])
+    model = Model(plan(task("one", writes=False)), one=[look, "done"], usage=Usage(900, 100))
+    subs = []
+    settings = {"plugins.modes:rlm.concurrency": 1}
+    how = {"context": 30_000, "settings": settings, "more": LOOKS}
+    async with kernel_at(
+        tmp_path, over_rlm(model, subs, [BATCH, 'FINAL("x")']), user, **how
+    ) as kernel:
+        code, said = await result(kernel, capsys, "do it", "--budget-tokens", "6000")
+    assert (code, len(subs)) == (1, 3)  # after the plan, a step, and a reply of who looks
+    assert said["tokens"]["total"] == 6000
+    assert "budget of 6,000 tokens is used up" in said["error"]
+    assert "used up" in said["subtask_results"][0]["error"]
+
+
+async def test_what_rlm_takes_is_told_once(tmp_path, user, capsys):
+    (user / "big.log").write_text("a line of a log\n" * 30_000)
+    git(user, "add", "-A")
+    git(user, "commit", "-qm", "log")
+    look = call("rlm", query="what?", paths=["big.log"])
+    model = Model(plan(task("one", writes=False)), one=[look, "done"], usage=Usage(900, 100))
+    subs = []
+    async with kernel_at(
+        tmp_path, over_rlm(model, subs, [BATCH, 'FINAL("x")']), user, context=30_000, more=LOOKS
+    ) as kernel:
+        code, said = await result(kernel, capsys, "do it")
+    asked = sum(model.asked.values())
+    assert (code, len(subs), asked) == (0, 8, 3)
+    assert said["tokens"]["total"] == 1000 * (asked + 8 + 2)
+    assert said["subtask_results"][0]["tokens"] == 1000 * (2 + 8 + 2)
+
+
+async def test_what_a_sub_agent_of_a_sub_agent_takes_is_told_once(tmp_path, user, capsys):
+    start = call("task", description="d", prompt='Your part, "deep" is this', agent="explore")
+    model = Model(plan(task("one")), one=[start, "done"], deep=["deep"], usage=Usage(900, 100))
+    async with kernel_at(tmp_path, model, user, more=["tools:task"]) as kernel:
+        code, said = await result(kernel, capsys, "do it")
+    assert (code, model.asked) == (0, {"plan": 1, "one": 2, "deep": 1})
+    assert said["tokens"]["total"] == 4000
+    assert said["subtask_results"][0]["tokens"] == 3000
+
+
+async def test_a_summary_counts_and_no_call_follows_it_when_the_budget_is_used_up(
+    tmp_path, user, capsys
+):
+    order = []
+
+    def said(request):
+        if request.system.startswith("You hand over"):
+            order.append("summary")
+            return Reply(text="short", usage=Usage(90_000, 0))
+        order.append(model.who(request)[0])
+        return model(request)
+
+    step = Reply(text="word " * 2_000, calls=call("bash", command="true").calls)
+    model = Model(plan(task("one")), one=[step] * 20, usage=Usage(9_000, 0))
+    how = {"context": 12_000, "more": ["extensions:compact"]}
+    async with kernel_at(tmp_path, said, user, **how) as kernel:
+        code, told = await result(kernel, capsys, "do it", "--budget-tokens", "100000")
+    assert code == 1
+    assert order[-1] == "summary"
+    assert told["tokens"]["total"] == 90_000 + 9_000 * (len(order) - 1)
+    assert "used up" in told["subtask_results"][0]["error"]

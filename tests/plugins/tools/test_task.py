@@ -200,6 +200,7 @@ async def test_cancelling_ends_it(tmp_path):
 async def test_a_budget_is_shared_and_counted(tmp_path):
     class Executor:
         budgets: ClassVar[list] = []
+        elsewhere = False
 
         async def run(self, work, observe=None):
             from codetether.api import AgentResult

@@ -78,12 +78,13 @@ class Compact(Extension):
             max_output=2_000,
         )
         texts: list[str] = []
+        await session.spending(SUMMARY)
         async with session.provider.stream(request) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
                     texts.append(event.text)
                 elif isinstance(event, Finish):
-                    session.spent(event.usage, "summary")
+                    await session.spent(event.usage, SUMMARY)
                     return "" if event.error else "".join(texts).strip()
         return ""
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import trio
-from codetether.api import SessionEvent, StepFinished, StepStarted, Usage
+from codetether.api import (
+    Compacted,
+    SessionEvent,
+    Spending,
+    Spent,
+    StepFinished,
+    StepStarted,
+    Usage,
+)
+
+BEFORE = (StepStarted, Spending, Compacted)  # what is shortened is sent next
 
 
 class Budget:
@@ -35,11 +45,19 @@ class Budget:
         """Dollars left; None without a limit."""
         return None if self.usd is None else max(self.usd - (self.spent.cost or 0.0), 0.0)
 
-    def allows(self, event: SessionEvent) -> bool:
-        """Count what `event` tells of. False: a call is about to be made, and must not be."""
-        if isinstance(event, StepFinished) and event.usage is not None:
+    def allows(self, event: SessionEvent, *, elsewhere: bool = False) -> bool:
+        """Count what `event` tells of. False: a call is about to be made, and must not be. `elsewhere`: the sub-agents of
+        its session are not heard of here.
+        """
+        usage = used(event)
+        if usage is not None and (elsewhere or not getattr(event, "told", False)):
             self.calls += 1
-            self.spent += event.usage
+            self.spent += usage
             if self.used_up:
                 self.over.set()
-        return not (isinstance(event, StepStarted) and self.used_up)
+        return not (isinstance(event, BEFORE) and self.used_up)
+
+
+def used(event: SessionEvent) -> Usage | None:
+    """What the model calls took that `event` tells of; None when it tells of none."""
+    return event.usage if isinstance(event, StepFinished | Spent) else None

@@ -9,6 +9,7 @@ from codetether.api import (
     Notice,
     Retrying,
     SessionEvent,
+    Spent,
     StepFinished,
     StepStarted,
     ToolFinished,
@@ -124,6 +125,8 @@ def observer(board: Board, key: str) -> Callable[[SessionEvent], Awaitable[None]
                 board.doing(key, "thinking")
             case StepFinished():
                 board.spent(key, event.usage, steps=1)
+            case Spent():
+                board.spent(key, event.usage)
             case Retrying():
                 board.doing(key, f"again in {event.wait:.0f} s: {event.why}")
             case Notice(level="error" | "warning"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import InterruptedByUser, Output, Usage, clean, one_line
+from codetether.api import InterruptedByUser, Output, clean, one_line
 from codetether_crew import event_lines, obey_signals
 from codetether_live import only, showing
 
@@ -79,7 +79,8 @@ async def _for_session(
     sources = given.pop("sources")
     model = mode.settings.model or session.model_ref
     given = {"budget_usd": _left(session), "model": model, **given, **_limits(mode, given)}
-    run = Run(mode.kernel, msgspec.convert(given, Options), sources, settings=mode.settings)
+    options = msgspec.convert(given, Options)
+    run = Run(mode.kernel, options, sources, settings=mode.settings, session=session)
 
     async def tell(event: RlmEvent) -> None:
         if isinstance(event, RlmStarted):
@@ -90,12 +91,7 @@ async def _for_session(
             await progress(f"sub-call {event.number} failed: {event.error}\n")
 
     run.listener = tell
-    try:
-        outcome = await run.go()
-    finally:
-        if run.budget.spent != Usage():
-            session.spent(run.budget.spent, run.id)
-    return outcome.data
+    return (await run.go()).data
 
 
 def _left(session: Session) -> float | None:

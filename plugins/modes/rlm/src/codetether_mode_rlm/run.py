@@ -31,7 +31,7 @@ from codetether_mode_rlm.report import Outcome, outcome, step_lines
 from codetether_mode_rlm.subcalls import spare_of
 
 if TYPE_CHECKING:
-    from codetether.api import Kernel
+    from codetether.api import Kernel, Session
     from codetether_rlm.mapping import Mapped
     from codetether_rlm.sources import Source
 
@@ -54,7 +54,9 @@ def new_id() -> str:
 
 
 class Run:
-    """Answers one query about `sources`. `settings`: those of the mode; `listener` is told every event."""
+    """Answers one query about `sources`. `settings`: those of the mode; `session`: whose calls its calls are, None for a person's
+    own run; `listener` is told every event.
+    """
 
     def __init__(
         self,
@@ -63,8 +65,10 @@ class Run:
         sources: Sequence[Source],
         *,
         settings: Any,
+        session: Session | None = None,
     ) -> None:
         self.kernel = kernel
+        self.session = session
         self.options = options
         self.sources = list(sources)
         self.settings = settings
@@ -290,15 +294,19 @@ class Run:
     async def _ask(self, line: Line, request: Request, spare: Hold | None) -> Said:
         tokens = input_tokens(request.system, request.messages)
         held = await self.budget.hold(expected(line.model, tokens), spare=spare)
-        usage = Usage(tokens, cost=line.model.price(Usage(tokens)))  # if cancelled: it was sent
-        began = trio.current_time()
+        usage, began = Usage(), trio.current_time()
         try:
+            if self.session is not None:
+                await self.session.spending(self.id, line.ref)
+            usage = Usage(tokens, cost=line.model.price(Usage(tokens)))  # if cancelled: it was sent
             said = await ask(self.kernel, line, request)
             usage = said.usage
         finally:
             self.model_seconds += trio.current_time() - began
             self.budget.settle(held, usage)
             self.board.spent("root" if spare is None else "sub", usage, steps=1)
+            if self.session is not None and usage != Usage():
+                await self.session.spent(usage, self.id, line.ref)
         return said
 
     # --- telling ---

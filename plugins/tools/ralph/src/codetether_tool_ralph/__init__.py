@@ -60,7 +60,7 @@ class RalphTool(Tool[Params]):
         if not params.feature.strip():
             raise ToolError("feature is empty: say what is wanted.", "INVALID_ARGUMENT")
         text, usage = await mode.draft(ctx.session, params.project, params.feature)
-        _pay(ctx, usage, "ralph create-prd")
+        await _pay(ctx, usage, "ralph create-prd")
         done = await ctx.call("write_file", {"path": params.prd_path, "content": text})
         # A file that was there is not replaced unread: write_file says so, and the draft is not lost.
         told = done.text if done.ok else f"{done.text}\nThe draft:\n{text}"
@@ -74,15 +74,15 @@ class RalphTool(Tool[Params]):
         wanted = {"prd": path, "max_iterations": params.max_iterations}
         data: dict[str, Any] = await mode.work(wanted, session, ctx.progress)
         tokens = data["tokens"]
-        _pay(
+        await _pay(
             ctx, Usage(tokens["input"], tokens["output"], cost=data["cost"]), f"ralph {data['id']}"
         )
         return _report(data)
 
 
-def _pay(ctx: ToolContext, usage: Usage, why: str) -> None:
+async def _pay(ctx: ToolContext, usage: Usage, why: str) -> None:
     if usage != Usage():
-        ctx.session.spent(usage, why)
+        await ctx.session.spent(usage, why, told=True)
 
 
 def _status(data: dict[str, Any]) -> ToolOutput:

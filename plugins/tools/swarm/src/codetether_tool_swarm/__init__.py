@@ -63,7 +63,7 @@ class SwarmTool(Tool[Params]):
         tokens = data["tokens"]
         spent = Usage(tokens["input"], tokens["output"], cost=data["cost"])
         if spent != Usage():
-            session.spent(spent, f"swarm {data['id']}")
+            await session.spent(spent, f"swarm {data['id']}", told=True)
         return _output(data)
 
 

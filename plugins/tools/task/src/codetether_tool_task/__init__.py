@@ -120,10 +120,12 @@ class Task(Tool[Params]):
             within=session.effects,
             depth=session.depth + 1,
         )
-        result = await self.kernel.executor().run(task, observe)
+        executor = self.kernel.executor()
+        result = await executor.run(task, observe)
         spent = Usage(result.input_tokens, result.output_tokens, cost=result.cost)
         if spent != Usage():
-            session.spent(spent, f"sub-agent {result.session}")
+            why, told = f"sub-agent {result.session}", not executor.elsewhere
+            await session.spent(spent, why, task.model, told=told)
         return result
 
     def _model(self, session: Session, agent: str) -> str:
