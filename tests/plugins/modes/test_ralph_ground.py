@@ -8,6 +8,7 @@ import pytest
 from codetether.api import CodetetherError
 from codetether.testing import call
 from ralphs import (  # fmt: skip
+    GATE,
     Model,
     adds,
     branches,
@@ -124,23 +125,107 @@ async def test_a_clean_tree_follows_though_the_document_is_in_git(tmp_path, at, 
     assert branches(where) == ["main"]
 
 
-async def test_who_commits_meanwhile_keeps_it(tmp_path, at, capsys):
-    where = at(story("US-1"), branch="")
+def commits(where, path, text):
+    """What a user does: they commit one file, whatever else is in their tree and index."""
+    (where / path).write_text(text)
+    git(where, "add", path)
+    git(where, "commit", "-qm", f"mine: {path}", "--", path)
 
-    def meanwhile(request, step):
+
+def first(does, *said):
+    """Replies of an agent, before whose first one the user does something."""
+
+    def reply(request, step):
         if step == 0:
-            (where / "mine.txt").write_text("mine\n")
-            git(where, "add", "mine.txt")
-            git(where, "commit", "-qm", "mine")
-        return adds("sub")[step]
+            does()
+        return said[step]
 
-    async with kernel_at(tmp_path, Model(US_1=meanwhile), where) as kernel:
+    return reply
+
+
+async def test_commits_of_the_user_become_part_of_the_result(tmp_path, at, capsys):
+    where = at(story("A"), story("B", "A"), story("C", "B"), branch="", tracked=True)
+    breaks = "def add(a, b):\n    return a + b\nraise SystemExit\n"
+    document(where, story("A"), story("B", "A"), story("C", "B"), branch="", checks=GATE)
+    model = Model(
+        A=first(lambda: commits(where, "mine.txt", "mine\n"), *changes("x.txt", "x")),
+        B=first(lambda: commits(where, "calc.py", breaks), *changes("y.txt", "y")),
+        C=first(lambda: commits(where, "prd.json", (where / "prd.json").read_text()), *changes("z.txt", "z")),
+    )  # fmt: skip
+    async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "run")
-    assert code == 0
-    assert git(where, "log", "-1", "--format=%s", "main") == "mine"
-    branch = said["branches"]["result"]
-    git(where, "merge", "-q", "--no-edit", branch)
-    assert "def sub" in (where / "calc.py").read_text()
+    assert (code, said["branches"]["landed_on"]) == (0, "main"), said
+    subjects = git(where, "log", "--format=%s", "main").splitlines()
+    assert subjects[:6] == [
+        "feat(c): Do C", "mine: prd.json", "feat(b): Do B", "mine: calc.py", "feat(a): Do A", "mine: mine.txt",
+    ]  # fmt: skip
+    assert all((where / f"{name}.txt").exists() for name in ("mine", "x", "y", "z"))
+    assert branches(where) == ["main"]
+    assert model.asked == {"A": 2, "B": 2, "C": 2}
+    assert git(where, "diff", "--name-only", "HEAD") == "prd.json"
+
+
+async def test_a_commit_of_the_user_that_conflicts_keeps_the_story_on_its_branch(
+    tmp_path, at, capsys
+):
+    where = at(story("A"), branch="", checks={"test": "true"})
+    mine = "one\nmine\nthree\n"
+    model = Model(A=first(lambda: commits(where, "a.txt", mine), *clash("A")))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+        assert (code, said["stories"][0]["state"], said["branches"]["landed_on"]) == (1, "conflict", "")  # fmt: skip
+        [kept] = said["branches"]["unmerged"]
+        assert git(where, "show", f"{kept}:a.txt") == "one\nA\nthree"
+        assert (git(where, "log", "-1", "--format=%s"), (where / "a.txt").read_text()) == ("mine: a.txt", mine)  # fmt: skip
+        assert git(where, "status", "--porcelain") == "?? prd.json\n?? progress.txt"
+        assert branches(where) == [kept, "main"]
+        model.conflict = [call("bash", command="printf 'one\\nA and mine\\nthree\\n' > a.txt"), "both"]  # fmt: skip
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, passes(where), said["branches"]["landed_on"]) == (0, ["A"], "main"), said
+    assert (where / "a.txt").read_text() == "one\nA and mine\nthree\n"
+
+
+async def test_a_branch_that_could_not_follow_is_merged_with_the_result(tmp_path, at, capsys):
+    where = at(story("A"), story("B", "A"), branch="", checks={"test": "true"})
+    (where / "calc.py").write_text("# mine\n")
+    (where / "new.txt").write_text("staged\n")
+    git(where, "add", "new.txt")
+
+    def saves():
+        git(where, "rm", "-q", "--cached", "new.txt")
+        commits(where, "calc.py", "# mine\n")
+
+    model = Model(A=changes("x.txt", "x"), B=first(saves, *changes("y.txt", "y")))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, said["branches"]["landed_on"]) == (0, "main"), said
+    assert (where / "calc.py").read_text() == "# mine\n"
+    assert all((where / name).exists() for name in ("x.txt", "y.txt", "new.txt"))
+    assert branches(where) == ["main"]
+    assert len(git(where, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "why"),
+    [("a.txt", "one\nmine\nthree\n", "same place: a.txt"), ("bad.txt", "", "test: ")],
+)
+async def test_a_branch_that_cannot_be_merged_with_the_result_is_left_alone(
+    tmp_path, at, capsys, path, text, why
+):
+    where = at(story("A"), story("B", "A"), branch="", checks={"test": "test ! -e bad.txt"})
+    (where / "calc.py").write_text("# mine\n")
+    model = Model(A=clash("A"), B=first(lambda: commits(where, path, text), *changes("y.txt", "y")))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        assert await ralph(kernel, "run") == 0
+    told = capsys.readouterr().err
+    assert git(where, "log", "-1", "--format=%s") == f"mine: {path}"
+    assert git(where, "status", "--porcelain", "--untracked-files=no") == "M calc.py"
+    kept, main = branches(where)
+    assert main == "main"
+    assert git(where, "log", "--format=%s", "main.." + kept).splitlines() == ["feat(b): Do B", "feat(a): Do A"]  # fmt: skip
+    [line] = [line for line in told.splitlines() if "need a merge by hand" in line]
+    assert why in line
+    assert f"git merge {kept}" in told
 
 
 async def test_without_commits_the_result_is_laid_into_the_tree(tmp_path, at, capsys):

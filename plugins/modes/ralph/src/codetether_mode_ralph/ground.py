@@ -55,9 +55,6 @@ class Ground:
         self.joining = trio.Lock()  # the result has one writer
         self._trees: dict[str, Worktree] = {}
         self._tip = ""
-        self._known: tuple[
-            str, ...
-        ] = ()  # of `own`, what git knows: no commit of ours changes that
         self._free: list[Worktree] = []  # of stories that passed, for the next ones
 
     async def open(self, passed: Sequence[str] = ()) -> None:
@@ -68,12 +65,9 @@ class Ground:
         if not self._tip:
             self._tip = await self._start(passed)
             await self.repository.git("update-ref", f"refs/heads/{self.result}", self._tip)
-        if self.own:
-            said = await self.repository.git("ls-tree", "--name-only", self._tip, "--", *self.own)
-            self._known = names(said)
 
     async def _start(self, passed: Sequence[str]) -> str:
-        theirs = await self.repository.commit_of(f"refs/heads/{self.branch}") if self.branch else ""
+        theirs = await self.theirs()
         if (
             theirs
             and passed
@@ -86,6 +80,10 @@ class Ground:
     def tip(self) -> str:
         """The commit the run has come to."""
         return self._tip
+
+    async def theirs(self) -> str:
+        """The commit the PRD's branch is at; "" while there is none."""
+        return await self.repository.commit_of(f"refs/heads/{self.branch}") if self.branch else ""
 
     # --- a story's tree ---
     async def prepare(self, one: Course) -> Worktree:
@@ -134,7 +132,7 @@ class Ground:
         """
         tree = self._trees[one.id]
         before = one.mark.commit or tree.base
-        wrong = await self.take_back(tree)
+        wrong = await self.take_back(tree, tree.base)
         made = await commit(tree, message)
         if made and await self.repository.commit_of(f"{made}^") == tree.base:
             return made, True, wrong
@@ -142,17 +140,20 @@ class Ground:
             return before, False, wrong
         return await squash(tree, tree.base, message), True, wrong
 
-    async def take_back(self, tree: Worktree) -> tuple[str, ...]:
-        """The document and the progress file are ours: an agent's copies of them become again what they were."""
-        wrong = []
+    async def take_back(self, tree: Worktree, base: str) -> tuple[str, ...]:
+        """The document and the progress file are ours: an agent's copies of them become again what they are in `base`."""
+        if not self.own:
+            return ()
+        said = await self.repository.git("ls-tree", "--name-only", base, "--", *self.own)
+        known, wrong = names(said), []
         for path in self.own:
             here = tree.path / path
-            if path in self._known:
+            if path in known:
                 same = await self.repository.ask(
-                    "diff", "--quiet", tree.base, "--", path, control=tree.control, tree=tree.path
+                    "diff", "--quiet", base, "--", path, control=tree.control, tree=tree.path
                 )
                 if not same.ok:
-                    await tree.git("checkout", "--quiet", tree.base, "--", path)
+                    await tree.git("checkout", "--quiet", base, "--", path)
                     wrong.append(path)
             elif here.is_symlink() or here.is_file():
                 here.unlink()
@@ -179,7 +180,7 @@ class Ground:
 
     # --- the result ---
     async def take(self, made: str, onto: str) -> None:
-        """The result becomes `made`, which is one commit on `onto`. Raises GitFailed when it is not at `onto`."""
+        """The result, which is at `onto`, becomes `made`, which contains that. Raises GitFailed when it is elsewhere."""
         await self.repository.git("update-ref", f"refs/heads/{self.result}", made, onto)
         self._tip = made
 

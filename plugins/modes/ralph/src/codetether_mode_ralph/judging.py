@@ -75,6 +75,12 @@ class Judge:
             self.measured = await self._measure(given, ground)
         self._scripts = _scripts(self.measured.gates, ground.repository.prefix)
 
+    async def measure_again(self, ground: Ground) -> None:
+        """See what the gates say of the result as it is now: commits of the user came into it."""
+        if self.measured.gates:
+            now = await self._measure(self.measured.gates, ground)
+            self.measured = msgspec.structs.replace(now, notes=self.measured.notes)
+
     async def _measure(self, given: tuple[Gate, ...], ground: Ground) -> Measured:
         kernel, home = self._kernel, Path(self._options.directory)
         name = f"{ground.run_id}-baseline"
@@ -96,7 +102,7 @@ class Judge:
     async def judge(self, story: Story, tree: Worktree, changes: Sequence[Change]) -> Judgement:
         """What the gates say of a story's tree, all of which is committed; it is left as it was."""
         try:
-            report = await self._gates(tree, story.id)
+            report = await self.gates(tree, story.id)
             await self._book.checked(story.id, report.verdicts)
             steps: tuple[Verdict, ...] = ()
             before: Report | None = None
@@ -113,7 +119,8 @@ class Judge:
         mine = [each.path for each in changes if self.guards(each.path)]
         return _judgement(report, steps, before, mine)
 
-    async def _gates(self, tree: Worktree, label: str) -> Report:
+    async def gates(self, tree: Worktree, label: str) -> Report:
+        """What the gates say of a tree; `label` is in the names of their logs. What they write there stays."""
         return await check(
             self.measured.gates, self._kernel.run_process, tree.directory, before=self.measured.verdicts,
             logs=self._logs, label=label, redact=self._kernel.redact.text,
@@ -135,7 +142,7 @@ class Judge:
             await tree.git("checkout", "--quiet", tree.base, "--", *old)
         if new:
             await tree.git("rm", "--quiet", "--force", "--", *new)
-        report = await self._gates(tree, f"{story.id}-untouched")
+        report = await self.gates(tree, f"{story.id}-untouched")
         await self._book.checked(story.id, [each for each in report.verdicts if each.blocks])
         return report
 

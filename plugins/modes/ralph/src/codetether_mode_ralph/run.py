@@ -18,6 +18,7 @@ from codetether_mode_ralph.book import Book, Tell
 from codetether_mode_ralph.breakers import Breakers
 from codetether_mode_ralph.course import GOOD, Course, ready, stages
 from codetether_mode_ralph.events import RalphFinished, RalphStarted
+from codetether_mode_ralph.following import Follower
 from codetether_mode_ralph.ground import Ground, settle
 from codetether_mode_ralph.judging import Judge
 from codetether_mode_ralph.memory import Memory, load
@@ -56,6 +57,7 @@ class Run:
         self.memory = Memory(Path(options.prd), Path(options.progress))
         self.judge = Judge(kernel, options, self.book, folder / "gates", hosts)
         self.breakers = Breakers()
+        self.follower = Follower(self)
         self.begun = 0  # attempts of this process
         self.status = ""  # why it ends before all stories are over: max_iterations or stopped
         self.why = ""
@@ -279,9 +281,11 @@ class Run:
     async def _publish(self) -> None:
         """Bring what there is to the user: the PRD's branch, or their tree when they want no commits."""
         ground = self.ground
-        if ground.tip == ground.base:
+        if not any(each.done and each.mark.commit != each.mark.base for each in self.book.courses.values()):  # fmt: skip
             return
         if self.options.commit:
+            async with ground.joining:
+                await self.follower.follow()
             done = await ground.publish()
             self.landed = ground.branch if done.ok else ""
             if not done.ok:

@@ -129,9 +129,13 @@ class Worker:
 
     # --- the result ---
     async def _join(self, one: Course) -> None:
-        """Put a story's commit at the end of the result; when others came first, onto theirs, and to the gates again."""
+        """Put a story's commit at the end of the result; when others came first, stories or commits of the user, onto
+        theirs, and to the gates again.
+        """
         ground = self._ground
         async with ground.joining:
+            if self._run.options.commit:
+                await self._run.follower.follow()
             tree = await ground.prepare(one)
             tip = ground.tip
             made = one.mark.commit
@@ -214,7 +218,7 @@ class Worker:
         if not attempt.ok:
             why = f"the conflict was not resolved: {attempt.error}"
             return Merge(False, conflicts=stuck.conflicts, why=why)
-        await self._ground.take_back(tree)
+        await self._ground.take_back(tree, self._ground.tip)
         return await conclude(tree, message, stuck.conflicts)
 
     # --- before and after ---
