@@ -42,14 +42,12 @@ async def opened(tmp_path):
         yield session
 
 
-@pytest.mark.parametrize(
-    ("access", "verdict"), [("ask", Verdict.ASK), ("auto", Verdict.ASK), ("full", Verdict.ALLOW)]
-)
-async def test_no_sandbox_holds_it_so_only_full_access_lets_it_run(tmp_path, access, verdict):
+@pytest.mark.parametrize("access", ["ask", "auto", "full"])
+async def test_no_sandbox_holds_it_so_it_is_asked(tmp_path, access):
     async with opened(tmp_path) as session:
         session.use_access(access)
         session.kernel._sandbox = type("Confined", (), {"level": "S3"})()
-        assert decide(session, Foreign(session.kernel, "far")).verdict is verdict
+        assert decide(session, Foreign(session.kernel, "far")).verdict is Verdict.ASK
 
 
 async def test_a_grant_covers_the_tool_until_it_says_something_else(tmp_path):
@@ -74,7 +72,7 @@ async def test_what_it_offers_can_change_between_steps(tmp_path):
         assert list(session.toolbox.tools) == sorted([*before, "far"])
         assert session.toolbox.tools["read_file"] is not read  # no plugin takes another's name
         assert session.overhead > overhead
-        session.use_access("full")
+        session.permissions.grants.add(decide(session, far).covers, "session")
         await session.prompt("go")
         assert session.messages[-2].results[0].text == "far ran"
         session.toolbox.renew("extensions:bridge", [])

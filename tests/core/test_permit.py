@@ -16,7 +16,7 @@ from codetether.permit import Permissions
 from codetether.ports import Tool
 from codetether.rules import covers_part
 from codetether.urls import Address
-from codetether.words import Agent, Answer, Effect, Subject, ToolCall, Verdict
+from codetether.words import Agent, Answer, Effect, Message, Subject, Text, ToolCall, Verdict
 from codetether.workspace import Workspace
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,8 +93,8 @@ class Case:
             effects=agent.effects,
             why_not=lambda effect: f"the agent {agent.name} may not {effect}",
             access=access,
-            instructions=(),
-            messages=[],
+            depth=0,
+            messages=[Message("user", (Text("see https://example.org/"),), id="prompt_1")],
             parent=None,
             kernel=SimpleNamespace(sandbox=lambda: SimpleNamespace(level=level)),
         )

@@ -1,9 +1,10 @@
-"""Whether a call may carry something out of here that untrusted content asked for.
+"""Whether a call may carry something out of here that a stranger asked for.
 
-Whatever a tool brought, and whatever instructions a repository has, may hold orders of a stranger, and a model may
-obey them. So once there is any, a call that could send data to a place of the stranger's choice is a question, also
-with access `full` and where a rule allows the tool as such. No question are a rule that names the address or the command,
-a grant, and an address that holds nothing of the model's own (docs/permissions.md).
+Whatever a model reads may hold the orders of a stranger, and it may obey them: what a tool brought, instructions of a
+repository, a file that was handed over with the prompt, what a program says of its own tools. So a call that could send
+data to a place of the stranger's choice is a question, also with access `full` and where a rule allows the tool as such.
+No question are a rule that names the address, the command or the other program's tool, a grant, and an address that holds
+nothing of the model's own (docs/permissions.md).
 """
 
 from __future__ import annotations
@@ -55,16 +56,18 @@ PLACE = re.compile(r"[a-z][a-z0-9+.-]*://|/dev/(?:tcp|udp)/|\b[\w.-]+@[\w.-]+:",
 
 
 def sends(facts: Facts, session: Session) -> str:
-    """Why this call is a question, or nothing. For tools with the effects network and execute."""
-    if not _heard(session):
-        return ""
-    if facts.tool.effect is Effect.NETWORK:
+    """Why this call is a question, or nothing."""
+    if facts.tool.foreign:
+        what = "nobody here knows what another program does with it"
+    elif facts.tool.effect is Effect.NETWORK:
         carries = bool(facts.subject.url) and not _brought(facts.subject.url, session)
-        what = "this address was not given word for word"
-    else:
+        what = "this address was not given word for word" if carries else ""
+    elif facts.tool.effect is Effect.EXECUTE:
         carries = _reaches_out(facts, session) and _talks(facts)
-        what = "this command may reach another machine"
-    return f"it may send something out: {what}, after untrusted content was read" if carries else ""
+        what = "this command may reach another machine" if carries else ""
+    else:
+        what = ""
+    return f"it may send something out: {what}" if what else ""
 
 
 def _line(session: Session) -> Iterator[Session]:
@@ -73,14 +76,6 @@ def _line(session: Session) -> Iterator[Session]:
     while at is not None:
         yield at
         at = at.parent
-
-
-def _heard(session: Session) -> bool:
-    """Whether the model has read anything that is not the person's: a tool's result, instructions of a repository."""
-    return any(
-        each.instructions or any(message.role == "tool" for message in each.messages)
-        for each in _line(session)
-    )
 
 
 # --- addresses ---

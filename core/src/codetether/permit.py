@@ -18,7 +18,16 @@ from codetether import beneath
 from codetether.errors import CodetetherError
 from codetether.globs import matches
 from codetether.grants import Grant, Grants, grants_file
-from codetether.rules import Facts, Rule, allows, covers_part, covers_tree, is_pattern, touches
+from codetether.rules import (
+    Facts,
+    Rule,
+    allows,
+    covers_part,
+    covers_tree,
+    is_pattern,
+    says_where,
+    touches,
+)
 from codetether.words import Answer, Choice, Effect, Question, ToolCall, Verdict
 
 if TYPE_CHECKING:
@@ -71,7 +80,7 @@ class Permissions:
         if sensitive:
             return Verdict.ASK, sensitive
         rule = self._allowing(facts)
-        if rule and (rule.command or rule.url):
+        if rule and says_where(rule, facts):
             return Verdict.ALLOW, str(rule)
         verdict, why = (Verdict.ALLOW, str(rule)) if rule else by_access(facts, session)
         if verdict is Verdict.ALLOW and (sends := _sends(facts, session)):
@@ -114,17 +123,21 @@ class Permissions:
         )
 
     def _allowing(self, facts: Facts) -> Rule | None:
-        """A rule that allows the whole call. Parts of a command may each be allowed by another."""
+        """A rule that allows the whole call, one that says where it may go before others."""
         rules = [
             rule for rule in self.rules if rule.verdict is Verdict.ALLOW and allows(rule, facts)
         ]
-        if not facts.subject.command:
-            return rules[0] if rules else None
+        if facts.subject.command:
+            narrow = self._by_command([rule for rule in rules if rule.command], facts)
+        else:
+            narrow = next((rule for rule in rules if says_where(rule, facts)), None)
+        return narrow or next((rule for rule in rules if not rule.command), None)
+
+    def _by_command(self, rules: Sequence[Rule], facts: Facts) -> Rule | None:
+        """A rule for the command as it is written, or for its first part when each part has one."""
         command = facts.subject.command.strip()
         for rule in rules:
-            if not rule.command or (
-                rule.command.strip() == command and not is_pattern(rule.command)
-            ):
+            if rule.command.strip() == command and not is_pattern(rule.command):
                 return rule
         if facts.parts is None:
             return None
@@ -132,7 +145,7 @@ class Permissions:
             next((rule for rule in rules if covers_part(rule.command, part)), None)
             for part in facts.parts
         ]
-        return by_part[0] if all(by_part) else None
+        return by_part[0] if by_part and all(by_part) else None
 
     def hidden(self, paths: Iterable[str], tool: str = "") -> list[str]:
         """Those of `paths` (relative to the workspace) that a deny rule covers, for tools that walk a tree."""
@@ -186,7 +199,7 @@ class Permissions:
 
 def _sends(facts: Facts, session: Session) -> str:
     """Why a call that is allowed is asked about all the same: it may carry something out."""
-    if facts.tool.effect not in (Effect.NETWORK, Effect.EXECUTE):
+    if facts.tool.effect not in (Effect.NETWORK, Effect.EXECUTE) and not facts.tool.foreign:
         return ""
     from codetether.outgoing import sends
 

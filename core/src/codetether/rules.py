@@ -173,6 +173,11 @@ def allows(rule: Rule, facts: Facts) -> bool:
     )
 
 
+def says_where(rule: Rule, facts: Facts) -> bool:
+    """Whether a rule that allows says where things may go: the address, the command, or whose tool it is."""
+    return bool(rule.command or rule.url or (facts.tool.foreign and rule.tool.strip("*?")))
+
+
 def _aspects(rule: Rule, subject: Subject) -> Iterable[tuple[object, str]]:
     return (subject.command, rule.command), (subject.paths, rule.path), (subject.url, rule.url)
 

@@ -83,11 +83,15 @@ class Memory(Secrets):
         return list(self.documents)
 
 
+ALLOWED = {"mcp_*": "allow"}
+
+
 @asynccontextmanager
-async def kernel_with(place, servers, replies=(), settings=None):
+async def kernel_with(place, servers, replies=(), settings=None, rules=ALLOWED):
     extra = {"extensions:person": Person, "secrets:memory": Memory}
     only = [KEY, "tools:read_file"]
     chosen = {f'plugins."{KEY}".{key}': value for key, value in (settings or {}).items()}
+    chosen["permissions.tools"] = rules
     async with make_kernel(
         place, replies=list(replies), plugins=only, extra=extra, settings=chosen
     ) as kernel:
@@ -98,9 +102,9 @@ async def kernel_with(place, servers, replies=(), settings=None):
 
 @asynccontextmanager
 async def session_with(place, servers, replies=(), settings=None, **how):
-    how.setdefault("access", "full")
+    rules = {} if "access" in how else ALLOWED
     async with (
-        kernel_with(place, servers, replies, settings) as kernel,
+        kernel_with(place, servers, replies, settings, rules) as kernel,
         kernel.open_session(directory=place / "work", **how) as session,
     ):
         yield session
@@ -199,7 +203,7 @@ async def test_what_is_old_news_is_asked_anew_beside(tmp_path, monkeypatch):
                 await trio.sleep(0.02)
 
 
-@pytest.mark.parametrize("access", ["ask", "auto"])
+@pytest.mark.parametrize("access", ["ask", "auto", "full"])
 async def test_it_is_asked_for_and_granted_as_a_whole(tmp_path, access):
     fake = Fake(tmp_path / "fake", {**ECHO, "annotations": {"readOnlyHint": True}})
     replies = [call("mcp__far__echo", text="a"), call("mcp__far__echo", text="b"), "done"]

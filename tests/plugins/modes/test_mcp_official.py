@@ -65,8 +65,13 @@ async def served(kind, log):
 
 @asynccontextmanager
 async def kernel_with(place, servers=None, replies=()):
+    rules = {"permissions.tools": {"mcp_*": "allow"}}
     async with make_kernel(
-        place, replies=list(replies), plugins=[KEY], extra={"secrets:memory": Memory}
+        place,
+        replies=list(replies),
+        plugins=[KEY],
+        extra={"secrets:memory": Memory},
+        settings=rules,
     ) as kernel:
         kernel.dirs.config.mkdir(parents=True, exist_ok=True)
         (kernel.dirs.config / "mcp.json").write_text(json.dumps({"mcpServers": servers or {}}))
@@ -149,7 +154,7 @@ async def test_over_http(tmp_path):
         served("http", log) as url,
         kernel_with(tmp_path, {"far": {"url": url}}, replies) as kernel,
     ):
-        async with kernel.open_session(directory=tmp_path / "work", access="full") as session:
+        async with kernel.open_session(directory=tmp_path / "work") as session:
             tools = session.toolbox.tools
             await session.prompt("add and grow")
             assert [result.text for result in results(session)] == ["42", "grown"]

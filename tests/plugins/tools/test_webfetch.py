@@ -36,7 +36,8 @@ async def calling(tmp_path, server, *arguments, access="full", hosts=None, rules
     """A session that makes these calls of webfetch, one a step, and its tool results."""
     replies = [Reply(calls=(Call("webfetch", one),)) for one in arguments] + ["Done."]
     settings = {
-        "plugins": {"tools:webfetch": {"private_hosts": hosts or [f"127.0.0.1:{port(server)}"]}}
+        "plugins": {"tools:webfetch": {"private_hosts": hosts or [f"127.0.0.1:{port(server)}"]}},
+        "permissions.rules": list(rules),
     }
     async with make_kernel(
         tmp_path, replies=replies, plugins=["sandboxes", "tools:webfetch"], settings=settings
@@ -145,7 +146,10 @@ async def test_a_redirect_to_another_site_is_asked_about_again(tmp_path):
         async with ByteServer([moved, moved]) as server:
             hosts = [f"127.0.0.1:{port(server)}", f"localhost:{port(other)}"]
             wish = {"url": server.url}
-            async with calling(tmp_path / "full", server, wish, hosts=hosts) as (result,):
+            allowed = [{"tool": "webfetch", "url": "http://localhost:*/*", "verdict": "allow"}]
+            async with calling(tmp_path / "full", server, wish, hosts=hosts, rules=allowed) as (
+                result,
+            ):
                 assert "\ninner\n" in result.text
                 assert f"from {onward}:" in result.text
             assert len(other.requests) == 1

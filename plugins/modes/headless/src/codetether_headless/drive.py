@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from codetether.api import Kernel, Listener, Session
 
 ROOM = 10_000  # events an interface may be behind: a person may pause their pager
-SENDING = "allow it by a rule that names the address (url) or the command (docs/permissions.md)"
+SENDING = (
+    "allow it by a rule that names the address (url), the command, or the other program's tool "
+    "(docs/permissions.md)"
+)
 AGAIN_SECONDS = 2.0
 LEAVE_SECONDS = 1.0
 LAST_SECONDS = 1.0  # from leaving to the end of the process, whatever still holds it
@@ -165,8 +168,8 @@ class _Drive:
         )
         assert self.session is not None
         wider = {
-            "ask": "--access-mode auto allows edits in the workspace and commands in a sandbox, full allows all",
-            "auto": "--access-mode full allows it",
+            "ask": "--access-mode auto allows edits in the workspace and commands in a sandbox, full all that sends nothing out",
+            "auto": "--access-mode full allows all that sends nothing out",
         }.get(self.session.access, "a rule or the agent forbids it")
         return (
             f"{wider}; a rule in your settings: [permissions.tools] {rules} (docs/permissions.md)"
