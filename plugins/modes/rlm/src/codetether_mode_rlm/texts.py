@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import codetether_crew as crew
 
-NO_ESCAPES = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)])
+CONTROL = bytes([*range(9), 11, 12, *range(14, 32), 127])
+HIGH_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")  # U+0080 to U+009F
 NAMED = 30  # sources a model is told by name
 
 
@@ -18,8 +20,15 @@ def filled(name: str, /, **given: str) -> str:
 
 def data(kind: str, mark: str, text: str) -> str:
     """`text` as data: between tags that it cannot close, because `mark` is this run's own; without control characters."""
-    sound = text.translate(NO_ESCAPES)
-    return f"<{kind}-{mark}>\n{sound}\n</{kind}-{mark}>"
+    return f"<{kind}-{mark}>\n{_sound(text)}\n</{kind}-{mark}>"
+
+
+def _sound(text: str) -> str:
+    """`text` without control characters. As bytes: `str.translate` takes 7 ms for 100 KB that are not all ASCII, this 0.2."""
+    data = text.encode("utf-8", "replace").translate(None, CONTROL)
+    if b"\xc2" in data:
+        data = HIGH_CONTROL.sub(b"", data)
+    return data.decode()
 
 
 def cut(text: str, size: int) -> str:
