@@ -89,7 +89,7 @@ class Nats(Executor):
             return
         try:
             for sender in senders:
-                await sender.clear()
+                sender.clear()
         finally:
             await link.aclose()
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import AgentResult, CodetetherError, Notice, StepFinished, TurnFinished, Usage
+from codetether.api import (
+    AgentResult,
+    CodetetherError,
+    Notice,
+    Spent,
+    StepFinished,
+    TurnFinished,
+    Usage,
+)
 from codetether_nats import Job, Record, Unreachable, key_of, stamp
 from codetether_nats.messages import told
 
@@ -23,7 +31,6 @@ if TYPE_CHECKING:
 LOOK = 5.0  # seconds between looks at who is there to do it
 LAST_WORDS = 2.0  # seconds for events that are still on their way when the result is there
 TAKE_BACK = 5.0  # seconds to tell the broker that nobody wants it
-UNFINISHED = ("queued", "claimed", "done")
 
 Hear = Callable[[], Coroutine[Any, Any, bytes]]
 
@@ -46,9 +53,10 @@ class Following:
         self._observe = observe
         self._patience = patience
         self._submission = ""
+        self._copy = 0  # our job's number in the queue
         self._token = 0  # the claim we know of
         self._heard: dict[int, Usage] = {}  # by claim: events may come before we know of theirs
-        self._over: dict[int, trio.Event] = defaultdict(trio.Event)  # the turn of its sub-agent is
+        self._ended: dict[int, trio.Event] = defaultdict(trio.Event)  # the turn of its sub-agent is
         self._failure: CodetetherError | None = None
 
     async def to_the_end(self) -> AgentResult:
@@ -81,94 +89,98 @@ class Following:
         if self._sender is not None:
             self._sender.open.add(self.key)
         try:
-            record = await self._done(ear, await self._hand_in(ear))
-        except BaseException as error:
-            if not isinstance(self._failure or error, Unreachable):
-                await self._take_back(("queued", "claimed"))
-            raise
-        try:
+            version, record = await self._done(ear, *await self._hand_in(ear))
             if record.bundle is not None and self._sender is not None:
                 await self._sender.take(record.bundle, self.task)
-        except Unreachable:
-            raise
-        except CodetetherError:
-            await self._take_back(UNFINISHED)  # or it would be what the next attempt is told
+        except BaseException as error:
+            if not isinstance(self._failure or error, Unreachable):
+                await self._take_back()
             raise
         assert record.result is not None
         await self._hear_the_rest(record.result, record.token)
-        self.link.forget(self.key)
+        self.link.close(ear, self._over(record.copy), version)
         if record.bundle is not None:
-            await self.link.drop_file(record.bundle.name)
+            self.link.drop_files([record.bundle.name])
         self._closed()
         return msgspec.structs.replace(record.result, id=self.task.id)
 
     # --- handing in, and taking back ---
-    async def _hand_in(self, ear: Ear) -> int:
-        """Put it on the broker, or find it there: a process that was killed may have. The version of its record that nobody
-        need look at, 0 when there is none.
+    async def _hand_in(self, ear: Ear) -> tuple[int, Record | None]:
+        """Put it on the broker, or find it there: a process that was killed may have. The record that there is then, and its
+        version.
         """
         self._submission = stamp()
-        fresh = Record(state="queued", submission=self._submission, stamp=stamp())
         job = await self._job()
-        version = await self.link.submit(ear, fresh, job)
-        if version is not None:
-            return version
-        found = await self.link.read(self.key)
-        if found is not None and found[1].state in UNFINISHED:
-            self._submission = found[1].submission
-            if found[1].state != "queued":
-                return 0
-            version = found[0]
-        else:
-            version = await self.link.write(self.key, fresh, found[0] if found else 0)
-        if version is None:
-            raise CodetetherError(f"another process hands in {self.task.id} at the same time")
-        await self.link.hand_in(
-            msgspec.structs.replace(job, version=version, submission=self._submission)
-        )
-        return version
+        self._copy, version, record = await self.link.submit(ear, job, claims=self._observed)
+        if self._copy:
+            return version, record
+        if record is not None and record.state != "over":
+            self._submission = record.submission
+            return version, record
+        queued = await self.link.queued(self.key)
+        if queued is not None and (record is None or record.submission != queued.submission):
+            self._submission = queued.submission
+        else:  # it was taken back, and no worker has come across it yet
+            self._copy = await self.link.hand_in(job)
+        return version, record
 
     async def _job(self) -> Job:
         if self._sender is None:
             task = msgspec.structs.replace(self.task, directory="")
-            return Job(self.key, 0, self._submission, task)
+            return Job(self.key, self._submission, task)
         bundles, remote = await self._sender.bring(self.task.base)
         inside = self._sender.inside[self.task.directory]
         task = msgspec.structs.replace(self.task, directory=inside)
-        return Job(self.key, 0, self._submission, task, self._sender.origin, bundles, remote)
+        return Job(self.key, self._submission, task, self._sender.origin, bundles, remote)
 
-    async def _take_back(self, states: tuple[str, ...]) -> None:
+    async def _take_back(self) -> None:
+        """Nobody wants it any more, and it must not be what the next attempt is told."""
         with trio.move_on_after(TAKE_BACK, shield=True):
             try:
-                while (found := await self.link.read(self.key)) and found[1].state in states:
-                    gone = Record(state="cancelled", submission=self._submission, stamp=stamp())
-                    if await self.link.write(self.key, gone, found[0]) is not None:
+                while True:
+                    version, record = await self.link.read(self.key)
+                    if record is not None and (record.state, record.submission) == (
+                        "over",
+                        self._submission,
+                    ):
+                        break
+                    copy = max(self._copy, record.copy if record is not None else 0)
+                    if await self.link.write(self.key, self._over(copy), version):
                         break
             except CodetetherError:
                 return  # the broker forgets it in a week
             self._closed()
+
+    def _over(self, copy: int) -> Record:
+        return Record(state="over", submission=self._submission, stamp=stamp(), copy=copy)
+
+    @property
+    def _observed(self) -> bool:
+        return self._observe is not None
 
     def _closed(self) -> None:
         if self._sender is not None:
             self._sender.open.discard(self.key)
 
     # --- watching ---
-    async def _done(self, ear: Ear, version: int) -> Record:
+    async def _done(self, ear: Ear, version: int, record: Record | None) -> tuple[int, Record]:
         """The record when it is done: by the worker whose claim is the last, since any other's was refused."""
         while True:
-            listened_to = self._observe is not None
-            found = await self.link.changed(ear, self.key, version, claims=listened_to)
-            if found is None or found[1].submission != self._submission:
-                raise CodetetherError(f"{self.task.id} is no longer on the broker")
-            version, record = found
-            if record.state == "cancelled":
-                raise CodetetherError(f"{self.task.id} was taken back by somebody else")
-            if record.state == "done":
+            if record is not None and record.state == "done":
                 if record.token < self._token or record.result is None:
                     raise CodetetherError("the result is of a worker that had lost the sub-task")
-                return record
-            if record.state == "claimed" and version != self._token:
+                return version, record
+            if record is not None and record.state == "claimed":
                 await self._claimed(version, record)
+            if record is not None and (record.state, record.submission) == (
+                "over",
+                self._submission,
+            ):
+                raise CodetetherError(f"{self.task.id} was taken back by somebody else")
+            before = version
+            version, record = await self.link.changed(ear, version, claims=self._observed)
+            if before and record is None:
+                raise CodetetherError(f"{self.task.id} is no longer on the broker")
 
     async def _claimed(self, version: int, record: Record) -> None:
         again = "again, " if self._token else ""
@@ -213,19 +225,19 @@ class Following:
                 continue  # of a worker that is newer than we are
             if said.token < self._token:
                 continue  # of one that has lost the task and does not know yet
-            if isinstance(said.event, StepFinished):
+            if isinstance(said.event, StepFinished | Spent):
                 before = self._heard.get(said.token, Usage())
                 self._heard[said.token] = before + (said.event.usage or Usage())
             await self._observe(said.event)
             if isinstance(said.event, TurnFinished):
-                self._over[said.token].set()
+                self._ended[said.token].set()
 
     async def _hear_the_rest(self, result: AgentResult, token: int) -> None:
         """Events may be lost, and what they cost must not be: a last one tells of what was not heard of."""
         if self._observe is None or not result.steps:
             return
         with trio.move_on_after(LAST_WORDS):
-            await self._over[token].wait()
+            await self._ended[token].wait()
         heard = self._heard.get(token, Usage())
         spent = result.input_tokens + result.output_tokens
         if spent > heard.input + heard.output:

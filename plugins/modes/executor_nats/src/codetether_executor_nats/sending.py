@@ -37,9 +37,10 @@ class Sender:
             if self._remote and not self._url:
                 self._url = await self._address()
             if await self._missing(commit):
-                before = [each.commit for each in self._sent]
-                has = [*before, *([f"--remotes={self._remote}"] if self._remote else [])]
-                self._sent.append(await pack(self._link, self.repository, commit, has, before))
+                has = [each.commit for each in self._sent]
+                if self._remote:
+                    has.append(f"--remotes={self._remote}")
+                self._sent.append(await pack(self._link, self.repository, commit, has))
             return tuple(self._sent), self._url
 
     async def take(self, bundle: Bundle, task: AgentTask) -> None:
@@ -48,13 +49,11 @@ class Sender:
         async with self.repository.changing:
             await import_commits(self.repository, task.branch, bundle.commit, task.base)
 
-    async def clear(self) -> None:
+    def clear(self) -> None:
         """Take the bundles off the broker, if nobody can need them any more."""
-        if self.open:
-            return
-        for bundle in self._sent:
-            await self._link.drop_file(bundle.name)
-        self._sent.clear()
+        if not self.open:
+            self._link.drop_files([each.name for each in self._sent])
+            self._sent.clear()
 
     async def _missing(self, commit: str) -> bool:
         for each in self._sent:

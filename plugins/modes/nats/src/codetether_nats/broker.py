@@ -1,29 +1,28 @@
 """The broker, as the asyncio client sees it. Every coroutine here runs in the thread of `loop.Loop`, none in trio.
 
-Four things are kept on it: a queue of jobs, handed out one by one and again when a lease ends; a record for each job;
-files; and, not kept, what sub-agents tell while they work.
+On it are a queue of jobs, handed out one by one and again when a lease ends; a record for each job that somebody had,
+whose versions the broker says again, numbered, as it keeps them; files; and, not kept, what sub-agents tell.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
 from nats.js import api
 
+from codetether_nats.client import StrictClient, patience
 from codetether_nats.holds import Ear, Hold
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from nats.aio.client import Server
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
@@ -32,16 +31,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 KEPT = 7 * 24 * 3600.0  # seconds that anything is kept of a coordinator that never came back
-FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between attempts to reach the broker
 PENDING = 4_000_000  # bytes of what is said while the broker is away
 ASK = 5.0  # seconds for one answer
 HEARD = 1_000  # messages that wait for us; more are lost, as everything that is told but not kept may be
 CONSUMER = "workers"
 DOUBLES = 120.0  # seconds in which the queue knows a job that is handed in twice
-
-
-class NotEncrypted(nats.errors.Error):
-    """The server does not offer TLS, and was not to be spoken to without."""
+VERSION = "Nats-Sequence"  # in the header of what the broker says again
+ANOTHER = (
+    10071,
+    10164,
+)  # the broker's errors when another message than the expected one is the last of its subject
 
 
 class TooLarge(Exception):
@@ -65,29 +64,22 @@ class Crowd(NamedTuple):
     queued: int
 
 
-class _Client(Client):
-    """The library encrypts when the server asks for it. Whoever sits between could take that word out of the server's
-    greeting and be told the password: with `encrypted` nothing is said then.
+class Broker:
+    """One connection. `space`: the first word of all names. `trouble`: the last thing that went wrong, "" at first.
+    `encrypted` and `anywhere` as StrictClient has them.
     """
 
-    encrypted = False
-
-    def _connect_command(self) -> bytes:
-        if self.encrypted and not self._server_info.get("tls_required"):
-            raise NotEncrypted("the server does not offer TLS")
-        return super()._connect_command()
-
-
-class Broker:
-    """One connection. `space`: the first word of all names. `trouble`: the last thing that went wrong, "" at first."""
-
-    def __init__(self, addresses: list[str], space: str, *, encrypted: bool) -> None:
+    def __init__(
+        self, addresses: list[str], space: str, *, encrypted: bool, anywhere: bool
+    ) -> None:
         self.addresses = addresses
         self.space = space
         self.trouble = ""
-        self.client = _Client()
+        self.client = StrictClient()
         self.client.encrypted = encrypted
+        self.client.anywhere = anywhere
         self.lease = 0.0
+        self.gone = 0.0  # when it went last, by time.monotonic
         self._asked: set[asyncio.Task[Any]] = set()
         self._js: JetStreamContext
         self._records: KeyValue
@@ -98,14 +90,14 @@ class Broker:
         """Connect, once: a server that cannot be reached is an error here, and waited for later."""
         await self.client.connect(
             self.addresses, name=name, tls=tls, allow_reconnect=False, connect_timeout=int(ASK), error_cb=self._note, disconnected_cb=self._gone,
-            pending_size=PENDING, reconnect_to_server_handler=_patience, max_reconnect_attempts=1, reconnect_time_wait=0, ping_interval=10,
+            pending_size=PENDING, reconnect_to_server_handler=patience, max_reconnect_attempts=1, reconnect_time_wait=0, ping_interval=10,
             **proof,
         )  # fmt: skip
         self.client.options |= {"allow_reconnect": True, "max_reconnect_attempts": -1}
         self.client.set_server_pool(self.addresses)  # those too that were not there just now
         self._js = self.client.jetstream(timeout=ASK)
 
-    async def close(self) -> None:
+    async def disconnect(self) -> None:
         """Say what was still to be said, and leave."""
         with suppress(nats.errors.Error, OSError, TimeoutError):
             if self.client.is_connected:
@@ -137,6 +129,7 @@ class Broker:
             self._asked.discard(task)
 
     async def _gone(self) -> None:
+        self.gone = time.monotonic()
         while self._asked:
             self._asked.pop().cancel()
 
@@ -173,14 +166,18 @@ class Broker:
 
     async def _kept_records(self) -> KeyValue:
         name = f"{self.space}-records"
+        again = api.RePublish(src=f"$KV.{name}.>", dest=f"{self.space}.kept.>")
         try:
-            return await self._js.key_value(name)
+            found = (await self._js.stream_info(f"KV_{name}")).config
         except nats.js.errors.NotFoundError:
             return await self._js.create_key_value(
                 api.KeyValueConfig(
-                    bucket=name, history=1, ttl=KEPT, storage=api.StorageType.FILE, direct=True
+                    bucket=name, history=1, ttl=KEPT, storage=api.StorageType.FILE, direct=True, republish=again
                 )
-            )
+            )  # fmt: skip
+        if found.republish is None:
+            await self._js.update_stream(found.evolve(republish=again))
+        return await self._js.key_value(name)
 
     async def _kept_files(self) -> ObjectStore:
         name = f"{self.space}-files"
@@ -194,37 +191,77 @@ class Broker:
 
     # --- the queue ---
     async def submit(
-        self, ear: Ear, key: str, data: bytes, job: Callable[[int], tuple[str, bytes]]
-    ) -> int | None:
-        """Write a record where there is none, and hand in what `job` says for its version (a submission, bytes). The version,
-        or None: there is a record. `ear` hears of what becomes of it.
+        self, ear: Ear, submission: str, data: bytes, seconds: float, dull: tuple[bytes, ...]
+    ) -> tuple[int, int, bytes]:
+        """Hand in a job and wait, as `changed` does, for what becomes of it: its number in the queue, the record's version and
+        bytes. The number is 0 when the queue has a job with its key already: then the record is as it is now.
         """
         await self._attend(ear)
-        version = await self.write(key, data, 0)
-        if version is not None:
-            await self.hand_in(key, *job(version))
-            ear.trusted = True
-        return version
+        copy = await self.hand_in(ear.key, submission, data, alone=True)
+        if not copy:
+            return copy, *await self.read(ear.key)
+        ear.trusted = True  # and if it was done already, whoever gets it from the queue says so
+        return copy, *await self.changed(ear, 0, seconds, dull)
 
-    async def hand_in(self, key: str, submission: str, data: bytes) -> None:
-        """Put a job into the queue; a second time within DOUBLES is known by its submission."""
-        headers: dict[str, Any] = {api.Header.MSG_ID: submission}
-        await self._js.publish(f"{self.space}.jobs.{key}", data, headers=headers)
+    async def hand_in(self, key: str, submission: str, data: bytes, *, alone: bool) -> int:
+        """Put a job into the queue; a second time within DOUBLES is known by its submission. Its number there; 0 when it
+        was to be `alone` and the queue has another with its key, or somebody is at that.
+        """
+        headers = {api.Header.MSG_ID: submission, **(_expecting(0) if alone else {})}
+        return await self._put(f"{self.space}.jobs.{key}", data, headers)
+
+    async def queued(self, key: str) -> bytes | None:
+        """The job with that key that was handed in last and is not done; None when there is none."""
+        try:
+            found = await self._js.get_last_msg(f"{self.space}-jobs", f"{self.space}.jobs.{key}")
+        except nats.js.errors.NotFoundError:
+            return None
+        return found.data or b""
+
+    async def _put(self, subject: str, data: bytes, headers: dict[str, Any]) -> int:
+        """The number it was kept under; 0 when another message was the last of its subject than the headers say."""
+        try:
+            return (await self._js.publish(subject, data, headers=headers)).seq
+        except nats.js.errors.APIError as error:
+            if error.err_code in ANOTHER:
+                return 0
+            raise
 
     async def queue(self) -> JetStreamContext.PullSubscription:
         """A place in the line of those who wait for jobs."""
         return await self._js.pull_subscribe_bind(consumer=CONSUMER, stream=f"{self.space}-jobs")
 
     async def take(
-        self, line: JetStreamContext.PullSubscription, seconds: float
-    ) -> Delivery | None:
-        """The next job; None when there was none for so long."""
+        self,
+        line: JetStreamContext.PullSubscription,
+        seconds: float,
+        offer: Callable[[Delivery], tuple[str, bytes] | None],
+    ) -> tuple[Delivery, Hold | None] | None:
+        """The next job; None when there was none for so long. One that nobody had before is claimed at once, with the key and
+        the record that `offer` says: then it comes with our hold on it.
+        """
         try:
-            [message] = await line.fetch(1, timeout=seconds)
+            [message] = await self.promptly(line.fetch, 1, seconds)
         except nats.errors.TimeoutError:
             return None
         meta = message.metadata
-        return Delivery(message.data, meta.num_delivered, meta.sequence.stream, message)
+        delivery = Delivery(message.data, meta.num_delivered, meta.sequence.stream, message)
+        hold = None
+        if delivery.delivery == 1 and (offered := offer(delivery)):
+            with suppress(
+                nats.errors.Error, OSError
+            ):  # a claim of which we do not know is found later
+                hold = await self.promptly(self.claim, delivery, *offered, 0)
+        return delivery, hold
+
+    async def leave_line(self, line: JetStreamContext.PullSubscription) -> None:
+        """Wait for jobs no more; one that came as we left goes back."""
+        with suppress(nats.errors.Error, OSError):
+            while line.pending_msgs:
+                [message] = await line.fetch(1, 0.01)
+                await message.nak()
+        with suppress(nats.errors.Error, OSError):
+            await line.unsubscribe()
 
     async def extend(self, delivery: Delivery) -> None:
         """It is being done: the lease begins anew."""
@@ -246,83 +283,82 @@ class Broker:
         return Crowd(info.num_waiting or 0, info.num_ack_pending or 0, info.num_pending or 0)
 
     # --- the records ---
-    async def read(self, key: str) -> tuple[int, bytes] | None:
-        """The record's version and bytes; None when there is none."""
+    async def read(self, key: str) -> tuple[int, bytes]:
+        """The record's version and bytes; b"" when there is none, 0 too when there never was."""
         try:
             entry = await self._records.get(key)
-        except nats.js.errors.NotFoundError:
-            return None
+        except nats.js.errors.KeyNotFoundError as error:
+            return (int(error.entry.revision or 0) if error.entry else 0), b""
         return int(entry.revision or 0), entry.value or b""
 
-    async def write(self, key: str, data: bytes, last: int) -> int | None:
-        """Replace version `last` (0: there is none); the new version, or None when another one is in place."""
-        try:
-            if not last:
-                return int(await self._records.create(key, data))
-            return int(await self._records.update(key, data, last=last))
-        except nats.js.errors.KeyWrongLastSequenceError:
-            return None
+    async def write(self, key: str, data: bytes, last: int) -> int:
+        """Replace version `last` (0: there is none); the new version, or 0 when another one is in place."""
+        subject = f"$KV.{self.space}-records.{key}"
+        return await self._put(
+            subject, data, {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last)}
+        )
 
-    async def forget(self, key: str) -> None:
-        """Take the record away, or leave it to its age: nobody waits for the broker's word."""
-        headers: dict[str, Any] = {"KV-Operation": "PURGE", api.Header.ROLLUP: "sub"}
+    async def close(self, ear: Ear, data: bytes, last: int) -> None:
+        """Replace version `last` of the record for good and hear of it no more: nobody waits for the broker's word."""
         with suppress(nats.errors.Error, OSError):
-            await self.client.publish(self.record_subject(key), headers=headers)
+            await self.client.publish(self._record(ear.key), data, headers=_expecting(last))
+        await self.deafen(ear)
 
     async def changed(
-        self, ear: Ear, key: str, known: int, seconds: float, dull: tuple[bytes, ...] = ()
-    ) -> tuple[int, bytes] | None:
-        """The record, once its version is not `known` any more; None when it is gone. `ear` wakes us, and looking every so
-        many seconds does, if that was lost. Whatever begins with one of `dull` is not worth a look.
+        self, ear: Ear, known: int, seconds: float, dull: tuple[bytes, ...] = ()
+    ) -> tuple[int, bytes]:
+        """The record's version and bytes as `read` has them, once that is not `known` any more. `ear` wakes us, and looking
+        every so many seconds does, if that was lost. Whatever begins with one of `dull` is not worth it.
         """
         heard = await self._attend(ear)
-        look, ear.trusted = not (ear.trusted and known), False
+        look, ear.trusted = not ear.trusted, False
         while True:
-            found = await self.read(key) if look else None
-            if look and (found is None or found[0] != known):
-                ear.trusted = True  # what happens from now on is heard
-                return found
+            if look:
+                found = await self.read(ear.key)
+                if found[0] != known:
+                    break
             try:
                 said = await heard.next_msg(timeout=seconds)
-                look = not said.data.startswith(dull)
             except nats.errors.TimeoutError:
                 look = True
+                continue
+            look, found = False, (_version(said), said.data)
+            if found[0] > known and not said.data.startswith(dull):
+                break
+        ear.trusted = True  # what happens from now on is heard
+        return found
 
-    def record_subject(self, key: str) -> str:
-        """What new versions of a record are said on, and so are those that the broker then refuses: look before you believe."""
+    def _record(self, key: str) -> str:
         return f"$KV.{self.space}-records.{key}"
 
     async def _attend(self, ear: Ear) -> Subscription:
         if ear.heard is None:
-            ear.heard = await self.listen(ear.subject)
+            ear.heard = await self.listen(f"{self.space}.kept.{ear.key}")
         return ear.heard
 
     # --- a job that somebody has ---
-    async def claim(
-        self, delivery: Delivery, key: str, data: bytes, last: int, lost: Callable[[], None]
-    ) -> Hold | None:
-        """Replace version `last` of the record by our claim, and hold it; None when another one is in place."""
+    async def claim(self, delivery: Delivery, key: str, data: bytes, last: int) -> Hold | None:
+        """Replace version `last` of the record by our claim, and hold the job; None when another one is in place."""
         token = await self.write(key, data, last)
-        return None if token is None else Hold(self, delivery, key, token, lost)
+        return await self.hold(delivery, key, token) if token else None
+
+    async def hold(self, delivery: Delivery, key: str, token: int) -> Hold:
+        """Hold a job of which our claim is in place."""
+        return Hold(self, delivery, key, token)
 
     async def finish(self, hold: Hold, data: bytes) -> bool:
         """Replace our claim by `data` and take the job out of the queue; False when the claim was not in place any more."""
         hold.ending = True
-        if await self.write(hold.key, data, hold.token) is None:
+        if not await self.write(hold.key, data, hold.token):
             return False
         await hold.delivery.message.ack()  # if that is lost the next worker sees that it is done
-        await self.release(hold)
+        hold.end()
         return True
-
-    async def release(self, hold: Hold) -> None:
-        """Extend the lease no more."""
-        hold.ending = True
-        hold.task.cancel()
 
     # --- what is told and not kept ---
     async def say(self, subject: str, data: bytes) -> None:
-        """Tell whoever listens now; lost when nobody does, or when the broker is away for long."""
-        with suppress(nats.errors.OutboundBufferLimitError):
+        """Tell whoever listens now; lost when nobody does, when it is too large, or when the broker is away for long."""
+        with suppress(nats.errors.Error):
             await self.client.publish(subject, data)
 
     async def listen(self, subject: str) -> Subscription:
@@ -358,10 +394,11 @@ class Broker:
         with path.open("wb") as file:  # anew, after an attempt that was cut off
             await self._files.get(name, writeinto=_Bounded(file, largest))  # type: ignore[arg-type]
 
-    async def drop_file(self, name: str) -> None:
-        """Take a stored file away; nothing happens when it is not there."""
-        with suppress(nats.js.errors.NotFoundError):
-            await self._files.delete(name)
+    async def drop_files(self, names: Sequence[str]) -> None:
+        """Take stored files away, or leave them to their age: whoever asks for it does not wait."""
+        for name in names:
+            with suppress(nats.errors.Error, OSError):
+                await self._files.delete(name)
 
 
 class _Bounded:
@@ -378,8 +415,11 @@ class _Bounded:
         return self._file.write(data)
 
 
-def _patience(known: list[Server], _: dict[str, Any]) -> tuple[Server, float]:
-    """Which server to try next, and in how many seconds: the one tried least, later each time, never all at once."""
-    server = min(known, key=lambda each: each.reconnects)
-    wait = min(FIRST_WAIT * 2 ** min(server.reconnects, 10), LONGEST_WAIT)
-    return server, wait * random.uniform(0.5, 1.0)  # noqa: S311 - to spread attempts, not to keep a secret
+def _expecting(last: int) -> dict[str, Any]:
+    return {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last)}
+
+
+def _version(said: Msg) -> int:
+    """Of a record that the broker says again; 0 when somebody else said it."""
+    text = (said.headers or {}).get(VERSION, "")
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -28,7 +28,6 @@ async def pack(
     repository: Repository,
     commit: str,
     without: Sequence[str] = (),
-    needs: Sequence[str] = (),
 ) -> Bundle:
     """Store `commit` and its history on the broker, but for what `without` (commits, or git's words for some) contains.
 
@@ -50,9 +49,7 @@ async def pack(
                 "raise the setting `largest`, or have workers fetch from a remote: the setting `remote`",
             )
         name = await link.put_file(path)
-        return Bundle(
-            name, commit, size, await trio.to_thread.run_sync(_digest, path), tuple(needs)
-        )
+        return Bundle(name, commit, size, await trio.to_thread.run_sync(_digest, path))
 
 
 async def fetch(link: Link, repository: Repository, bundle: Bundle, *, check: bool) -> None:

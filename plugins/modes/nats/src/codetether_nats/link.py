@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,8 @@ import trio
 from codetether.api import CodetetherError, UsageError
 
 from codetether_nats import messages
-from codetether_nats.broker import Broker, Crowd, Delivery, NotEncrypted, TooLarge
+from codetether_nats.broker import ASK, Broker, Crowd, Delivery, TooLarge
+from codetether_nats.client import NotEncrypted
 from codetether_nats.holds import Ear, Hold
 from codetether_nats.loop import Loop
 from codetether_nats.place import proof, servers, tls_context, wants_tls
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-QUEUED, CLAIMED = b'{"state":"queued"', b'{"state":"claimed"'  # how these records begin
+CLAIMED = b'{"state":"claimed"'  # how these records begin
 LOOK = 5.0  # seconds between looks at a record, besides those that somebody's writing causes
 CONNECT = 15.0  # seconds for the first connection
 FILE = 600.0  # seconds for a file, either way
+LONG = 3 * ASK  # seconds: what went on for so long did have a broker, most of that time
 PASSING = (
     nats.errors.TimeoutError, nats.errors.NoRespondersError, nats.errors.StaleConnectionError,
     nats.errors.OutboundBufferLimitError, nats.errors.ConnectionReconnectingError, nats.errors.SlowConsumerError,
@@ -64,7 +67,9 @@ class Link:
         Unreachable for a broker that is not there or refuses.
         """
         addresses, tls, shown = servers(place), tls_context(place), await proof(place, kernel)
-        link = cls(place, Broker(addresses, place.space, encrypted=wants_tls(place)))
+        encrypted = wants_tls(place)
+        anywhere = encrypted or place.plain
+        link = cls(place, Broker(addresses, place.space, encrypted=encrypted, anywhere=anywhere))
         try:
             with trio.fail_after(CONNECT):
                 await link._loop.run(link._broker.open, shown, tls, name)
@@ -72,7 +77,7 @@ class Link:
         except BaseException as error:
             with trio.CancelScope(shield=True):
                 await link.aclose()
-            if isinstance(error, trio.TooSlowError | Exception):
+            if isinstance(error, Exception):
                 raise _told(error, addresses, link._broker.trouble) from None
             raise
         return link
@@ -89,10 +94,11 @@ class Link:
                 await link.aclose()
 
     async def aclose(self) -> None:
-        """Leave the broker."""
+        """Leave the broker, when what was begun there is done."""
         try:
             with trio.move_on_after(LONGEST_PAUSE):
-                await self._loop.run(self._broker.close)
+                await self._loop.finish()
+                await self._loop.run(self._broker.disconnect)
         finally:
             await self._loop.stop()
 
@@ -101,18 +107,30 @@ class Link:
         """Seconds after which the queue hands a job to another worker, unless its lease is extended."""
         return self._broker.lease
 
+    @property
+    def room(self) -> int:
+        """Bytes that one message may have, headers included."""
+        return self._broker.client.max_payload
+
     async def _ask(self, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> T:
+        """`_again`, each attempt given up when the broker goes."""
+        return await self._again(self._broker.promptly, work, *words)
+
+    async def _again(self, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> T:
         """Try until it is done. Raises Unreachable when the broker was away for `place.outage`, CodetetherError when it refuses."""
-        pause, since, why = FIRST_PAUSE, trio.current_time(), ""
+        pause, away_since, why = FIRST_PAUSE, time.monotonic(), ""
         while True:
+            began = time.monotonic()
             try:
                 if self._broker.connected:  # else an answer would be waited for, and none can come
-                    return await self._loop.run(self._broker.promptly, work, *words)
+                    return await self._loop.run(work, *words)
             except PASSING as error:
                 why = str(error) or type(error).__name__
             except (nats.errors.Error, TooLarge) as error:
                 raise _told(error, self._broker.addresses) from None
-            away = trio.current_time() - since
+            if time.monotonic() - began > LONG:
+                away_since, pause = time.monotonic(), FIRST_PAUSE
+            away = time.monotonic() - max(away_since, self._broker.gone)
             if away > self.place.outage or self._broker.closed:
                 why = self._broker.trouble or why
                 raise Unreachable(
@@ -123,71 +141,87 @@ class Link:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     # --- jobs ---
-    async def submit(self, ear: Ear, record: messages.Record, job: messages.Job) -> int | None:
-        """Write the record of a new job and put the job into the queue; the record's version, None when there was one."""
+    async def submit(
+        self, ear: Ear, job: messages.Job, *, claims: bool
+    ) -> tuple[int, int, messages.Record | None]:
+        """Hand in a job and wait, as `changed` does: its number in the queue, and the record and its version. The number is 0
+        when the queue had a job with its key already: then the record is as it is now. Raises CodetetherError when the job is
+        too large.
+        """
+        copy, version, data = await self._ask(
+            self._broker.submit, ear, job.submission, messages.encode(job), LOOK, _dull(claims)
+        )
+        return copy, version, _record(data)
 
-        def versioned(version: int) -> tuple[str, bytes]:
-            return job.submission, messages.encode(msgspec.structs.replace(job, version=version))
+    async def hand_in(self, job: messages.Job) -> int:
+        """Put a job into the queue, whatever is there already; its number."""
+        return await self._ask(self._hand_in, job.key, job.submission, messages.encode(job))
 
-        data = messages.encode(record)
-        return await self._ask(self._broker.submit, ear, job.key, data, versioned)
+    async def _hand_in(self, key: str, submission: str, data: bytes) -> int:
+        return await self._broker.hand_in(key, submission, data, alone=False)
+
+    async def queued(self, key: str) -> messages.Job | None:
+        """The job with that key that was handed in last and is not done."""
+        data = await self._ask(self._broker.queued, key)
+        return None if data is None else messages.job(data)
+
+    @asynccontextmanager
+    async def line(
+        self, offer: Callable[[Delivery], tuple[str, bytes] | None]
+    ) -> AsyncIterator[Callable[[float], Coroutine[Any, Any, tuple[Delivery, Hold | None] | None]]]:
+        """A place in the line: a function that waits so many seconds for a job, None when none came. One that nobody had before
+        is claimed with what `offer` says, its key and our record, and comes with our hold on it. `offer` is called in another
+        thread.
+        """
+        line = await self._ask(self._broker.queue)
+
+        async def take(seconds: float) -> tuple[Delivery, Hold | None] | None:
+            return await self._again(self._broker.take, line, seconds, offer)
+
+        try:
+            yield take
+        finally:
+            with trio.move_on_after(LONGEST_PAUSE, shield=True):
+                await self._loop.run(self._broker.leave_line, line)
 
     async def claim(
-        self,
-        delivery: Delivery,
-        key: str,
-        record: messages.Record,
-        last: int,
-        lost: Callable[[], None],
+        self, delivery: Delivery, key: str, record: messages.Record, last: int
     ) -> Hold | None:
-        """Put our claim in the place of version `last`, and hold it until `release` or `finish`; None when another version is
-        in place. `lost` is called, here in trio, when the claim is not in place any more.
+        """Put our claim in the place of version `last`, and hold the job; None when another version is in place, which may be
+        our claim: of an answer that was lost nobody knows.
         """
+        return await self._ask(self._broker.claim, delivery, key, messages.encode(record), last)
+
+    async def hold(self, delivery: Delivery, key: str, token: int) -> Hold:
+        """Hold a job of which our claim is in place."""
+        return await self._ask(self._broker.hold, delivery, key, token)
+
+    def watch(self, hold: Hold, lost: Callable[[], None]) -> None:
+        """Have `lost` called, here in trio, when our claim is not in place any more."""
         token = trio.lowlevel.current_trio_token()
 
         def tell() -> None:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(lost)
 
-        data = messages.encode(record)
-        hold = await self._ask(self._broker.claim, delivery, key, data, last, tell)
-        if hold is None and (found := await self._ask(self._broker.read, key)) and found[1] == data:
-            # The broker was lost before it answered: ours is in place, as what is written now must be.
-            hold = await self._ask(self._broker.claim, delivery, key, data, found[0], tell)
-        return hold
+        hold.tell = tell
+        if hold.lost:
+            lost()
 
     async def finish(self, hold: Hold, record: messages.Record) -> bool:
         """Put the result in the place of our claim, and the job out of the queue; False when the claim was not in place."""
         data = messages.encode(record)
         if await self._ask(self._broker.finish, hold, data):
             return True
-        found = await self._ask(self._broker.read, hold.key)
-        if found is None or found[1] != data:
+        _, found = await self._ask(self._broker.read, hold.key)
+        if found != data:
             return False
-        await self.settle(hold.delivery)
+        await self.settle(hold.delivery)  # the broker had taken it, and was lost before it said so
         return True
 
     def release(self, hold: Hold) -> None:
         """Hold a job no longer."""
-        self._loop.begin(self._broker.release, hold)
-
-    async def hand_in(self, job: messages.Job) -> None:
-        """Put a job into the queue. Its record must be there. Raises CodetetherError when it is too large."""
-        await self._ask(self._broker.hand_in, job.key, job.submission, messages.encode(job))
-
-    @asynccontextmanager
-    async def line(self) -> AsyncIterator[Callable[[float], Coroutine[Any, Any, Delivery | None]]]:
-        """A place in the line: a function that waits so many seconds for a job, None when none came."""
-        line = await self._ask(self._broker.queue)
-
-        async def take(seconds: float) -> Delivery | None:
-            return await self._ask(self._broker.take, line, seconds)
-
-        try:
-            yield take
-        finally:
-            with trio.move_on_after(LONGEST_PAUSE, shield=True):
-                await self._loop.run(line.unsubscribe)
+        self._loop.soon(hold.end)
 
     async def settle(self, delivery: Delivery) -> None:
         """Take a job out of the queue: it is done, or nobody wants it."""
@@ -202,46 +236,46 @@ class Link:
         return await self._ask(self._broker.crowd)
 
     # --- records ---
-    async def read(self, key: str) -> tuple[int, messages.Record] | None:
-        """A record and its version; None when there is none."""
-        found = await self._ask(self._broker.read, key)
-        return None if found is None else (found[0], _record(found[1]))
+    async def read(self, key: str) -> tuple[int, messages.Record | None]:
+        """A record and its version; None when there is none, 0 too when there never was."""
+        version, data = await self._ask(self._broker.read, key)
+        return version, _record(data)
 
-    async def write(self, key: str, record: messages.Record, last: int) -> int | None:
-        """Put `record` in the place of version `last` (0: of none); its version, None when another one is there now.
+    async def write(self, key: str, record: messages.Record, last: int) -> int:
+        """Put `record` in the place of version `last` (0: of none); its version, 0 when another one is there now.
 
         When the broker was lost before it answered, ours may be in place already: that is looked up.
         """
         data = messages.encode(record)
         version = await self._ask(self._broker.write, key, data, last)
-        if version is None:
-            found = await self._ask(self._broker.read, key)
-            if found is not None and found[1] == data:
-                return found[0]
+        if not version:
+            there, found = await self._ask(self._broker.read, key)
+            return there if found == data else 0
         return version
-
-    def forget(self, key: str) -> None:
-        """Take a record away, soon."""
-        self._loop.begin(self._broker.forget, key)
 
     @asynccontextmanager
     async def ear(self, key: str) -> AsyncIterator[Ear]:
         """What hears of a record, for `submit` and `changed`."""
-        ear = Ear(self._broker.record_subject(key))
+        ear = Ear(key)
         try:
             yield ear
         finally:
-            self._loop.begin(self._broker.deafen, ear)
+            if not ear.closed:
+                self._loop.begin(self._broker.deafen, ear)
+
+    def close(self, ear: Ear, record: messages.Record, last: int) -> None:
+        """Put `record` in the place of version `last` for good, when the broker is there, without waiting for its word."""
+        ear.closed = True
+        self._loop.begin(self._broker.close, ear, messages.encode(record), last)
 
     async def changed(
-        self, ear: Ear, key: str, known: int, *, claims: bool = True
-    ) -> tuple[int, messages.Record] | None:
-        """The record and its version, once that is not `known` any more; None when there is none any more. Without `claims` those
-        are no reason to come back, most of the time.
+        self, ear: Ear, known: int, *, claims: bool = True
+    ) -> tuple[int, messages.Record | None]:
+        """The record and its version as `read` has them, once that is not `known` any more. Without `claims` those are no reason
+        to come back, most of the time.
         """
-        dull = (QUEUED,) if claims else (QUEUED, CLAIMED)
-        found = await self._ask(self._broker.changed, ear, key, known, LOOK, dull)
-        return None if found is None else (found[0], _record(found[1]))
+        version, data = await self._ask(self._broker.changed, ear, known, LOOK, _dull(claims))
+        return version, _record(data)
 
     # --- what is told ---
     async def tell(self, key: str, told: messages.Told) -> None:
@@ -271,21 +305,31 @@ class Link:
     async def put_file(self, path: Path) -> str:
         """Store a file; the name it has on the broker. Raises CodetetherError."""
         name = f"{os.getpid()}-{messages.stamp()}"
-        with trio.fail_after(FILE):
-            await self._ask(self._broker.put_file, name, path)
+        await self._moved(self._broker.put_file, name, path)
         return name
 
     async def get_file(self, name: str, path: Path) -> None:
         """Fetch a file to `path`. Raises CodetetherError, also when it is larger than `place.largest`."""
-        with trio.fail_after(FILE):
-            await self._ask(self._broker.get_file, name, path, self.place.largest)
+        await self._moved(self._broker.get_file, name, path, self.place.largest)
 
-    async def drop_file(self, name: str) -> None:
-        """Take a file off the broker."""
-        await self._ask(self._broker.drop_file, name)
+    async def _moved(self, work: Callable[..., Coroutine[Any, Any, None]], *words: Any) -> None:
+        with trio.move_on_after(FILE) as limit:
+            await self._ask(work, *words)
+        if limit.cancelled_caught:
+            raise CodetetherError(f"a file took longer than {FILE:g} s to or from the broker")
+
+    def drop_files(self, names: Sequence[str]) -> None:
+        """Take files off the broker, when it is there, without waiting for its word."""
+        self._loop.begin(self._broker.drop_files, names)
 
 
-def _record(data: bytes) -> messages.Record:
+def _dull(claims: bool) -> tuple[bytes, ...]:
+    return () if claims else (CLAIMED,)
+
+
+def _record(data: bytes) -> messages.Record | None:
+    if not data:
+        return None
     try:
         return messages.record(data)
     except msgspec.DecodeError as error:
@@ -318,6 +362,8 @@ def _told(error: BaseException, addresses: list[str], trouble: str = "") -> Code
             | nats.errors.NoRespondersError()
         ):
             return Unreachable(f"{where} has no JetStream", "start it with -js")
+        case trio.TooSlowError():
+            return Unreachable(f"{where} did not answer within {CONNECT:g} s")
         case ImportError():
             return CodetetherError(f"a library is missing: {text}")
     if any(word in text.lower() for word in REFUSED):

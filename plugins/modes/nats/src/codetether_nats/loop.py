@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ import trio
 from codetether.api import CodetetherError
 
 T = TypeVar("T")
-KEPT = 1_000  # short things begun and not waited for, at one time
+BEGUN = 1_000  # things begun and not waited for, at one time
 LINGER = 5.0  # seconds that what was cancelled may take to end
 
 
@@ -26,14 +25,17 @@ class Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._going: deque[asyncio.Task[None]] = deque(
-            maxlen=KEPT
-        )  # asyncio itself holds none of them
+        self._begun: set[asyncio.Task[None]] = set()  # asyncio itself holds none of them
+        self._ending = False
         self._thread = threading.Thread(target=self._serve, name="nats", daemon=True)
         self._thread.start()
 
     async def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """The result of `work(*args)`, awaited in the loop. Cancelling cancels it there. Raises what it raises."""
+        """The result of `work(*args)`, awaited in the loop. Raises what it raises.
+
+        Cancelling cancels it there. When it was done before that was heard, its result is returned all the same: nobody else
+        would know of it.
+        """
         token = trio.lowlevel.current_trio_token()
         over = trio.Event()
         tasks: list[asyncio.Task[T]] = []
@@ -50,35 +52,55 @@ class Loop:
             for task in tasks:
                 task.cancel()
 
-        self._soon(begin)
+        self.soon(begin)
         try:
             await over.wait()
         except trio.Cancelled:
-            self._soon(give_up)
+            with contextlib.suppress(CodetetherError):
+                self.soon(give_up)
             with trio.move_on_after(LINGER, shield=True):
                 await over.wait()
-                with contextlib.suppress(BaseException):
-                    tasks[0].result()  # else asyncio complains that nobody looked
-            raise
+            if not over.is_set() or tasks[0].cancelled() or tasks[0].exception():
+                raise
         if tasks[0].cancelled():
             raise CodetetherError("the connection to NATS was closed")
         return tasks[0].result()
 
     def begin(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Have `work(*args)` done in the loop, and do not wait for it. It must tell of its own errors, or have none."""
-        self._soon(lambda: self._going.append(self._loop.create_task(work(*args))))
+        """Have `work(*args)` done in the loop, and do not wait for it. It must tell of its own errors, or have none. With
+        too much begun already it is left out.
+        """
+
+        def begin() -> None:
+            if len(self._begun) < BEGUN:
+                task = self._loop.create_task(work(*args))
+                self._begun.add(task)
+                task.add_done_callback(self._begun.discard)
+
+        self.soon(begin)
+
+    async def finish(self) -> None:
+        """Wait for what was begun."""
+
+        async def finish() -> None:
+            if self._begun:
+                await asyncio.wait(self._begun)
+
+        await self.run(finish)
+
+    def soon(self, function: Callable[[], Any]) -> None:
+        """Have `function` called in the loop's thread. Raises CodetetherError once `stop` was called."""
+        if self._ending:
+            raise CodetetherError("the connection to NATS was closed")
+        self._loop.call_soon_threadsafe(function)
 
     async def stop(self) -> None:
         """End the loop and its thread; what still runs in it is cancelled."""
-        self._soon(self._loop.stop)
+        if not self._ending:
+            self.soon(self._loop.stop)
+            self._ending = True
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._thread.join, LINGER)
-
-    def _soon(self, function: Callable[[], Any]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function)
-        except RuntimeError:
-            raise CodetetherError("the connection to NATS was closed") from None
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -11,29 +11,27 @@ import msgspec
 from codetether.api import AgentResult, AgentTask, SessionEvent
 
 WORD = re.compile(r"[^a-zA-Z0-9_-]+")
-State = Literal["queued", "claimed", "done", "cancelled"]
+State = Literal["claimed", "done", "over"]
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """Commits on their way: an object on the broker. `commit`: the one it brings; `needs`: what must be there before.
-    `digest`: SHA-256 of the file, in hex; `size` in bytes.
+    """Commits on their way: a file on the broker. `commit`: the one it brings; `digest`: SHA-256 of the file, in hex; `size`
+    in bytes.
     """
 
     name: str
     commit: str
     size: int
     digest: str
-    needs: tuple[str, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A sub-task in the queue. `key` names its record, of which `version` says that it is queued; `submission` names this
-    time of handing it in. The commit `task.base` comes from `remote`, when that is given, and from `bundles`, in their
-    order; `origin` names the coordinator's clone. `task.directory` is relative to the repository's root.
+    """A sub-task in the queue. `key` names its record; `submission` names this time of handing it in. The commit `task.base`
+    comes from `remote`, when that is given, and from `bundles`, in their order; `origin` names the coordinator's clone.
+    `task.directory` is relative to the repository's root.
     """
 
     key: str
-    version: int
     submission: str
     task: AgentTask
     origin: str = ""
@@ -42,10 +40,12 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Where a sub-task stands: one for each, on the broker, which numbers its versions. The number of the version in
-    which a worker claimed it is the worker's token: with another version in place nothing of that worker is taken.
+    """What became of a sub-task that was handed in: one for each, on the broker, which numbers its versions. There is none
+    while it waits in the queue; it is `over` when nobody wants it any more. The number of the version in which a worker
+    claimed it is the worker's token: with another version in place nothing of that worker is taken.
 
-    `delivery`: how often the queue had handed it out; `copy`: its number in the queue. `stamp` makes each version differ.
+    `copy`: the job's number in the queue, which tells older from newer ones; `delivery`: how often the queue had handed
+    it out. `stamp` makes each version differ.
     """
 
     state: State

@@ -9,6 +9,7 @@ import msgspec
 import trio
 from codetether.api import AgentResult, CodetetherError, TextDelta, ThoughtDelta, ToolProgress
 from codetether_nats import Bundle, Record, Told, Unreachable, pack, stamp
+from codetether_nats.messages import encode
 from codetether_nats.messages import job as read_job
 from codetether_worktrees import commit
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 
 ACCESS = ("ask", "auto", "full")
 BREATH = 1.0  # seconds between signs of life of a running tool
-LARGEST_TEXT = 400_000  # characters of a report
+LAST_WORD = 2.0  # seconds to give a sub-task back
+LARGEST_RESULT = 400_000  # bytes, as JSON
 LARGEST_EVENT = 200_000  # bytes of one that is told
+BESIDES = 5_000  # bytes of what else is in a message
+LEFT_OUT = "\n[the rest is left out]"
 
 
 class Doing:
@@ -48,126 +52,169 @@ class Doing:
         self._name = name
         self._say = say
 
-    async def do(self, delivery: Delivery) -> bool:
-        """Take a job to its end; whether it was ours to do. Cancelling gives it back to the queue."""
+    def offer(self, delivery: Delivery) -> tuple[str, bytes] | None:
+        """What claims a job that nobody had before: its key, and our record. None when it cannot be read."""
         try:
             job = read_job(delivery.data)
-            claim = await self._claim(job, delivery)
+        except msgspec.DecodeError:
+            return None
+        return job.key, encode(self._mine(job, delivery))
+
+    async def do(self, delivery: Delivery, hold: Hold | None) -> bool:
+        """Take a job to its end; whether it was ours to do. `hold` when it was claimed already. Cancelling gives it back to
+        the queue.
+        """
+        try:
+            job = read_job(delivery.data)
+            hold = hold or await self._claim(job, delivery)
         except Unreachable:
             raise
         except (msgspec.DecodeError, CodetetherError) as error:
             self._say(f"a sub-task cannot be done, and is dropped: {error}")
             await self._link.settle(delivery)
             return False
-        if claim is None:
+        except trio.Cancelled:
+            await self.decline(delivery, hold)
+            raise
+        if hold is None:
             return False
         began = trio.current_time()
         self._say(f"{job.task.id}: begun")
         try:
-            done = await self._while_it_holds(claim)
+            done = await self._while_it_holds(job, hold)
         except BaseException:
-            with trio.move_on_after(2, shield=True):
-                await self._link.give_back(delivery)
+            await self.decline(delivery, hold)
             raise
-        finally:
-            self._link.release(claim.hold)
-        if not done:
-            self._say(
-                f"{job.task.id}: lost to another worker, or taken back; what was done is dropped"
-            )
-            return True
-        ended = "done" if done.ok else f"failed: {done.error or done.reason}"
-        self._say(
-            f"{job.task.id}: {ended} ({trio.current_time() - began:.0f} s, {done.steps} steps)"
-        )
+        if done is None:
+            self._link.release(hold)
+            ended = "lost to another worker, or taken back; what was done is dropped"
+        else:
+            ended = "done" if done.ok else f"failed: {done.error or done.reason}"
+            ended += f" ({trio.current_time() - began:.0f} s, {done.steps} steps)"
+        self._say(f"{job.task.id}: {ended}")
         return True
 
+    async def decline(self, delivery: Delivery, hold: Hold | None) -> None:
+        """Give a job back to the queue, whatever was cancelled."""
+        if hold is not None:
+            self._link.release(hold)
+        with trio.move_on_after(LAST_WORD, shield=True):
+            await self._link.give_back(delivery)
+
     # --- the claim ---
-    async def _claim(self, job: Job, delivery: Delivery) -> _Claim | None:
-        """Our claim; None when the job is not to be done, or not by us."""
-        claim = _Claim(job)
-        mine = Record(
+    def _mine(self, job: Job, delivery: Delivery) -> Record:
+        return Record(
             state="claimed", submission=job.submission, stamp=stamp(), worker=self._name, delivery=delivery.delivery,
             copy=delivery.copy,
         )  # fmt: skip
 
-        async def held(version: int) -> bool:
-            hold = await self._link.claim(delivery, job.key, mine, version, claim.scope.cancel)
-            if hold is not None:
-                claim.hold = hold
-            return hold is not None
-
-        if delivery.delivery == 1 and await held(job.version):
-            return claim
+    async def _claim(self, job: Job, delivery: Delivery) -> Hold | None:
+        """Our hold on a job; None when it is not to be done, or not by us."""
         while True:
-            found = await self._link.read(job.key)
-            unwanted = found is None or found[1].submission != job.submission
-            if found is None or unwanted or found[1].state in ("done", "cancelled"):
-                await self._link.settle(delivery)
-                return None
-            version, record = found
-            if record.state == "claimed" and record.copy != delivery.copy:
-                # It was handed in twice, by a coordinator that was killed in between; the other copy is being done.
-                await self._link.give_back(delivery, self._link.lease)
-                return None
-            if record.delivery >= delivery.delivery:
-                return None  # it was handed out again before we got to claim it
+            version, record = await self._link.read(job.key)
+            match self._verdict(record, job, delivery):
+                case "ours":
+                    return await self._link.hold(delivery, job.key, version)
+                case "done before":
+                    assert record is not None
+                    await self._hand_on(record, job, delivery, version)
+                    return None
+                case "nobody's":
+                    await self._link.settle(delivery)
+                    return None
+                case "another copy's":
+                    await self._link.give_back(delivery, self._link.lease)
+                    return None
+                case "another worker's":
+                    return None
             if delivery.delivery > self._settings.tries:
                 await self._give_up(job, delivery, version)
                 return None
-            if await held(version):
-                return claim
+            mine = self._mine(job, delivery)
+            if hold := await self._link.claim(delivery, job.key, mine, version):
+                return hold
+
+    def _verdict(self, record: Record | None, job: Job, delivery: Delivery) -> str:
+        """Whose a job is by the record that is in place; "" when we may have it."""
+        if record is None:
+            return ""
+        if (
+            record.submission != job.submission
+        ):  # of a time it was handed in before or after this one
+            if record.copy > delivery.copy:
+                return "nobody's"
+            return "done before" if record.state == "done" else ""
+        if record.state != "claimed":
+            return "nobody's"
+        if record.copy != delivery.copy:  # handed in twice, by a coordinator that was not told
+            return "another copy's"
+        if record.delivery == delivery.delivery and record.worker == self._name:
+            return "ours"  # and we were not told
+        return "another worker's" if record.delivery >= delivery.delivery else ""
+
+    async def _hand_on(self, done: Record, job: Job, delivery: Delivery, version: int) -> None:
+        """Who handed it in now waits for what was done when it was handed in before: say it to them too."""
+        same = msgspec.structs.replace(
+            done, submission=job.submission, copy=delivery.copy, stamp=stamp()
+        )
+        await self._answer(same, job, delivery, version)
+
+    async def _answer(self, record: Record, job: Job, delivery: Delivery, version: int) -> None:
+        """Put a result in the place of version `version`, without a claim of ours."""
+        if await self._link.write(job.key, record, version):
+            await self._link.settle(delivery)
+        else:
+            await self._link.give_back(delivery)
 
     async def _give_up(self, job: Job, delivery: Delivery, version: int) -> None:
         why = f"it was handed out {delivery.delivery - 1} times, and no worker lived to finish it"
         failed = AgentResult(job.task.id, False, "", "error", "", 0, 0.0, error=why)
         over = Record(
-            state="done", submission=job.submission, stamp=stamp(), worker=self._name, token=version, result=failed
+            state="done", submission=job.submission, stamp=stamp(), worker=self._name, copy=delivery.copy,
+            token=version, result=failed,
         )  # fmt: skip
         self._say(f"{job.task.id}: given up, {why}")
-        if await self._link.write(job.key, over, version):
-            await self._link.settle(delivery)
-        else:
-            await self._link.give_back(delivery)
+        await self._answer(over, job, delivery, version)
 
-    async def _while_it_holds(self, claim: _Claim) -> AgentResult | None:
+    async def _while_it_holds(self, job: Job, hold: Hold) -> AgentResult | None:
         """The result, handed back; None when the claim was lost before that."""
-        with claim.scope:
-            result, bundle = await self._work(claim)
+        with trio.CancelScope() as scope:
+            self._link.watch(hold, scope.cancel)
+            result, bundle = await self._work(job, hold.token)
             done = Record(
-                state="done", submission=claim.job.submission, stamp=stamp(), worker=self._name, token=claim.token,
-                result=result, bundle=bundle,
+                state="done", submission=job.submission, stamp=stamp(), worker=self._name, copy=hold.delivery.copy,
+                token=hold.token, result=self._cut(result), bundle=bundle,
             )  # fmt: skip
             # The broker takes it only in the place of our claim: this is where a worker that slept too long fails.
-            if await self._link.finish(claim.hold, done):
+            if await self._link.finish(hold, done):
                 return result
             if bundle is not None:
-                await self._link.drop_file(bundle.name)
+                self._link.drop_files([bundle.name])
         return None
 
     # --- the work ---
-    async def _work(self, claim: _Claim) -> tuple[AgentResult, Bundle | None]:
-        job = claim.job
+    async def _work(self, job: Job, token: int) -> tuple[AgentResult, Bundle | None]:
         started = trio.current_time()
-        name = f"job-{claim.token}-{stamp()[:6]}"
+        name = f"job-{token}-{stamp()[:6]}"
         try:
             if not job.task.base:
                 async with self._ground.empty(name) as folder:
-                    return await self._agent(claim, str(folder)), None
+                    return await self._agent(job, token, str(folder)), None
             async with self._ground.tree(self._link, job, name, self._settings.remotes) as tree:
-                result = await self._agent(claim, _directory(tree, job.task.directory))
+                result = await self._agent(job, token, _directory(tree, job.task.directory))
                 return result, await self._sent(job, tree, result)
+        except Unreachable:
+            raise
         except CodetetherError as error:
             seconds = trio.current_time() - started
             text = f"on {self._name}: {error.message}{f' ({error.hint})' if error.hint else ''}"
             return AgentResult(job.task.id, False, "", "error", "", 0, seconds, error=text), None
 
-    async def _agent(self, claim: _Claim, directory: str) -> AgentResult:
-        task = claim.job.task
+    async def _agent(self, job: Job, token: int, directory: str) -> AgentResult:
         allowed = self._settings.access
         mine = msgspec.structs.replace(
-            task, directory=directory, model=self._settings.model or task.model,
-            access=min(task.access or allowed, allowed, key=_strict),
+            job.task, directory=directory, model=self._settings.model or job.task.model,
+            access=min(job.task.access or allowed, allowed, key=_strict),
         )  # fmt: skip
         breath = 0.0
 
@@ -179,12 +226,18 @@ class Doing:
                 if trio.current_time() < breath:
                     return
                 breath = trio.current_time() + BREATH
-            await self._link.tell(claim.job.key, Told(claim.token, _small(event)))
+            await self._link.tell(job.key, Told(token, _small(event)))
 
-        result = await self._kernel.executor("local").run(mine, observe)
-        if len(result.text) > LARGEST_TEXT:
-            text = f"{result.text[:LARGEST_TEXT]}\n[the rest is left out]"
-            result = msgspec.structs.replace(result, text=text)
+        return await self._kernel.executor("local").run(mine, observe)
+
+    def _cut(self, result: AgentResult) -> AgentResult:
+        """The result, as much of its texts as one message takes."""
+        room = min(LARGEST_RESULT, self._link.room - BESIDES)
+        for name in ("text", "error"):
+            while (size := len(encode(result))) > room and (text := getattr(result, name)):
+                kept = int((len(text) - len(LEFT_OUT)) * room / size) - 1
+                cut = text.removesuffix(LEFT_OUT)[:kept] + LEFT_OUT if kept > 0 else ""
+                result = msgspec.structs.replace(result, **{name: cut})
         return result
 
     async def _sent(self, job: Job, tree: Worktree, result: AgentResult) -> Bundle | None:
@@ -194,20 +247,6 @@ class Doing:
         if tip == job.task.base:
             return None
         return await pack(self._link, tree.repository, tip, [job.task.base])
-
-
-class _Claim:
-    """A job that is ours to do, as long as nobody takes it: then `scope` is cancelled."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.scope = trio.CancelScope()
-        self.hold: Hold
-
-    @property
-    def token(self) -> int:
-        """The broker's number of our claim."""
-        return self.hold.token
 
 
 def _strict(word: str) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from codetether_mode_swarm_worker import Settings
 
-POLL = 1.0  # seconds of one wait in the line
+POLL = 5.0  # seconds of one wait in the line
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
@@ -42,6 +42,7 @@ class _Server:
         self._settings = settings
         self._once = once
         self._draining = False
+        self._waiting: set[trio.CancelScope] = set()  # in the line, for a job
         self.name = f"{socket.gethostname()}-{os.getpid()}"
 
     def _say(self, text: str) -> None:
@@ -81,14 +82,18 @@ class _Server:
         return None
 
     async def _stand_in_line(self, link: Link, doing: Doing) -> None:
-        async with link.line() as take:
+        async with link.line(doing.offer) as take:
             while not self._draining:
-                delivery = await take(POLL)
-                if delivery is None:
+                got = None
+                with trio.CancelScope() as waiting:
+                    self._waiting.add(waiting)
+                    got = await take(POLL)
+                self._waiting.discard(waiting)
+                if got is None:
                     continue
                 if self._draining:
-                    await link.give_back(delivery)
-                elif await doing.do(delivery) and self._once:
+                    await doing.decline(*got)
+                elif await doing.do(*got) and self._once:
                     self._draining = True
 
     def _folder(self) -> Path:
@@ -108,6 +113,8 @@ class _Server:
                     scope.cancel()
                     return
                 self._draining = True
+                for waiting in self._waiting:
+                    waiting.cancel()
                 self._say(
                     "no more sub-tasks are taken; a second signal gives back those that are running"
                 )
