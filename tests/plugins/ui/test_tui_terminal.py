@@ -17,24 +17,9 @@ from pathlib import Path
 import pyte
 import pytest
 import trio
+from adder import SCRIPT
 
 PROGRAM = str(Path(sys.executable).with_name("codetether"))
-SCRIPT = """
-[[rules]]
-when = {user = "fix", step = 0}
-reply = {thoughts = "look first", text = "I look.", calls = [{name = "read_file", arguments = {path = "calc.py"}}]}
-[[rules]]
-when = {after = "read_file"}
-reply = {text = "Wrong sign:", calls = [{name = "edit", arguments = {path = "calc.py", old_string = "a - b", new_string = "a + b"}}]}
-[[rules]]
-when = {after = "edit"}
-reply = {text = "# Fixed\\n\\nIt *adds* now."}
-[[rules]]
-when = {user = "wait", step = 0}
-reply = {text = "Waiting.", calls = [{name = "bash", arguments = {command = "echo begun; sleep 600"}}]}
-[otherwise]
-text = "The end."
-"""
 FAILSAFE = 30
 
 
@@ -182,6 +167,29 @@ async def test_a_whole_piece_of_work(tmp_path: Path) -> None:
         t.type("\x11")
         assert await t.end() == 0
         assert b"\x1b[?1049l" in t.bytes
+
+
+async def test_esc_is_done_when_the_next_key_comes(tmp_path: Path) -> None:
+    async with terminal(tmp_path, "tui") as t:
+        await t.until("new session")
+        t.type("/agent\r")
+        await t.until("explore")
+        t.type("\x1b")
+        await trio.sleep(0.4)  # a person's next key
+        t.type("/cost\r")
+        await t.until("received  0 tokens", gone=["explore"])
+
+
+async def test_words_are_emptied_as_often_as_one_likes(tmp_path: Path) -> None:
+    async with terminal(tmp_path, "tui") as t:
+        await t.until("new session")
+        for words in ("one thing", "another"):
+            t.type(words)
+            await t.until(f"> {words}")
+            t.type("\x03")
+            await t.until("Ctrl+C again leaves", gone=[f"> {words}"])
+        t.type("hello\r")
+        await t.until("The end.")
 
 
 async def test_from_small_to_large(tmp_path: Path) -> None:

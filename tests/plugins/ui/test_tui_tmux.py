@@ -13,30 +13,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "peers"))
 import debian
+import pytest
+from adder import SCRIPT
 
 PROGRAM = Path(sys.executable).with_name("codetether")
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 FAILSAFE = 60
-SCRIPT = """
-[[rules]]
-when = {user = "fix", step = 0}
-reply = {thoughts = "look first", text = "I look.", calls = [{name = "read_file", arguments = {path = "calc.py"}}]}
-[[rules]]
-when = {after = "read_file"}
-reply = {text = "Wrong sign:", calls = [{name = "edit", arguments = {path = "calc.py", old_string = "a - b", new_string = "a + b"}}]}
-[[rules]]
-when = {after = "edit"}
-reply = {text = "# Fixed\\n\\nIt *adds* now:\\n\\n```python\\nadd(1, 2)  # 3\\n```\\n\\n| was | is |\\n| --- | --- |\\n| a - b | a + b |"}
-[[rules]]
-when = {user = "wait", step = 0}
-reply = {text = "Waiting.", calls = [{name = "bash", arguments = {command = "echo begun; sleep 600"}}]}
-[otherwise]
-text = "The end."
-"""
 MASKS = (
     (re.compile("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]"), "⠋"),
     (re.compile(r"/tmp/\S+"), "/tmp/…"),
@@ -147,7 +130,7 @@ def test_a_whole_piece_of_work(tmux: Tmux, request: pytest.FixtureRequest) -> No
     same(tmux, request, "asked")
     time.sleep(0.5)  # a key that comes at once answers nothing
     tmux.type("y")
-    tmux.until("It adds now:", "│ a + b", gone=("Allow edit",))
+    tmux.until("It adds now.", "│ a + b", gone=("Allow edit",))
     assert "a + b" in tmux.calc.read_text()
     same(tmux, request, "fixed")
     assert "\x1b[4" in tmux.colours or "\x1b[3" in tmux.colours
@@ -170,7 +153,7 @@ def test_a_whole_piece_of_work(tmux: Tmux, request: pytest.FixtureRequest) -> No
     tmux.type("/sessions", "Enter")
     tmux.until("Sessions 1", "▶ fix add")
     tmux.type("Enter")
-    tmux.until("It adds now:", "Cancelled by the person", gone=("Sessions 1",))
+    tmux.until("It adds now.", "Cancelled by the person", gone=("Sessions 1",))
     tmux.type("and on", "Enter")
     tmux.until("The end.")
 

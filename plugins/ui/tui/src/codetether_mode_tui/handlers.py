@@ -238,7 +238,7 @@ class Handlers:
     def _interrupt(self, event: KeyPressEvent) -> None:
         now = time.monotonic()
         again, self._interrupted = now - self._interrupted < AGAIN, now
-        if again:
+        if again and not self.screen.buffer.text:  # words begun since are no part of it
             self.screen.do(Leave())
         elif self.state.standing.busy:
             self.screen.do(Stop())

@@ -13,6 +13,7 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.input import create_input
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import (
     BufferControl,
     Float,
@@ -56,6 +57,29 @@ INPUT_ROWS = 8
 TICK = 0.125  # seconds between two frames while something turns
 SIZE_POLL = 0.25
 FRAME = 1 / 30  # seconds between two frames of what is told; a key is shown at once
+
+
+class Prompt(Application[None]):
+    """prompt_toolkit's, but Esc counts as a key of its own at once: with its times, what is typed 1.5 s later became Alt."""
+
+    ESCAPE = (
+        0.05  # seconds in which Esc and a key are Alt and that key; a terminal sends them together
+    )
+    SEQUENCE = 1.0  # seconds between the keys of Ctrl+X Ctrl+E
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ttimeoutlen = self.ESCAPE
+
+    @property
+    def timeoutlen(self) -> float:
+        """Seconds in which the next key may belong to those before."""
+        keys = self.key_processor.key_buffer
+        return self.ESCAPE if keys and keys[-1].key is Keys.Escape else self.SEQUENCE
+
+    @timeoutlen.setter
+    def timeoutlen(self, seconds: float) -> None:
+        """prompt_toolkit sets its own; ours holds."""
 
 
 class Screen:
@@ -189,7 +213,7 @@ class Screen:
         )
         handlers = Handlers(self)
         output = self._sink or create_output()
-        return Application(
+        return Prompt(
             layout=self._layout(),
             key_bindings=handlers.bindings(),
             style=DynamicStyle(lambda: self._style),
@@ -201,6 +225,7 @@ class Screen:
             output=output,
             terminal_size_polling_interval=SIZE_POLL,
             enable_page_navigation_bindings=False,
+            include_default_pygments_style=False,  # its colours are for white paper
         )
 
     def _layout(self) -> Layout:
