@@ -2,7 +2,8 @@
 
     mcp_fake.py TOOLS LOG
 
-TOOLS is JSON, read anew for each listing: {"tools": [...], "instructions": ...}. A tool's name says what it does.
+TOOLS is JSON, read anew for each listing: {"tools": [...], "instructions": ...}. A tool's name says what it does. With
+"said" there are a resource and a prompt, too, whose names and texts are that.
 LOG gets a line for each start and for each message that comes in.
 """
 
@@ -48,6 +49,8 @@ def call(number, name, arguments, meta):
         text(number, "\x1b]0;owned\x07\x1b[31mred\x1b[0m \u202eback")
     elif name == "picture":
         answer(number, content=[{"type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png"}])
+    elif name == "say":
+        text(number, script()["said"])
     elif name == "fail":
         text(number, "no such thing", isError=True)
     elif name == "structured":
@@ -88,13 +91,15 @@ print("hello, this line is no message", flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
     method, number, params = asked.get("method"), asked.get("id"), asked.get("params") or {}
+    told = script()
     log(method if method != "tools/call" else f"tools/call {params['name']}")
     if method == "initialize":
         log(f"capabilities {sorted(params['capabilities'])}")
         answer(
             number,
             protocolVersion=params["protocolVersion"],
-            capabilities={"tools": {"listChanged": True}},
+            capabilities={"tools": {"listChanged": True}}
+            | ({"resources": {}, "prompts": {}} if "said" in told else {}),
             serverInfo={"name": "fake", "version": "1"},
             instructions=script().get("instructions", ""),
         )
@@ -102,5 +107,14 @@ for line in sys.stdin:
         answer(number, tools=script()["tools"])
     elif method == "tools/call":
         call(number, params["name"], params.get("arguments", {}), params.get("_meta", {}))
+    elif method == "resources/list" and "said" in told:
+        answer(number, resources=[{"uri": "note://one", "name": told["said"]}])
+    elif method == "resources/read" and "said" in told:
+        answer(number, contents=[{"uri": "note://one", "text": told["said"]}])
+    elif method == "prompts/list" and "said" in told:
+        answer(number, prompts=[{"name": "greet"}])
+    elif method == "prompts/get" and "said" in told:
+        said = {"type": "text", "text": told["said"]}
+        answer(number, messages=[{"role": "user", "content": said}])
     elif number is not None:
         send(id=number, error={"code": -32601, "message": "Method not found"})
