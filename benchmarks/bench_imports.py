@@ -9,7 +9,7 @@ from measuring import PYTHON, empty_home, interleaved
 
 CODES = {
     "bare": "pass",
-    "what exec imports (trio, msgspec, pluggy, stevedore, httpx)": "import trio, msgspec, pluggy, stevedore.driver, httpx",
+    "what exec imports (trio, msgspec, pluggy, stevedore, h11)": "import trio, msgspec, pluggy, stevedore.driver, h11",
     "pydantic and one model": "import pydantic\nclass M(pydantic.BaseModel):\n    a: int = 1\nM()",
 }
 MEMORY = """

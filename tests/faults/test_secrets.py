@@ -84,10 +84,8 @@ async def test_f16_nor_does_the_traceback_of_a_bug(tmp_path, leaping_clock):
             deadlines = Deadlines(5, trio.current_time() + 5)
             ask = Outgoing("/x", b"{}")
             try:
-                async with (
-                    pool_of(session.kernel).client(endpoint.base_url) as client,
-                    opened(client, endpoint, ask, deadlines, connect=5) as response,
-                ):
+                pool = pool_of(session.kernel)
+                async with opened(pool, endpoint, ask, deadlines, connect=5) as response:
                     await check_status(response, deadlines)
             except WireFault as fault:
                 told = "".join(traceback.format_exception(fault))

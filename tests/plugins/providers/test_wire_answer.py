@@ -121,7 +121,7 @@ async def test_junk_after_the_terminal_event_spoils_nothing(kernel, answer, junk
 
 
 async def test_a_clean_end_without_terminal_event_is_incomplete(kernel, answer, autojump_clock):
-    """httpx reports no error for this: neither without a length nor with a clean last chunk (F06)."""
+    """HTTP reports no error for this: neither without a length nor with a clean last chunk (F06)."""
     cut = answer("half", finish=None, done=False)
     chunked = head(headers={"transfer-encoding": "chunked"}) + b"%x\r\n%s\r\n0\r\n\r\n" % (
         len(cut),

@@ -9,7 +9,6 @@ from codetether.api import Finish, Message, Request, Retrying, Text, TextDelta
 from codetether.testing import ByteServer, Pause
 from codetether.testing.http import head, response
 from codetether_wire import Gate, WireProvider
-from codetether_wire.pool import PER_CLIENT, pool_of
 
 KEY = "sk-canary-0123456789abcdefghij"
 ASK = Request("m", (Message("user", (Text("hi"),)),))
@@ -186,19 +185,3 @@ async def test_random_histories_never_leave_callers_waiting_for_nobody(autojump_
             watching.cancel_scope.cancel()
     assert stuck == 0
     assert gate._busy == 0
-
-
-async def test_connections_are_spread_over_clients(kernel, answer):
-    async with ByteServer(lambda request: [Pause(0.2), head() + answer("ok")]) as server:
-        provider = vendor(kernel, server)
-        ends = []
-        async with trio.open_nursery() as nursery:
-            for _ in range(40):
-                nursery.start_soon(call, provider, ends)
-            await trio.sleep(0.1)
-            [shards] = pool_of(provider.kernel)._shards.values()
-            assert max(shard.busy for shard in shards) <= PER_CLIENT
-            assert len(shards) == 40 // PER_CLIENT
-        assert all(shard.busy == 0 for shard in shards)
-        await provider.aclose()
-    assert len(ends) == 40

@@ -10,7 +10,7 @@ import pytest
 import trio
 from codetether.api import CodetetherError, Finish, Message, Request, Retrying, Text, TextDelta
 from codetether.testing.http import receive
-from codetether_wire import WireProvider
+from codetether_wire import WireProvider, pool_of
 
 KEY = "sk-canary-0123456789abcdefghij"
 ASK = Request("m", (Message("user", (Text("hi"),)),))
@@ -62,9 +62,9 @@ class Keeper:
 
 @pytest.fixture
 def kept(kernel, answer):
-    """kept(plan, calls): the events of so many calls one after the other, the server, and the provider's gate."""
+    """kept(plan, calls): the events of so many calls, `at_once` side by side and then the next, the server, the provider."""
 
-    async def run(plan, calls=2):
+    async def run(plan, calls=2, *, at_once=1, pause=0):
         server = Keeper(plan, answer("all"))
         async with trio.open_nursery() as nursery:
             [listener] = await nursery.start(
@@ -74,14 +74,36 @@ def kept(kernel, answer):
             secret = {"vendor": {"api_key": KEY, "base_url": f"http://127.0.0.1:{port}/v1"}}
             provider = Vendor(kernel(secret), "providers:vendor")
             answers = []
-            for _ in range(calls):
+
+            async def call():
                 async with provider.stream(ASK) as events:
                     answers.append([event async for event in events])
+
+            for _ in range(calls):
+                async with trio.open_nursery() as calling:
+                    for _ in range(at_once):
+                        calling.start_soon(call)
+                await trio.sleep(pause)
             await provider.aclose()
             nursery.cancel_scope.cancel()
         return answers, server, provider
 
     return run
+
+
+async def test_each_serves_one_call_at_a_time_and_then_the_next(kept):
+    answers, server, provider = await kept(lambda c, n: "answer", calls=4, at_once=10)
+    assert answers == [[TextDelta("all"), Finish("stop")]] * 40
+    assert sorted({(c, n) for c, n, _ in server.served}) == [
+        (c, n) for c in range(10) for n in range(4)
+    ]
+    assert pool_of(provider.kernel).kept == 0  # closed with the provider
+
+
+async def test_one_that_nobody_wants_for_long_is_closed(kept, autojump_clock):
+    answers, server, _ = await kept(lambda c, n: "answer", pause=31)
+    assert answers == [[TextDelta("all"), Finish("stop")]] * 2
+    assert server.served == [(0, 0, "answer"), (1, 0, "answer")]
 
 
 @pytest.mark.parametrize("how", ["fin", "reset"])

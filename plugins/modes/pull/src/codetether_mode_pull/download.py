@@ -14,8 +14,7 @@ from codetether_mode_pull.partial import Known, Partial
 from codetether_mode_pull.source import refuse_unsafe
 
 if TYPE_CHECKING:
-    import httpx
-    from codetether_wire import Pool
+    from codetether_wire import Pool, Response
 
     from codetether_mode_pull.progress import Progress
 
@@ -65,7 +64,7 @@ class Download:
                 await trio.sleep(wait)
 
     async def _once(self) -> None:
-        import httpx
+        from codetether_wire import NetworkError
 
         try:
             async with AsyncExitStack() as stack:
@@ -73,7 +72,7 @@ class Download:
                 await self._begin(response)
                 self._progress.start(self._partial.length, self._size())
                 await self._receive(response)
-        except (httpx.HTTPError, trio.TooSlowError) as exc:
+        except (NetworkError, trio.TooSlowError) as exc:
             raise Broken(f"{exc}" or type(exc).__name__) from None
         size = self._size()
         if size is not None and self._partial.length != size:
@@ -91,7 +90,7 @@ class Download:
         return known.size if known else None
 
     # --- asking ---
-    async def _opened(self, stack: AsyncExitStack) -> httpx.Response:
+    async def _opened(self, stack: AsyncExitStack) -> Response:
         """The answer with the file in it, after all redirects. Raises CodetetherError, Broken."""
         url = self._url
         for _ in range(REDIRECTS):
@@ -104,18 +103,18 @@ class Download:
             url = following
         raise CodetetherError(f"more than {REDIRECTS} redirects", "is the address right?")
 
-    async def _ask(self, stack: AsyncExitStack, url: str) -> httpx.Response:
-        import httpx
+    async def _ask(self, stack: AsyncExitStack, url: str) -> Response:
+        from codetether_wire import Unsendable
 
-        client = await stack.enter_async_context(self._pool.client(url, trust_env=self._trust_env))
-        timeout = httpx.Timeout(IDLE_SECONDS, connect=CONNECT_SECONDS)
         headers = {"User-Agent": "codetether", "Accept-Encoding": "identity", **self._going_on()}
         try:
-            request = client.build_request("GET", url, headers=headers, timeout=timeout)
-        except (httpx.InvalidURL, UnicodeError) as exc:
+            with trio.fail_after(IDLE_SECONDS):
+                response = await self._pool.ask(
+                    "GET", url, headers, connect=CONNECT_SECONDS, trust_env=self._trust_env
+                )
+        except Unsendable as exc:
             raise CodetetherError(f"not an address: {exc}") from None
-        response = await client.send(request, stream=True)
-        stack.push_async_callback(response.aclose)
+        stack.callback(response.close)
         return response
 
     def _going_on(self) -> dict[str, str]:
@@ -130,14 +129,14 @@ class Download:
             return {}
         return {"Range": f"bytes={self._partial.length}-", "If-Range": known.validator}
 
-    def _note_checksum(self, response: httpx.Response) -> None:
+    def _note_checksum(self, response: Response) -> None:
         """Model hubs name the file's SHA-256 in a header of the answer that leads to it."""
         named = response.headers.get("x-linked-etag", "").strip('"').lower()
         if SHA256.fullmatch(named):
             self.said = self.said or named
 
     # --- the answer ---
-    async def _begin(self, response: httpx.Response) -> None:
+    async def _begin(self, response: Response) -> None:
         """Decide where its bytes go."""
         headers, status = response.headers, response.status_code
         partial = self._partial
@@ -160,11 +159,11 @@ class Download:
             await trio.to_thread.run_sync(partial.begin, known)
         await trio.to_thread.run_sync(partial.room)
 
-    async def _receive(self, response: httpx.Response) -> None:
+    async def _receive(self, response: Response) -> None:
         """Write what comes, a mebibyte at a time; what came before a break or a cancellation too."""
         came = bytearray()
         try:
-            async for data in response.aiter_raw():
+            while data := await _next(response):
                 came += data
                 if len(came) >= AT_ONCE:
                     await self._write(came)
@@ -185,6 +184,11 @@ class Download:
             ) from None
         came.clear()
         self._progress.at(partial.length)
+
+
+async def _next(response: Response) -> bytes:
+    with trio.fail_after(IDLE_SECONDS):
+        return await response.read()
 
 
 def _validator(headers: Any) -> str:

@@ -1,7 +1,7 @@
 """What providers share: connections, event streams, retries, and the dialects vendors speak.
 
 A provider plugin is a class of a few lines over `WireProvider`, a `models.json`, and a dialect. Names load on first
-use; httpx loads with the first request.
+use; h11 loads with the first request.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from codetether_wire.body import Inflater, read_bounded
     from codetether_wire.catalogue import Catalogue, Entry, Traits
     from codetether_wire.chat import ChatDialect
+    from codetether_wire.connection import Broken, NetworkError, NotReached, Response, Unsendable
     from codetether_wire.dialect import Decoder, Dialect, Outgoing, SseDecoder
     from codetether_wire.endpoint import Endpoint, endpoint_from_secret
     from codetether_wire.faults import WireFault, classify, excerpt
@@ -38,6 +39,7 @@ _WHERE = {
     "body": "Inflater read_bounded",
     "catalogue": "Catalogue Entry Traits",
     "chat": "ChatDialect",
+    "connection": "Broken NetworkError NotReached Response Unsendable",
     "dialect": "Decoder Dialect Outgoing SseDecoder",
     "endpoint": "Endpoint endpoint_from_secret",
     "faults": "WireFault classify excerpt",
@@ -54,6 +56,7 @@ _WHERE = {
 __all__ = [
     "AnthropicDialect",
     "AnthropicProvider",
+    "Broken",
     "Catalogue",
     "ChatDialect",
     "ConverseDialect",
@@ -66,12 +69,16 @@ __all__ = [
     "Gate",
     "GoogleDialect",
     "Inflater",
+    "NetworkError",
+    "NotReached",
     "Outgoing",
     "Pool",
+    "Response",
     "ResponsesDialect",
     "SseDecoder",
     "SseParser",
     "Traits",
+    "Unsendable",
     "WireFault",
     "WireProvider",
     "WireSettings",

@@ -129,13 +129,14 @@ class Answer:
             outgoing = msgspec.structs.replace(outgoing, headers={**outgoing.headers, **extra})
         outgoing = await provider.signed(endpoint, outgoing)
         deadlines = Deadlines(self._settings.idle_timeout, self._end)
-        pool = pool_of(provider.kernel)
-        async with (
-            pool.client(endpoint.base_url, trust_env=self._settings.trust_env) as client,
-            opened(
-                client, endpoint, outgoing, deadlines, connect=self._settings.connect_timeout
-            ) as response,
-        ):
+        async with opened(
+            pool_of(provider.kernel),
+            endpoint,
+            outgoing,
+            deadlines,
+            connect=self._settings.connect_timeout,
+            trust_env=self._settings.trust_env,
+        ) as response:
             await check_status(response, deadlines, dialect)
             ticket.passed()
             return await exchange(

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
-
-import trio
 
 from codetether_wire.faults import WireFault
 
 if TYPE_CHECKING:
-    import httpx
+    from codetether_wire.connection import Response
 
 BODY_LIMIT = 16 << 20
 STREAM_LIMIT = 64 << 20
@@ -60,36 +56,18 @@ class Inflater:
             raise WireFault.of("other", f"the answer is larger than {self._limit} bytes")
 
 
-@asynccontextmanager
-async def raw_chunks(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The body's bytes as they come, still packed. Leaving ends the reading at once, however far it got."""
-    chunks = response.aiter_raw()
-    try:
-        yield chunks
-    finally:
-        # httpx nests generators, and closing the outer one leaves the inner ones to the garbage collector. A cancelled
-        # read ends all of them; only what is buffered comes before it.
-        with trio.CancelScope(shield=True) as scope, suppress(Exception):
-            scope.cancel()
-            async for _ in chunks:
-                pass
-
-
-async def read_bounded(
-    response: httpx.Response, limit: int = BODY_LIMIT, *, cut: bool = False
-) -> bytes:
+async def read_bounded(response: Response, limit: int = BODY_LIMIT, *, cut: bool = False) -> bytes:
     """The whole body, plain. Beyond `limit`: WireFault, or with `cut` the first `limit` bytes (for error texts)."""
     inflater = Inflater(
         response.headers.get("content-encoding", ""), limit if not cut else limit + (2 << 20)
     )
     pieces: list[bytes] = []
     size = 0
-    async with raw_chunks(response) as chunks:
-        async for raw in chunks:
-            for piece in inflater.feed(raw):
-                pieces.append(piece)
-                size += len(piece)
-            if cut and size >= limit:
-                break
+    while raw := await response.read():
+        for piece in inflater.feed(raw):
+            pieces.append(piece)
+            size += len(piece)
+        if cut and size >= limit:
+            break
     body = b"".join(pieces)
     return body[:limit] if cut else body

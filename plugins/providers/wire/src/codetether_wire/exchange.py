@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 from codetether.api import Finish
 
-from codetether_wire.body import BODY_LIMIT, Inflater, raw_chunks, read_bounded
+from codetether_wire.body import BODY_LIMIT, Inflater, read_bounded
+from codetether_wire.connection import NetworkError, NotReached, Response, Unsendable
 from codetether_wire.dialect import Decoder, Outgoing, Refuses
 from codetether_wire.endpoint import Endpoint, is_loopback
 from codetether_wire.faults import WireFault, classify, error_text, excerpt, page_title
 from codetether_wire.outlet import Outlet
-
-if TYPE_CHECKING:
-    import httpx
+from codetether_wire.pool import Pool
 
 ERROR_LIMIT = 64 << 10
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip, identity",
+    "User-Agent": "codetether",
+}
 _AFTER_COMPLETE = 5.0
 _DRAIN = 0.05
 _STEP = 0.5
@@ -68,75 +73,36 @@ class Deadlines:
 
 @asynccontextmanager
 async def opened(
-    client: httpx.AsyncClient,
+    pool: Pool,
     endpoint: Endpoint,
     outgoing: Outgoing,
     deadlines: Deadlines,
     *,
     method: str = "POST",
     connect: float,
-) -> AsyncIterator[httpx.Response]:
+    trust_env: bool = False,
+) -> AsyncIterator[Response]:
     """Send a request, give the response once its head is there, close it in any case. Raises WireFault."""
-    import httpx
-
-    headers = {
-        "Content-Type": "application/json",
-        "Accept-Encoding": "gzip, identity",
-        "User-Agent": "codetether",
-        **endpoint.headers,
-        **outgoing.headers,
-    }
-    timeout = httpx.Timeout(None, connect=connect)
-    response: httpx.Response | None = None
+    url = endpoint.base_url + outgoing.path
+    headers = {**_HEADERS, **endpoint.headers, **outgoing.headers}
+    response: Response | None = None
     try:
-        request = client.build_request(
-            method,
-            endpoint.base_url + outgoing.path,
-            content=outgoing.body,
-            headers=headers,
-            timeout=timeout,
-        )
-    except (httpx.InvalidURL, ValueError) as exc:
-        raise WireFault.of(
-            "invalid", f"the request cannot be sent: {type(exc).__name__}: {exc}"
-        ) from exc
-    try:
-        with deadlines.scope() as scope:
-            response = await _sent(client, request)
+        with deadlines.scope():
+            response = await pool.ask(
+                method, url, headers, outgoing.body, connect=connect, trust_env=trust_env
+            )
         if response is None:
-            assert scope.cancelled_caught
             raise deadlines.fault()
         yield response
-    except httpx.HTTPError as exc:
+    except NetworkError as exc:
         raise network_fault(exc, endpoint, started=response is not None) from exc
     finally:
         if response is not None:
-            await response.aclose()
-
-
-async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """The response's head. A kept connection that turns out to be dead before it answered says nothing about the server:
-    many close theirs after each answer (llama.cpp), so the request goes out once more at once, and nobody is told.
-    """
-    import httpx
-
-    connected = False
-
-    async def trace(event: str, _info: dict[str, Any]) -> None:
-        nonlocal connected
-        connected = connected or event.startswith("connection.connect_")
-
-    request.extensions = {**request.extensions, "trace": trace}
-    try:
-        return await client.send(request, stream=True)
-    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-        if connected:
-            raise
-    return await client.send(request, stream=True)
+            response.close()
 
 
 async def exchange(
-    response: httpx.Response,
+    response: Response,
     decoder: Decoder,
     content_type: str,
     deadlines: Deadlines,
@@ -162,35 +128,32 @@ async def exchange(
 
 
 async def _streamed(
-    response: httpx.Response, decoder: Decoder, deadlines: Deadlines, outlet: Outlet
+    response: Response, decoder: Decoder, deadlines: Deadlines, outlet: Outlet
 ) -> None:
-    import httpx
-
     inflater = Inflater(response.headers.get("content-encoding", ""))
-    async with raw_chunks(response) as chunks:
-        with deadlines.scope() as scope:
-            try:
-                await _read(chunks, inflater, decoder, deadlines, outlet)
-                if not decoder.over:
-                    outlet.put(decoder.close())
-            except (httpx.HTTPError, WireFault):
-                if not decoder.complete:  # what comes after the vendor's own end cannot spoil it
-                    raise
-        if scope.cancelled_caught and not decoder.complete:
-            raise deadlines.fault()
-        if decoder.over:
-            await _drain(chunks)
+    with deadlines.scope() as scope:
+        try:
+            await _read(response, inflater, decoder, deadlines, outlet)
+            if not decoder.over:
+                outlet.put(decoder.close())
+        except (NetworkError, WireFault):
+            if not decoder.complete:  # what comes after the vendor's own end cannot spoil it
+                raise
+    if scope.cancelled_caught and not decoder.complete:
+        raise deadlines.fault()
+    if decoder.over:
+        await _drain(response)
 
 
 async def _read(
-    chunks: AsyncIterator[bytes],
+    response: Response,
     inflater: Inflater,
     decoder: Decoder,
     deadlines: Deadlines,
     outlet: Outlet,
 ) -> None:
     closing = False
-    async for raw in chunks:
+    while raw := await response.read():
         for piece in inflater.feed(raw):
             said = decoder.feed(piece)
             if said:
@@ -205,19 +168,21 @@ async def _read(
             deadlines.closing()
 
 
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
+async def _drain(response: Response) -> None:
     """Read the few bytes behind the end mark, so that the connection can serve the next call."""
-    import httpx
-
-    with trio.move_on_after(_DRAIN), suppress(httpx.HTTPError):
+    with suppress(NetworkError):
         for _ in range(8):
-            if await anext(chunks, None) is None:
+            piece = response.ready()
+            if piece is None:
+                with trio.move_on_after(_DRAIN) as scope:
+                    piece = await response.read()
+                if scope.cancelled_caught:
+                    return
+            if not piece:
                 return
 
 
-async def check_status(
-    response: httpx.Response, deadlines: Deadlines, dialect: object = None
-) -> None:
+async def check_status(response: Response, deadlines: Deadlines, dialect: object = None) -> None:
     """Nothing for 200; else WireFault with the vendor's own words, as `dialect` reads them if it can."""
     if response.status_code == 200:
         return
@@ -257,7 +222,7 @@ def error_words(body: bytes, content_type: str) -> tuple[str, str]:
     return (f"a web page: {page_title(text)}" if is_page and text.strip() else text.strip()), ""
 
 
-async def wrong_type(response: httpx.Response, kind: str) -> None:
+async def wrong_type(response: Response, kind: str) -> None:
     """Raise the fault for an answer that is no answer, such as the page of a proxy."""
     with trio.move_on_after(5):
         body = await read_bounded(response, ERROR_LIMIT, cut=True)
@@ -271,24 +236,21 @@ async def wrong_type(response: httpx.Response, kind: str) -> None:
     raise WireFault.of("other", f"the server answered with {kind[:60]} instead of a model's answer")
 
 
-def network_fault(exc: httpx.HTTPError, endpoint: Endpoint, *, started: bool) -> WireFault:
-    """The fault for what httpx raised. A server on this machine that is not there is not waited for."""
-    import httpx
-
+def network_fault(exc: NetworkError, endpoint: Endpoint, *, started: bool) -> WireFault:
+    """The fault for what went wrong on the way. A server on this machine that is not there is not waited for."""
     host = endpoint.base_url.partition("://")[2].partition("/")[0]
-    words = f"{exc}" or type(exc).__name__
-    if isinstance(exc, httpx.ConnectTimeout):
-        return WireFault.of("network", f"could not connect to {host} in time", retry=True)
-    if isinstance(exc, httpx.ConnectError):
-        if "CERTIFICATE" in words.upper():
+    if isinstance(exc, NotReached):
+        if exc.late:
+            return WireFault.of("network", f"could not connect to {host} in time", retry=True)
+        if "CERTIFICATE" in f"{exc}".upper():
             hint = "a proxy in between? trust_env takes the certificates of SSL_CERT_FILE"
-            return WireFault.of("network", f"{host} cannot prove who it is: {words}", hint=hint)
+            return WireFault.of("network", f"{host} cannot prove who it is: {exc}", hint=hint)
         here = is_loopback(endpoint.base_url)
         hint = "is the server running?" if here else "is this machine online?"
         return WireFault.of(
-            "network", f"could not connect to {host}: {words}", retry=not here, hint=hint
+            "network", f"could not connect to {host}: {exc}", retry=not here, hint=hint
         )
-    if isinstance(exc, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return WireFault.of("invalid", f"the request cannot be sent: {words}")
+    if isinstance(exc, Unsendable):
+        return WireFault.of("invalid", f"the request cannot be sent: {exc}")
     kind: Any = "incomplete" if started else "network"
-    return WireFault.of(kind, f"the connection to {host} broke: {words}", retry=True)
+    return WireFault.of(kind, f"the connection to {host} broke: {exc}", retry=True)

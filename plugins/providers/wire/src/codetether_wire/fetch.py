@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,16 +25,17 @@ async def fetch_json(
     """The decoded answer. Raises CodetetherError, redacted, on any failure; never retries."""
     pool, trust_env = pool_of(provider.kernel), provider.settings.trust_env
     try:
-        async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(
-                pool.client(endpoint.base_url, trust_env=trust_env)
-            )
-            # The clock starts here: loading httpx must not eat the 150 ms that a loopback probe has.
-            deadlines = Deadlines(seconds, trio.current_time() + seconds)
-            outgoing = await provider.signed(endpoint, outgoing, method)
-            response = await stack.enter_async_context(
-                opened(client, endpoint, outgoing, deadlines, connect=seconds, method=method)
-            )
+        deadlines = Deadlines(seconds, trio.current_time() + seconds)
+        outgoing = await provider.signed(endpoint, outgoing, method)
+        async with opened(
+            pool,
+            endpoint,
+            outgoing,
+            deadlines,
+            method=method,
+            connect=seconds,
+            trust_env=trust_env,
+        ) as response:
             await check_status(response, deadlines)
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind and "json" not in kind and kind != "text/plain":

@@ -1,137 +1,146 @@
-"""Connections for all providers of one kernel, spread over several httpx clients.
-
-One httpx client is quadratic in its open connections (64 calls at once: 35-84 calls a second against 256-496 with
-8-16 clients), so a client serves about eight and the next one is made when they are busy.
-"""
+"""The connections of one kernel: one that has served is kept for the next request to the same server."""
 
 from __future__ import annotations
 
-import logging
-import sys
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
+
+from codetether_wire.place import Place, place_of
 
 if TYPE_CHECKING:
     import ssl
 
-    import httpx
+    from codetether_wire.connection import Connection, Response
 
-PER_CLIENT = 8
-MOST_CLIENTS = 64
+KEPT = 512  # connections in all
+KEPT_SECONDS = 30.0
 
 
-class _Shard:
-    __slots__ = ("busy", "client")
+class _Way(NamedTuple):
+    """What the connection of a request must have. `path`: of a Unix socket; then none is kept."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.client = client
-        self.busy = 0
+    secure: bool
+    host: str
+    port: int
+    path: str
+    trust_env: bool
 
 
 class Pool:
-    """Lends a client for one call. Clients follow no redirects and read no environment unless told to."""
+    """Sends requests. It follows no redirects, and reads no environment unless told to."""
 
     def __init__(self) -> None:
-        self._shards: dict[tuple[bool, bool, str], list[_Shard]] = {}
-        self._sockets: dict[str, str] = {}
+        self._free: dict[_Way, deque[Connection]] = {}
+        self._sockets: dict[tuple[str, int], str] = {}
         self._tls: dict[bool, ssl.SSLContext] = {}
 
-    @asynccontextmanager
-    async def client(
-        self, url: str, *, trust_env: bool = False
-    ) -> AsyncIterator[httpx.AsyncClient]:
-        """A client for `url`, counted as busy until the context ends. No connection is opened by this."""
-        secure = not url.startswith("http://")
-        if secure and trust_env not in self._tls:
-            self._tls[trust_env] = await trio.to_thread.run_sync(_trust_store, trust_env)
-        shard = self._shard(secure, trust_env, self._sockets.get(url, ""))
-        shard.busy += 1
-        try:
-            yield shard.client
-        finally:
-            shard.busy -= 1
+    @property
+    def kept(self) -> int:
+        """How many connections wait for a request."""
+        return sum(map(len, self._free.values()))
 
-    async def aclose(self) -> None:
-        """Close every connection. The pool can be used again afterwards."""
-        shards = [shard for shards in self._shards.values() for shard in shards]
-        self._shards.clear()
-        for shard in shards:
-            await shard.client.aclose()
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        connect: float,
+        trust_env: bool = False,
+    ) -> Response:
+        """The answer once its head is here; close it in any case. `connect`: seconds to reach the server; nothing else is
+        limited here. Raises NetworkError.
+
+        A kept connection that turns out to be dead before it answered says nothing about the server: many close theirs
+        after each answer (llama.cpp). So the request goes out once more at once, over a new one, and nobody is told.
+        """
+        from codetether_wire.connection import Broken, Unsendable
+
+        try:
+            place = place_of(url)
+        except ValueError as error:
+            raise Unsendable(f"{error}") from None
+        path = self._sockets.get((place.host, place.port), "")
+        way = _Way(place.secure, place.host, place.port, path, trust_env)
+        if (kept := self._take(way)) is not None:
+            try:
+                return await self._asked(kept, way, method, place, headers, body)
+            except Broken:
+                pass
+        fresh = await self._dial(way, place, connect)
+        return await self._asked(fresh, way, method, place, headers, body)
+
+    async def _asked(  # noqa: PLR0917 - what a request is, and over what
+        self,
+        connection: Connection,
+        way: _Way,
+        method: str,
+        place: Place,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Response:
+        from codetether_wire.connection import Response
+
+        try:
+            head = await connection.ask(method, place, headers, body)
+        except BaseException:
+            connection.close()
+            raise
+        return Response(connection, head, partial(self._keep, way))
+
+    async def _dial(self, way: _Way, place: Place, seconds: float) -> Connection:
+        from codetether_wire.dialling import dial, proxy_for, trust
+
+        proxy = proxy_for(place) if way.trust_env else None
+        secure = place.secure or (proxy is not None and proxy.place.secure)
+        if secure and way.trust_env not in self._tls:
+            self._tls[way.trust_env] = await trio.to_thread.run_sync(trust, way.trust_env)
+        tls = self._tls[way.trust_env] if secure else None
+        return await dial(place, tls, proxy, way.path, seconds)
+
+    # --- those that are kept ---
+    def _take(self, way: _Way) -> Connection | None:
+        self._sweep()
+        free = self._free.get(way, ())
+        while free:
+            connection = free.pop()
+            if connection.lives:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, way: _Way, connection: Connection) -> None:
+        self._sweep()
+        if way.path or self.kept >= KEPT or not connection.renew():
+            connection.close()
+            return
+        connection.free_since = trio.current_time()
+        self._free.setdefault(way, deque()).append(connection)
+
+    def _sweep(self) -> None:
+        """Close those that nobody wanted for long."""
+        before = trio.current_time() - KEPT_SECONDS
+        for free in self._free.values():
+            while free and free[0].free_since < before:
+                free.popleft().close()
 
     def over_socket(self, url: str, path: str) -> None:
-        """Whoever asks for a client for exactly `url` gets one that speaks over the Unix socket at `path`."""
-        old = self._sockets.get(url, path)
-        if old != path:  # their connections were closed with each call, so the clients hold nothing
-            self._shards = {key: kept for key, kept in self._shards.items() if key[2] != old}
-        self._sockets[url] = path
+        """What is sent to the host of `url` goes over the Unix socket at `path`, of a child of ours."""
+        place = place_of(url)
+        self._sockets[place.host, place.port] = path
 
-    def _shard(self, secure: bool, trust_env: bool, path: str) -> _Shard:
-        shards = self._shards.setdefault((secure, trust_env, path), [])
-        for shard in shards:
-            if shard.busy < PER_CLIENT:
-                return shard
-        if len(shards) >= MOST_CLIENTS:
-            return min(shards, key=lambda shard: shard.busy)
-        shards.append(
-            _Shard(_client(self._tls.get(trust_env) if secure else None, trust_env, path))
-        )
-        return shards[-1]
-
-
-def load_httpx() -> None:
-    """Load httpx without what is not used here and comes where it is installed: its command line with click and rich
-    (50 ms, 6 MB), and HTTP/2 (40 ms).
-    """
-    if "httpx" not in sys.modules:
-        left_out = [name for name in ("httpx._main", "h2") if name not in sys.modules]
-        for name in left_out:
-            sys.modules[name] = None  # type: ignore[assignment]  # so Python is told that it cannot be had
-        try:
-            import httpcore  # noqa: F401 - httpx would load it with the first client
-            import httpx  # noqa: F401
-        finally:
-            for name in left_out:
-                sys.modules.pop(name, None)
-
-
-def _client(tls: ssl.SSLContext | None, trust_env: bool, path: str) -> httpx.AsyncClient:
-    load_httpx()
-    import httpx
-
-    for name in ("httpx", "httpcore"):  # at INFO they write whole addresses
-        logger = logging.getLogger(name)
-        if logger.level < logging.WARNING:
-            logger.setLevel(logging.WARNING)
-    if path:  # the server here is our own child, and opening a socket costs nothing: none is kept
-        limits = httpx.Limits(max_keepalive_connections=0)
-        over = httpx.AsyncHTTPTransport(uds=path, verify=_no_trust(), limits=limits)
-        return httpx.AsyncClient(transport=over, trust_env=False, follow_redirects=False)
-    return httpx.AsyncClient(
-        verify=tls or _no_trust(),
-        trust_env=trust_env,
-        follow_redirects=False,
-        limits=httpx.Limits(
-            max_connections=None, max_keepalive_connections=PER_CLIENT, keepalive_expiry=30.0
-        ),
-    )
-
-
-def _no_trust() -> ssl.SSLContext:
-    """A context that trusts nobody: for plain addresses, where loading the trust store is wasted start-up time."""
-    import ssl
-
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _trust_store(trust_env: bool) -> ssl.SSLContext:
-    load_httpx()
-    import httpx
-
-    return httpx.create_ssl_context(trust_env=trust_env)
+    async def aclose(self) -> None:
+        """Close the kept connections. The pool can be used again afterwards."""
+        for free in self._free.values():
+            while free:
+                free.pop().close()
+        await trio.lowlevel.checkpoint()
 
 
 _pools: weakref.WeakKeyDictionary[Any, Pool] = weakref.WeakKeyDictionary()

@@ -11,6 +11,7 @@ import msgspec
 import trio
 from codetether.api import ToolError, one_line, told
 
+from codetether_web.client import load_httpx, raw_chunks
 from codetether_web.policy import Policy, checked, parse, port_of
 
 if TYPE_CHECKING:
@@ -57,10 +58,7 @@ async def fetch(
     Every hop is checked before it is asked. `same_site`: stop where a redirect leaves the host (see `Page.moved`).
     Raises ToolError: INVALID_ARGUMENT, NOT_FOUND, DENIED, TIMEOUT, EXECUTION_FAILED.
     """
-    from codetether_wire.pool import load_httpx
-
     load_httpx()
-
     pieces: list[bytes] = []
     page = Page(url)
     with trio.move_on_after(seconds) as scope:
@@ -194,7 +192,6 @@ async def _read(response: httpx.Response, pieces: list[bytes], limit: int) -> Cu
     """The plain body into `pieces`; why it ended early, if it did."""
     import httpx
     from codetether_wire import Inflater, WireFault
-    from codetether_wire.body import raw_chunks
 
     size = 0
     try:

@@ -105,20 +105,16 @@ async def _headers(
 
 async def _post(kernel: Any, endpoint: str, body: bytes, headers: dict[str, str]) -> int:
     """The status of the answer, whose body nobody reads; 0 when there was none."""
-    import httpx
-    from codetether_wire import pool_of
+    from codetether_wire import NetworkError, pool_of
 
-    try:
-        async with pool_of(kernel).client(endpoint) as client:
-            timeout = httpx.Timeout(SECONDS)
-            request = client.build_request(
-                "POST", endpoint, content=body, headers=headers, timeout=timeout
-            )
-            response = await client.send(request, stream=True)
-            await response.aclose()
-            return int(response.status_code)
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError):
-        return 0
+    with trio.move_on_after(SECONDS):
+        try:
+            response = await pool_of(kernel).ask("POST", endpoint, headers, body, connect=SECONDS)
+        except NetworkError:
+            return 0
+        response.close()
+        return response.status_code
+    return 0
 
 
 def _install_id(data: Path) -> str:
