@@ -94,6 +94,7 @@ class Case:
             why_not=lambda effect: f"the agent {agent.name} may not {effect}",
             access=access,
             depth=0,
+            sent_on=frozenset(),
             messages=[Message("user", (Text("see https://example.org/"),), id="prompt_1")],
             parent=None,
             kernel=SimpleNamespace(sandbox=lambda: SimpleNamespace(level=level)),

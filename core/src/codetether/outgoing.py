@@ -70,6 +70,12 @@ def sends(facts: Facts, session: Session) -> str:
     return f"it may send something out: {what}" if what else ""
 
 
+def moved(session: Session, url: str, to: str) -> None:
+    """Remember that what answers at `url` names `to`. Of an address the model made up that could be an echo."""
+    if _brought(url, session):
+        session.sent_on.add(_bare(to))
+
+
 def _line(session: Session) -> Iterator[Session]:
     """The session, and those it was started by."""
     at: Session | None = session
@@ -80,15 +86,15 @@ def _line(session: Session) -> Iterator[Session]:
 
 # --- addresses ---
 def _brought(url: str, session: Session) -> bool:
-    """Whether the address stands in what a person gave, was fetched before, or, without a query, stands in what a
-    network tool found.
+    """Whether the address stands in what a person gave, was fetched before, is where such an address leads, or, without
+    a query, stands in what a network tool found.
 
     Then nothing of it was made up, so it carries nothing. Other tools' results do not count: a model can have them
     say what it likes.
     """
     bare = _bare(url)
     for each in _line(session):
-        if any(bare in text for text in _given(each)):
+        if bare in each.sent_on or any(bare in text for text in _given(each)):
             return True
         for tool, arguments, result in _network(each):
             if result.ok and _bare(_address(tool, arguments)) == bare:

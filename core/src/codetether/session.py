@@ -131,6 +131,7 @@ class Session:
         self._turning = False
         self._begun = False
         self._news: list[str] = []
+        self.sent_on: set[str] = set()  # by codetether.outgoing
         self._goes_on = False
         self._beside: trio.Nursery | None = None
 
@@ -248,6 +249,12 @@ class Session:
         """
         self._news.append(text)
         self._goes_on |= go_on
+
+    def moved(self, url: str, to: str) -> None:
+        """A network tool was sent on from `url` to the address `to`: it holds no more of the model's own than `url` did."""
+        from codetether.outgoing import moved
+
+        moved(self, url, to)
 
     def goes_on(self) -> bool:
         """Whether the turn goes on though the model was done; asked once, by the loop."""

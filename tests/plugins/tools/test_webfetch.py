@@ -32,7 +32,7 @@ def port(server):
 
 
 @asynccontextmanager
-async def calling(tmp_path, server, *arguments, access="full", hosts=None, rules=()):
+async def calling(tmp_path, server, *arguments, access="full", hosts=None, rules=(), prompt=""):
     """A session that makes these calls of webfetch, one a step, and its tool results."""
     replies = [Reply(calls=(Call("webfetch", one),)) for one in arguments] + ["Done."]
     settings = {
@@ -43,7 +43,7 @@ async def calling(tmp_path, server, *arguments, access="full", hosts=None, rules
         tmp_path, replies=replies, plugins=["sandboxes", "tools:webfetch"], settings=settings
     ) as kernel:
         async with kernel.open_session(directory=tmp_path / "work", access=access) as session:
-            await session.prompt(f"go to {[one.get('url') for one in arguments]}")
+            await session.prompt(prompt or f"go to {[one.get('url') for one in arguments]}")
             yield [result for message in session.messages for result in message.results]
 
 
@@ -173,6 +173,22 @@ async def test_a_redirect_to_another_site_is_asked_about_again(tmp_path):
             assert len(other.requests) == 1
             assert not results[0].ok
             assert "Denied" in results[0].text
+
+
+async def test_a_site_that_sends_on_wherever_it_is_told_sends_nothing_out(tmp_path):
+    """A rule allows all of a site, and the model has it send us on to an address with a secret."""
+    async with ByteServer([]) as other:
+        onward = f"http://localhost:{port(other)}/?secret"
+        async with ByteServer([[response(status=302, headers={"location": onward})]]) as server:
+            rules = [{"tool": "webfetch", "url": f"{server.url}/*", "verdict": "allow"}]
+            hosts = [f"127.0.0.1:{port(server)}", f"localhost:{port(other)}"]
+            wish, prompt = {"url": f"{server.url}/to?next={onward}"}, f"go to {server.url}/to"
+            async with calling(tmp_path, server, wish, hosts=hosts, rules=rules, prompt=prompt) as (
+                result,
+            ):
+                assert "may send something out" in result.text
+            assert len(server.requests) == 1
+        assert other.requests == []
 
 
 async def test_a_hostile_page_stays_data(tmp_path):

@@ -61,6 +61,7 @@ class WebFetch(Tool[Params]):
         if document is None:
             page = await self._page(params.url)
             if page.moved:
+                ctx.session.moved(params.url, page.moved)
                 return await ctx.call(self.name, _onward(params, page.moved))
             document = await _read(page)
             shelf.put(params.url, document)
