@@ -237,6 +237,19 @@ async def test_a_time_limit_ends_it(tmp_path, capsys):
     assert (said["answer"], said["partial"], said["success"]) == ("", False, False)
 
 
+async def test_what_was_found_before_the_time_was_up_says_where_also_far_into_a_large_file(
+    tmp_path, capsys
+):
+    big = tmp_path / "big.log"
+    big.write_bytes((b"x" * 99 + b"\n") * 700_000)
+    model = Model(python("context[66_000_000:66_000_100]"), Reply(text="", stall=True))
+    async with kernel_at(tmp_path, model) as kernel:
+        _, said = await result(kernel, capsys, "why?", "-f", big, "--timeout", 3)
+    assert (said["ended"], said["partial"]) == ("timeout", True)
+    assert "xxxx" in said["answer"]
+    assert said["ranges"] == [{"source": str(big), "first_line": 660_001, "last_line": 660_001}]
+
+
 # --- what is in the text -----------------------------------------------------------------------------------------
 async def test_what_the_text_says_is_data_for_the_model_and_harmless_for_the_terminal(
     tmp_path, capsys

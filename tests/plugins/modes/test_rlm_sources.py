@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from pathlib import Path
 
 import pytest
 import trio
+from codetether_rlm.counting import lines_of
 from codetether_rlm.finding import Wanted, find
 from codetether_rlm.inside.texts import BLOCK, Seen, Text, merged, sources
 from codetether_rlm.mapping import facts_of, mapped
-from codetether_rlm.sources import SourceError, from_directory, spooled
+from codetether_rlm.sources import Source, SourceError, from_directory, spooled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,6 +158,20 @@ async def test_a_pipe_that_never_ends_can_be_cancelled(tmp_path):
     assert scope.cancelled_caught
     os.close(theirs)
     os.close(ours)
+
+
+async def test_lines_of_bytes_are_counted_across_pieces(tmp_path):
+    dice = random.Random(7)
+    data = bytes(dice.choices(b"ab\n", k=2_500_000))
+    made = await mapped([Source("t", data=b"before\n"), Source("u", data=data)], tmp_path / "s")
+    places = [tuple(sorted(dice.sample(range(len(data)), 2))) for _ in range(20)]
+    places += [(0, 0), (0, 1), (len(data) - 1, len(data))]
+    found = await trio.to_thread.run_sync(lines_of, made, made.parts[1], places)
+    made.close()
+    assert found == [
+        (data.count(b"\n", 0, start) + 1, data.count(b"\n", 0, max(start, end - 1)) + 1)
+        for start, end in places
+    ]
 
 
 @given(

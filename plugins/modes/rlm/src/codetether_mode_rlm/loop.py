@@ -43,7 +43,7 @@ class Ended(NamedTuple):
 class Loop:
     """One exploration of one worker's sources by one model. `depth`: 1 for the whole, 2 for a piece of it.
 
-    `ranges`: what was read, as source, first and last line. `findings`: the outputs worth keeping when there is no answer.
+    `ranges`: what was read, as source, first and last line, once it is over. `findings`: the outputs worth keeping when there is no answer.
     """
 
     def __init__(self, run: Run, line: Line, query: str, depth: int = 1) -> None:
@@ -115,7 +115,6 @@ class Loop:
         outcome = await (
             worker.python(step.text) if step.kind == "python" else worker.command(step.text)
         )
-        self.ranges += outcome.ranges
         output = self.run.redact(outcome.output if not outcome.error else outcome.error)
         event = RlmStep(
             self.iterations, step.kind, texts.cut(step.text, EVENT), texts.cut(output, EVENT),

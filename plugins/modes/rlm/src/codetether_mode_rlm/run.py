@@ -41,6 +41,7 @@ NAMED = 200  # sources told by name
 AGAIN = frozenset({"incomplete", "timeout", "network", "overloaded", "rate_limit"})
 ATTEMPTS = 2
 LAST_SECONDS = 2.0
+COUNT_SECONDS = 10.0  # for the numbers of lines, which take half a second or more for each gigabyte
 
 
 def spool_of(kernel: Kernel) -> Path:
@@ -254,9 +255,12 @@ class Run:
         self._loops.append(loop)
         try:
             async with worker(self.kernel, sources, query=loop.subcalls.answer, kind=kind) as held:
-                ended = await loop.explore(held, texts.about(held.facts))
-                loop.ranges = await held.ranges()
-                return ended
+                try:
+                    return await loop.explore(held, texts.about(held.facts))
+                finally:  # also when it was cut short: what it found so far is given
+                    with trio.move_on_after(COUNT_SECONDS, shield=True):
+                        await held.ranges()
+                    loop.ranges = held.seen
         except CodetetherError as error:
             return Ended("", "error", f"{error.message}{'; ' if error.hint else ''}{error.hint}")
         finally:

@@ -11,6 +11,7 @@ import trio
 from codetether.api import CodetetherError, clean
 from codetether_wire.child import ChildEnded
 
+from codetether_rlm.counting import lines_of
 from codetether_rlm.finding import Wanted, find
 from codetether_rlm.inside.texts import merged
 from codetether_rlm.limits import Limits, Outcome, Query, Reply
@@ -28,7 +29,6 @@ Ask = Callable[[list[Query]], Awaitable[list[Reply]]]
 """Answers sub-calls: as many replies as queries, in their order. Failure is a reply with an error."""
 
 GRACE = 5.0  # seconds a cell may take to end after it was interrupted
-RANGES_SECONDS = 60.0
 MOST = 2_000  # ranges kept of one source
 
 Range = tuple[str, int, int]
@@ -56,10 +56,6 @@ class _Queries(msgspec.Struct):
     queries: list[_Asked]
 
 
-class _Ranges(msgspec.Struct):
-    ranges: list[Range]
-
-
 class Worker:
     """One confined process over the sources. One cell or command at a time; others wait their turn.
 
@@ -79,7 +75,9 @@ class Worker:
         self._process = Process(kernel, sources, limits, self._state)
         self._turn = trio.Lock()
         self._waited = 0.0
-        self._pending: list[Range] = []
+        self._pending: dict[
+            str, list[tuple[int, int]]
+        ] = {}  # bytes, of which the lines are not known
         self._ranges: dict[str, list[tuple[int, int]]] = {}
         self.facts: dict[str, Any] = {}
 
@@ -116,30 +114,34 @@ class Worker:
             )
         return await self._run("python", cell)
 
-    async def ranges(self) -> list[Range]:
-        """(source, first line, last line) of everything that was shown so far, in the sources' order, joined.
-
-        Line numbers that were not known are counted now: half a second or more for each gigabyte.
+    @property
+    def seen(self) -> list[Range]:
+        """(source, first line, last line) of everything that was shown so far, in the sources' order, joined; as far as line
+        numbers are known.
         """
-        async with self._turn:
-            pending, self._pending = self._pending, []
-            if pending:
-                request = {"do": "ranges", "bytes": pending}
-                try:
-                    line = await self._process.exchange(request, RANGES_SECONDS, self._serve)
-                    self._saw(msgspec.convert(line, _Ranges, strict=False).ranges)
-                except (ChildEnded, Overdue, CodetetherError, msgspec.ValidationError):
-                    await self._process.end()  # these lines stay unknown
         return [
             (part.name, *each)
             for part in self._mapped.parts
             for each in self._ranges.get(part.name, ())
         ]
 
+    async def ranges(self) -> list[Range]:
+        """`seen`, with all line numbers: those that are not known are counted now, half a second or more for each gigabyte. No
+        process is needed for that.
+        """
+        for part in self._mapped.parts:
+            if places := self._pending.get(part.name):
+                lines = await trio.to_thread.run_sync(lines_of, self._mapped, part, places)
+                del self._pending[part.name]
+                self._saw([(part.name, *each) for each in lines])
+        return self.seen
+
     async def aclose(self) -> None:
         """End the process and close the files."""
-        await self._process.end()
-        self._mapped.close()
+        try:
+            await self._process.end()
+        finally:
+            self._mapped.close()
 
     # --- one cell ---
     async def _run(self, what: str, text: str) -> Outcome:
@@ -177,8 +179,12 @@ class Worker:
             text = f"[{self._clean(self._process.told)}]\n{text}"
             self._process.told = ""
         sizes = {part.name: part.size for part in self._mapped.parts}
-        unknown = [(n, a, b) for n, a, b in done.bytes if n in sizes and 0 <= a <= b <= sizes[n]]
-        self._pending = [*self._pending, *unknown][:MOST]
+        fresh: dict[str, list[tuple[int, int]]] = {}
+        for name, start, end in done.bytes:
+            if name in sizes and 0 <= start <= end <= sizes[name]:
+                fresh.setdefault(name, []).append((start, end))
+        for name, places in fresh.items():
+            self._pending[name] = merged([*self._pending.get(name, ()), *places], MOST)
         return Outcome(
             text,
             None if done.final is None else self._clean(done.final),

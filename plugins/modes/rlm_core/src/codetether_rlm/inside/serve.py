@@ -46,12 +46,8 @@ def main(plan: dict[str, Any], number: int) -> None:
     link.send({"lost": cells.restore(start["written"], start["values"])})
     while True:
         asked = link.receive()
-        if asked["do"] == "python":
-            done = cells.python(asked["text"])
-        elif asked["do"] == "command":
-            done = cells.command(asked["text"])
-        else:
-            done = cells.ranges(asked["bytes"])
+        run = cells.python if asked["do"] == "python" else cells.command
+        done = run(asked["text"])
         link.send({"done": asked["id"], **done})
 
 
