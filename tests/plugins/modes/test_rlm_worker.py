@@ -182,6 +182,23 @@ async def test_what_cannot_be_restored_is_told_and_holds_nobody_up(tmp_path):
         assert again.output.splitlines() == ["[started again without odd, z]", "(1, False, False)"]
 
 
+async def test_what_could_not_be_kept_in_time_is_kept_after_the_next_cell(tmp_path):
+    slow = "class Slow:\n    def __reduce__(self):\n        time.sleep(60)\nlate = Slow()"
+    async with working(tmp_path, [file_of(tmp_path, LOG)], cell_seconds=1.0) as made:
+        await made.python(f"import os, time\nn = 1\n{slow}")
+        await made.python("del late\nm = 2")
+        assert "kept: m, n" in ((await made.python("os._exit(1)")).error or "")
+        assert (await made.python("n, m")).output == "(1, 2)\n"
+
+
+async def test_a_name_that_became_a_function_is_one_after_a_restart(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        await made.python("import os\nf = 5")
+        await made.python("def f(): return 6")
+        await made.python("os._exit(1)")
+        assert (await made.python("f()")).output == "6\n"
+
+
 async def test_a_cell_that_cannot_be_interrupted_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("codetether_rlm.worker.GRACE", 1.0)
     async with working(tmp_path, [file_of(tmp_path, LOG)], cell_seconds=1.0) as made:

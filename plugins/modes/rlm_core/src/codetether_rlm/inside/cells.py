@@ -95,14 +95,6 @@ class Cells:
         """Run a cell; the value of a last expression is printed."""
         return self._guarded(lambda: self._python(text))
 
-    def ranges(self, parts: list[tuple[str, int, int]]) -> dict[str, Any]:
-        """The lines of (source, start byte, end byte): the file up to there is counted."""
-        found = []
-        for name, start, end in parts:
-            text = sources[name]
-            found.append((name, text.line_at(start), text.line_at(max(start, end - 1))))
-        return {"ranges": found}
-
     def restore(self, written: list[str], values: dict[str, str]) -> list[str]:
         """Put kept variables back, within a time; the names that are lost."""
         seconds = min(KEEPING_SECONDS, self._limits["cell_seconds"])
@@ -133,7 +125,8 @@ class Cells:
         sys.stdout = sys.stderr = self._output
         final, error = self._attempt(run, self._limits["cell_seconds"])
         kept: dict[str, Any] = {"values": {}, "gone": [], "unsaved": None, "written": []}
-        _, kept_error = self._attempt(lambda: kept.update(self._keeping.changes()), KEEPING_SECONDS)
+        seconds = min(KEEPING_SECONDS, self._limits["cell_seconds"])
+        _, kept_error = self._attempt(lambda: kept.update(self._keeping.changes()), seconds)
         sys.stdout = sys.stderr = io.StringIO()
         if error is not None and "MemoryError" in error:
             gc.collect()

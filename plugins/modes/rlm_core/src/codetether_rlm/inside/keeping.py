@@ -64,9 +64,12 @@ class Keeping:
                 self._new.append((name, text))
 
     def changes(self) -> dict[str, Any]:
-        """What the parent needs to bring its copy up to date: `values` (hexadecimal), `gone`, `unsaved`, `written`."""
+        """What the parent needs to bring its copy up to date: `values` (hexadecimal), `gone`, `unsaved`, `written`. Cut off in
+        the middle, nothing counts as sent.
+        """
         values: dict[str, str] = {}
         unsaved: list[str] = []
+        digests: dict[str, int] = {}
         names = [name for name, value in self._variables.items() if self._is_state(name, value)]
         for name in names:
             value = self._variables[name]
@@ -75,13 +78,13 @@ class Keeping:
             data = self._pickled(name, value)
             if data is None:
                 unsaved.append(name)
-            elif self._digests.get(name) != hash(data):
-                self._digests[name] = hash(data)
+                continue
+            digests[name] = hash(data)
+            if self._digests.get(name) != digests[name]:
                 values[name] = data.hex()
-        gone = [name for name in self._digests if name not in names or name in unsaved]
-        for name in gone:
-            del self._digests[name]
-            del self._sizes[name]
+        gone = [name for name in self._digests if name not in digests]
+        self._sizes = {name: self._sizes[name] for name in digests}
+        self._digests = digests
         written, self._new = self._new, []
         return {"values": values, "gone": gone, "unsaved": unsaved, "written": written}
 
