@@ -56,20 +56,21 @@ class Calls:
         self, impl: pluggy.HookImpl, hook: str, given: dict[str, Any], limit: float
     ) -> tuple[Any, bool]:
         """(answer, True), or (None, False) once the fault is written down."""
-        with trio.move_on_after(limit) as scope:
-            try:
-                answer = impl.function(*(given[name] for name in impl.argnames))
-                return (await answer if inspect.isawaitable(answer) else answer), True
-            except (Exception, SystemExit) as error:
-                self._host.fault(impl.plugin_name, hook, error)
-            except BaseExceptionGroup as group:
-                _, rest = group.split(Exception)
-                if rest is not None:
-                    raise
-                self._host.fault(impl.plugin_name, hook, group)
-        if scope.cancelled_caught:
+        try:
+            answer = impl.function(*(given[name] for name in impl.argnames))
+            if not inspect.isawaitable(answer):  # it took the time it took
+                return answer, True
+            with trio.move_on_after(limit):
+                return await answer, True
             self._slow.add((impl.plugin_name, hook))
             self._host.fault(impl.plugin_name, hook, f"took longer than {limit:g} s")
+        except (Exception, SystemExit) as error:
+            self._host.fault(impl.plugin_name, hook, error)
+        except BaseExceptionGroup as group:
+            _, rest = group.split(Exception)
+            if rest is not None:
+                raise
+            self._host.fault(impl.plugin_name, hook, group)
         return None, False
 
     async def collect(self, hook: str, **given: Any) -> list[Any]:
@@ -128,8 +129,12 @@ class Calls:
         """Hold every plugin's context manager open. One that cannot be entered, or fails on exit, is a fault; one
         that raises DeniedError as it is entered refuses the work, and that goes to the caller.
         """
+        impls = self._impls(hook, "around")
+        if not impls:
+            yield
+            return
         async with AsyncExitStack() as stack:
-            for impl in self._impls(hook, "around"):
+            for impl in impls:
                 manager, ok = await self._answer(impl, hook, given, 5.0)
                 if ok and manager is not None:
                     await stack.enter_async_context(

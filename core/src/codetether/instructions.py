@@ -85,7 +85,7 @@ class Nested:
         root = self._session.directory
         found: dict[Path, None] = {}
         for path in touched:
-            for each in await trio.to_thread.run_sync(_below, root / path, root):
+            for each in _below(root / path, root):  # a few looks, less than a hop to a thread
                 if each == (root / path).resolve():
                     self._told.add(each)  # it was asked for itself
                 elif each not in self._told and not self._hidden(each):
@@ -110,10 +110,10 @@ class Nested:
 def _below(path: Path, root: Path) -> list[Path]:
     """The instruction files of the directories from below `root` to `path`, nearest last; none for a path outside."""
     try:
-        path = path.resolve()
-        folder = path if path.is_dir() else path.parent
-        if root not in folder.parents:
+        real = os.path.realpath(path)
+        folder = real if os.path.isdir(real) else os.path.dirname(real)
+        if not folder.startswith(os.path.join(root, "")):
             return []
-        return [found for found in find(folder, root) if found.parent != root]
+        return [found for found in find(Path(folder), root) if found.parent != root]
     except (OSError, RuntimeError, ValueError):  # a name nobody can have, a loop of links
         return []

@@ -80,7 +80,12 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory")
     await kernel.settle_sandbox()
-    transcript, loaded = await trio.to_thread.run_sync(_transcript, kernel, wishes)
+    transcript: Transcript | None = None
+    loaded: Loaded | None = None
+    if wishes.resume is not None:
+        transcript, loaded = await trio.to_thread.run_sync(
+            _resumed, kernel, wishes.resume, wishes.fork
+        )
     try:
         settings = loaded.settings if loaded else {}
         agent = agents.choose(
@@ -141,11 +146,9 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
     return session, loaded
 
 
-def _transcript(kernel: Kernel, wishes: Wishes) -> tuple[Transcript | None, Loaded | None]:
-    if wishes.resume is None:
-        return None, None
-    opener = Transcript.fork if wishes.fork else Transcript.open
-    return opener(kernel.sessions_folder, wishes.resume, **kernel.transcript_options)
+def _resumed(kernel: Kernel, session: str, fork: bool) -> tuple[Transcript, Loaded]:
+    opener = Transcript.fork if fork else Transcript.open
+    return opener(kernel.sessions_folder, session, **kernel.transcript_options)
 
 
 def _remembered(model: str) -> str | None:

@@ -87,6 +87,9 @@ class Toolbox:
     async def run(self, calls: Sequence[ToolCall], results: dict[str, ToolResult]) -> None:
         """Run `calls`, filling `results` by call id as they end; those not reached when cancelled stay out."""
         for group in self._groups(calls):
+            if len(group) == 1:
+                await self._into(group[0], results)
+                continue
             async with trio.open_nursery() as nursery:
                 for call in group:
                     nursery.start_soon(self._into, call, results)

@@ -36,18 +36,18 @@ class ReadFile(Tool[Params]):
 
         path = params.path
         head = await ctx.workspace.read(path, HEAD)
-        size = ctx.workspace.stat(path).st_size
+        whole = len(head) < HEAD
+        size = len(head) if whole else ctx.workspace.stat(path).st_size
         if mime := image_mime(head):
             return await _picture(path, mime, size, ctx)
         if size > WHOLE:
             return await _large(params, head, size, ctx)
-        return await _text(params, ctx)
+        return _text(params, head if whole else await ctx.workspace.read(path), ctx)
 
 
-async def _text(params: Params, ctx: ToolContext) -> ToolOutput:
+def _text(params: Params, data: bytes, ctx: ToolContext) -> ToolOutput:
     from codetether_editing import NotText, decode
 
-    data = await ctx.workspace.read(params.path)
     ctx.workspace.saw(params.path, ctx.workspace.digest(data))
     try:
         document = decode(data)
