@@ -1,9 +1,11 @@
 """What runs with many agents have in common: a journal that can be believed."""
 
+import os
 import resource
 
 import msgspec
 import pytest
+import trio
 from codetether.api import CodetetherError
 from codetether_crew import Journal, records
 
@@ -26,6 +28,45 @@ async def test_a_record_that_found_no_room_is_told_and_spoils_no_other(tmp_path)
     await journal.write(Said("three"))
     journal.close()
     assert [each.text for each in records(tmp_path, Said)] == ["one", "three"]
+
+
+async def test_records_that_come_together_go_to_the_disk_together(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def counting(fd):
+        synced.append(1)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", counting)
+    journal, seen = Journal(tmp_path), []
+
+    async def write(number):
+        await journal.write(Said(f"{number}"))
+        seen.append([each.text for each in records(tmp_path, Said)].index(f"{number}"))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(write, number)
+    journal.close()
+    assert sorted(seen) == list(range(100))  # each was there when its writer went on
+    assert len(synced) <= 3
+
+
+async def test_records_that_found_no_room_together_are_all_told(tmp_path):
+    journal, told = Journal(tmp_path / "file"), []
+    (tmp_path / "file").write_text("")
+
+    async def write(number):
+        try:
+            await journal.write(Said(f"{number}"))
+        except CodetetherError as error:
+            told.append(error.message)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(write, number)
+    assert len(told) == 10
 
 
 async def test_a_journal_that_cannot_be_made_is_told(tmp_path):

@@ -15,9 +15,17 @@ LARGEST = 256_000_000  # bytes of a journal that are read
 NAME = "journal.jsonl"
 
 
+class _Batch:
+    """Lines that go to the disk together, and why they did not."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.why_not = ""
+
+
 class Journal:
     """Appends records, tagged structs, to the journal in `folder`. One process writes it at a time: who holds the run's
-    lease.
+    lease. Records that come while others are on their way to the disk go together, the next time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,23 +33,33 @@ class Journal:
         self._encode = msgspec.json.Encoder().encode
         self._fd = -1
         self._lock = trio.Lock()
+        self._next = _Batch()
 
     async def write(self, record: msgspec.Struct) -> None:
         """Append, and wait until it is on the disk. Cancelling waits for it. Raises CodetetherError."""
+        batch = self._next
+        batch.lines.append(self._encode(record) + b"\n")
         with trio.CancelScope(shield=True):
             async with self._lock:
-                await trio.to_thread.run_sync(self._append, self._encode(record) + b"\n")
+                if batch is self._next:
+                    self._next = _Batch()
+                    batch.why_not = await trio.to_thread.run_sync(self._append, batch.lines)
+        if batch.why_not:
+            raise CodetetherError(f"the journal cannot be written: {batch.why_not}")
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: list[bytes]) -> str:
+        """Why they are not all on the disk; "" when they are."""
+        left = b"".join(lines)
         try:
             if self._fd < 0:
                 self._open()
-            while line:
-                line = line[os.write(self._fd, line) :]
+            while left:
+                left = left[os.write(self._fd, left) :]
             os.fsync(self._fd)
         except OSError as error:
-            self.close()  # the next record ends what was written of this one
-            raise CodetetherError(f"the journal cannot be written: {error.strerror}") from None
+            self.close()  # the next record ends what was written of these
+            return error.strerror or "unknown error"
+        return ""
 
     def _open(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
