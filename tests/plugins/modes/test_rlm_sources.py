@@ -62,6 +62,15 @@ async def test_a_name_that_would_be_more_than_a_name_is_shown(tmp_path):
     made.close()
 
 
+async def test_a_name_that_is_no_utf_8_is_left_out_and_spoils_no_other(tmp_path):
+    write(tmp_path, {"b.txt": b"good\n", "c.txt": b"good too\n"})
+    (tmp_path / os.fsdecode(b"a\xffb.txt")).write_bytes(b"lost\n")
+    made = await mapped(await from_directory(tmp_path), tmp_path / "spool")
+    assert [part.name for part in made.parts] == ["b.txt", "c.txt"]
+    assert made.skipped == ["a: a does not exist."]
+    made.close()
+
+
 async def test_what_became_a_link_binary_or_gone_is_left_out_and_said(tmp_path):
     write(tmp_path, {"a.txt": b"good\n", "b.txt": b"bad", "c.txt": b"bad", "d.bin": b"\0\1"})
     found = await from_directory(tmp_path)
@@ -97,16 +106,14 @@ async def test_thousands_of_files_are_few_open_ones_and_found_by_line(tmp_path):
         kinds = {each["name"]: each["kind"] for each in facts["sources"]}
         assert len(kinds) == len(files)
         assert {kinds["d6/f1497.txt"], kinds["wide.txt"]} == {"documents"}
-        wanted = Wanted(
-            number=1, pattern="^needle 7$|needle big|nadel", limit=10, ignore_case=False
-        )
+        wanted = Wanted(pattern="^needle 7$|needle big|nadel", limit=10, ignore_case=False)
         found = await find(made, wanted)
         assert found.hits == [
             ("needle big", "big.log", 70_001, 70_000 * 16),
             ("needle 7", "d0/f0007.txt", 4, 6 + 14),
             ("nadel", "wide.txt", 1, 0),
         ]
-        wanted = Wanted(number=1, pattern="needle", limit=0, ignore_case=False)
+        wanted = Wanted(pattern="needle", limit=0, ignore_case=False)
         assert (await find(made, wanted)).count == 1_501
         wanted.sources = ["d0/f0007.txt", "big.log"]
         assert (await find(made, wanted)).count == 2
@@ -125,6 +132,38 @@ async def test_thousands_of_files_are_few_open_ones_and_found_by_line(tmp_path):
         assert (len(some.hits), some.more) == (5, True)
     finally:
         made.close()
+
+
+async def test_where_copies_cannot_be_kept_it_is_told(tmp_path):
+    (tmp_path / "spool").write_text("a file where a folder should be")
+    with pytest.raises(SourceError, match="copies of texts cannot be kept"):
+        await mapped([Source("a", data=b"words")], tmp_path / "spool")
+    read, write = os.pipe()
+    os.write(write, b"words")
+    os.close(write)
+    with pytest.raises(SourceError, match="cannot be kept"), open(read, "rb"):
+        await spooled(read, "standard input", tmp_path / "spool")
+    made = await mapped([Source("a", data=b"words"), Source("b", data=b"more")], tmp_path / "good")
+    made.spool = tmp_path / "spool"
+    found = await find(made, Wanted("words", 5, ignore_case=False, sources=["a"]))
+    made.close()
+    assert "copies of texts cannot be kept" in found.error
+
+
+async def test_what_cannot_be_read_is_told_or_left_out(tmp_path):
+    """Files of /proc say nothing of their size; this one has bytes, and reading its beginning fails."""
+    for source in (Source("mem", Path("/proc/self/mem")), Source("maps", Path("/proc/self/maps"))):
+        if source.name == "mem":
+            with pytest.raises(SourceError, match="mem cannot be read: Input/output error"):
+                await mapped([source], tmp_path / "spool")
+            continue
+        made = await mapped([source], tmp_path / "spool")
+        assert made.size > 100
+        made.close()
+    proc = Source("mem", Path("self/mem"), root=Path("/proc"))
+    made = await mapped([Source("a", data=b"words"), proc], tmp_path / "spool")
+    assert (made.size, made.skipped) == (5, ["mem: Input/output error"])
+    made.close()
 
 
 async def test_a_pipe_is_kept_in_a_file_without_a_name(tmp_path):

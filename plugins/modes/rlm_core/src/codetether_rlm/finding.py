@@ -11,6 +11,7 @@ import trio
 from codetether.api import ripgrep
 
 from codetether_rlm.mapping import Mapped, Part
+from codetether_rlm.sources import SourceError
 
 SECONDS = 60.0
 MOST = 100_000  # lines given at once
@@ -23,7 +24,6 @@ AS_BYTES = ("--text", "--encoding=none", "--with-filename", "--no-heading", "--n
 class Wanted(msgspec.Struct):
     """What the worker asks for. `limit` 0: only how many matches there are. `sources` None: all."""
 
-    number: int
     pattern: str
     limit: int
     ignore_case: bool
@@ -50,7 +50,10 @@ async def find(mapped: Mapped, wanted: Wanted, seconds: float = SECONDS) -> Foun
     whole, among = _by_company(mapped, parts)
     found = await _search(mapped, whole, wanted, seconds) if whole else Found()
     if among and not found.error:
-        copy = await trio.to_thread.run_sync(mapped.only, among)
+        try:
+            copy = await trio.to_thread.run_sync(mapped.only, among)
+        except SourceError as error:
+            return Found(error=error.message)
         try:
             more = await _search(copy, copy.parts, wanted, seconds)
         finally:

@@ -15,10 +15,11 @@ import trio
 from codetether.api import ToolError, Workspace
 
 from codetether_rlm.detection import SAMPLE, detect
-from codetether_rlm.sources import Source, SourceError, nameless
+from codetether_rlm.sources import Source, SourceError, nameless, not_kept, write_all
 
 SEPARATE = 64  # sources mapped each by itself; with more, all but the largest are copied together
 PIECE = 1 << 20
+UNSIZED = 64 << 20  # bytes read of a file that says it has none, as those of /proc do
 FIRST_FD = (
     64  # a sandbox's own files have small numbers, and a shell can name only those of one digit
 )
@@ -179,6 +180,8 @@ def _map(found: Mapped, sources: Sequence[Source]) -> None:
             continue
         try:
             _take(found, packing, source, file, apart=number in large)
+        except OSError as error:
+            _leave_out(found, source, error)
         finally:
             if source.file is None:
                 file.close()
@@ -196,11 +199,11 @@ def _take(found: Mapped, packing: _Packing, source: Source, file: BinaryIO, *, a
     if not encoding and b"\0" in head and source.root is not None:
         found.skipped.append(f"{source.name}: no text")
     elif encoding:
-        packing.add(source.name, _recoded(fd, encoding))
+        packing.add(source.name, _recoded(fd, size, encoding))
     elif apart and size:
         found.parts.append(Part(source.name, found.keep(fd, size), 0, size, 1))
     else:
-        packing.add(source.name, _pieces(fd))
+        packing.add(source.name, _pieces(fd, 0, size or UNSIZED))
 
 
 def _leave_out(found: Mapped, source: Source, error: Exception) -> None:
@@ -245,17 +248,17 @@ def _opened(source: Source, workspaces: dict[Path, Workspace]) -> BinaryIO:
     return file
 
 
-def _pieces(fd: int, start: int = 0, size: int = 1 << 62) -> Iterator[bytes]:
+def _pieces(fd: int, start: int, size: int) -> Iterator[bytes]:
     end = start + size
     while piece := os.pread(fd, min(PIECE, end - start), start):
         yield piece
         start += len(piece)
 
 
-def _recoded(fd: int, encoding: str) -> Iterator[bytes]:
+def _recoded(fd: int, size: int, encoding: str) -> Iterator[bytes]:
     """UTF-16 as UTF-8: the only other encoding that says what it is."""
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    for piece in _pieces(fd):
+    for piece in _pieces(fd, 0, size):
         yield decoder.decode(piece).encode("utf-8", "replace")
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
@@ -271,24 +274,27 @@ class _Packing:
         self._line = 1
 
     def add(self, name: str, pieces: Iterator[bytes]) -> None:
-        """Copy a source."""
+        """Copy a source. Raises SourceError when it cannot be kept, and what `pieces` raises."""
         if self._file is None:
             self._file = nameless(self._found.spool)
             self._place = self._found.keep(self._file.fileno(), 0)
         start, first, last = self._at, self._line, b"\n"
-        for piece in pieces:
-            if piece:
-                self._write(piece)
-                last = piece[-1:]
-        self._found.parts.append(Part(name, self._place, start, self._at - start, first))
-        if last != b"\n":
-            self._write(b"\n")
+        try:
+            for piece in pieces:
+                if piece:
+                    self._write(piece)
+                    last = piece[-1:]
+            self._found.parts.append(Part(name, self._place, start, self._at - start, first))
+        finally:  # also when it could not be read to its end, and is left out
+            if last != b"\n":
+                self._write(b"\n")
 
     def _write(self, piece: bytes) -> None:
         assert self._file is not None
-        view = memoryview(piece)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            write_all(self._file, piece)
+        except OSError as error:
+            raise not_kept(self._found.spool, error) from None
         self._at += len(piece)
         self._line += piece.count(b"\n")
 

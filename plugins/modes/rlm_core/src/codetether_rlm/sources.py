@@ -87,8 +87,10 @@ async def _listed(real: str, root: Path, *only: str) -> list[str]:
         raise SourceError(
             f"{root} has too many files to list", "name a directory below it, or a pattern"
         )
-    # Bytes that are no UTF-8 in a name were replaced: such a file cannot be found again, and is left out later.
-    return [path for path in done.output.replace("\ufffd", "\0").split("\0") if path]
+    # Bytes that are no UTF-8 in a name were replaced, and so was each NUL: such a name comes in pieces, of which one may be that
+    # of another file. What is not found is left out later.
+    pieces = done.output.replace("\ufffd", "\0").split("\0")
+    return [path for path in dict.fromkeys(pieces) if path]
 
 
 async def spooled(fd: int, name: str, place: Path, *, limit: int = PIPED) -> Source:
@@ -100,7 +102,7 @@ async def spooled(fd: int, name: str, place: Path, *, limit: int = PIPED) -> Sou
     file = await trio.to_thread.run_sync(nameless, place)
     try:
         while piece := await trio.to_thread.run_sync(os.read, fd, PIECE, abandon_on_cancel=True):
-            await trio.to_thread.run_sync(file.write, piece)
+            await trio.to_thread.run_sync(write_all, file, piece)
             if file.tell() > limit:
                 raise SourceError(f"more than {limit:,} bytes came from {name}", "give a file")
         await trio.to_thread.run_sync(file.flush)
@@ -116,6 +118,21 @@ async def spooled(fd: int, name: str, place: Path, *, limit: int = PIPED) -> Sou
 
 
 def nameless(place: Path) -> BinaryIO:
-    """A new file below `place` that has no name: it is gone with the last process that has it open."""
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=place, buffering=0)
+    """A new file below `place` that has no name: it is gone with the last process that has it open. Raises SourceError."""
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=place, buffering=0)
+    except OSError as error:
+        raise not_kept(place, error) from None
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write all of `data` to a file without a buffer, which may take a part at a time. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def not_kept(place: Path, error: OSError) -> SourceError:
+    """What to say when a copy cannot be written."""
+    return SourceError(f"copies of texts cannot be kept in {place}: {error.strerror}")

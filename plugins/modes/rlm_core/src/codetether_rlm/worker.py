@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import CodetetherError, clean
+from codetether.api import clean
 from codetether_wire.child import ChildEnded
 
 from codetether_rlm.counting import lines_of
