@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import InterruptedByUser, Output, clean, one_line
-from codetether_crew import event_lines, obey_signals
-from codetether_live import only, showing
+from codetether.api import InterruptedByUser, Output, one_line
+from codetether_crew import event_lines, form_of, left_usd, obey_signals, shown, told
+from codetether_live import only
 
 from codetether_mode_rlm import report
 from codetether_mode_rlm.events import RlmEvent, RlmStarted, RlmStep, RlmSubcall
@@ -33,7 +32,7 @@ GIVEN = ("content_type", "model", "sub_model", "budget_tokens", "budget_usd", "t
 
 async def start(mode: Rlm, args: Namespace) -> int:
     """A run for the command line; the exit code."""
-    form = args.format or ("json" if args.json else "text")
+    form = form_of(args)
     output = Output(sys.stdout)
     run: Run | None = None
     reading = trio.CancelScope()
@@ -55,10 +54,12 @@ async def start(mode: Rlm, args: Namespace) -> int:
             run = Run(mode.kernel, _options(mode, args), sources, settings=mode.settings)
             run.verbose = args.verbose
             run.listener = _events(mode, run, output) if form == "stream-json" else None
-            async with _shown(run, form):
+            async with shown(run.board, form):
                 outcome = await run.go()
             nursery.cancel_scope.cancel()
-    return await _told(mode, output, form, outcome, interrupted=stopped.is_set())
+    data, code = outcome.data, 130 if stopped.is_set() else 0 if outcome.complete else 1
+    said = (report.text(data) if form == "text" else "", report.farewell(data))
+    return await told(mode.kernel, form, data, said, code)
 
 
 async def for_session(
@@ -78,7 +79,7 @@ async def _for_session(
     given = dict(wanted)
     sources = given.pop("sources")
     model = mode.settings.model or session.model_ref
-    given = {"budget_usd": _left(session), "model": model, **given, **_limits(mode, given)}
+    given = {"budget_usd": left_usd(session), "model": model, **given, **_limits(mode, given)}
     options = msgspec.convert(given, Options)
     run = Run(mode.kernel, options, sources, settings=mode.settings, session=session)
 
@@ -92,13 +93,6 @@ async def _for_session(
 
     run.listener = tell
     return (await run.go()).data
-
-
-def _left(session: Session) -> float | None:
-    """Dollars the session may still spend; None without a limit."""
-    if session.budget_usd is None:
-        return None
-    return max(session.budget_usd - (session.usage.cost or 0.0), 0.0)
 
 
 def _limits(mode: Rlm, given: dict[str, Any]) -> dict[str, Any]:
@@ -117,15 +111,6 @@ def _options(mode: Rlm, args: Namespace) -> Options:
     return Options(query=query, **_limits(mode, given), **{name: given[name] for name in GIVEN})
 
 
-@asynccontextmanager
-async def _shown(run: Run, form: str) -> AsyncIterator[None]:
-    if form == "stream-json":
-        yield
-        return
-    async with showing(run.board):
-        yield
-
-
 def _events(mode: Rlm, run: Run, output: Output) -> Tell:
     """Events as lines for a program."""
 
@@ -133,17 +118,3 @@ def _events(mode: Rlm, run: Run, output: Output) -> Tell:
         run.stop("nobody reads the events any more")
 
     return event_lines(output, mode.kernel.redact.text, broken)
-
-
-async def _told(
-    mode: Rlm, output: Output, form: str, outcome: report.Outcome, *, interrupted: bool
-) -> int:
-    redact = mode.kernel.redact.text
-    data = outcome.data
-    if form == "json":
-        await output.write(redact(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
-    elif form == "text" and (text := report.text(data)):
-        await output.write(f"{clean(redact(text))}\n")
-    for line in report.farewell(data):
-        print(clean(redact(line)), file=sys.stderr)
-    return 130 if interrupted else 0 if outcome.complete else 1

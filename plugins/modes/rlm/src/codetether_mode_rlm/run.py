@@ -42,6 +42,7 @@ AGAIN = frozenset({"incomplete", "timeout", "network", "overloaded", "rate_limit
 ATTEMPTS = 2
 LAST_SECONDS = 2.0
 COUNT_SECONDS = 10.0  # for the numbers of lines, which take half a second or more for each gigabyte
+APART = 0.002  # seconds from the beginning of one call to that of the next
 
 
 def spool_of(kernel: Kernel) -> Path:
@@ -96,6 +97,7 @@ class Run:
         self._stopped = ""
         self._began = trio.current_time()
         self._subcalls_ended = 0
+        self._next = 0.0
 
     # --- facts ---
     @property
@@ -290,10 +292,19 @@ class Run:
         said = Said("")
         for _ in range(ATTEMPTS):
             async with self.limiter:
+                await self._apart()
                 said = await self._ask(line, request(), spare and spare())
             if said.kind not in AGAIN:
                 break
         return said
+
+    async def _apart(self) -> None:
+        """Let calls begin a moment one after another. Each has some milliseconds to do before it waits for its vendor; side by
+        side they would take turns at that, and the first would be sent only when the last is ready.
+        """
+        at = max(self._next, trio.current_time())
+        self._next = at + APART
+        await trio.sleep_until(at)
 
     async def _ask(self, line: Line, request: Request, spare: Hold | None) -> Said:
         tokens = input_tokens(request.system, request.messages)
