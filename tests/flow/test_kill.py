@@ -128,6 +128,44 @@ async def test_between_two_files_of_one_edit(repository):
     assert repository.git("status", "--porcelain") == ""
 
 
+EDITS = {
+    "edit": EDIT,
+    "multiedit": {"edits": [{**EDIT, "path": path} for path in ("a.txt", "b.txt")]},
+}
+
+
+@pytest.mark.parametrize(
+    ("tool", "point", "times"),
+    [
+        ("edit", "files.renamed", 5),  # undo keeps what was and what will be, in files of its own
+        ("edit", "files.finished", 5),
+        ("multiedit", "files.renamed", 5),
+        ("multiedit", "changes.noted", 1),
+        ("multiedit", "changes.put", 2),
+        ("multiedit", "changes.ended", 1),
+    ],
+)
+async def test_whatever_an_edit_did_can_be_undone(repository, tool, point, times):
+    """Between the new name of a file and what `undo` knows of it there is no moment to be killed in."""
+    repository.write(b_dot_txt=BEFORE)
+    for at in range(1, times + 1):
+        fault = f"{point}=kill@{at}"
+        calls = (Call("read_file", {"path": "a.txt"}),), (Call(tool, EDITS[tool]),)
+        async with repository.model(*(Reply("", calls=each) for each in calls), "Done."):
+            async with repository.running(
+                *WORDS, CODETETHER_TESTING="1", CODETETHER_FAULT=fault
+            ) as run:
+                done = await run.end()
+        assert done.code == -signal.SIGKILL, fault
+        path = repository.newest()
+        async with repository.model(Reply("", calls=(Call("undo", {}),)), "Undone."):
+            again = await repository.exec("-s", path.stem, "--access-mode", "full", "undo it")
+        assert again.out == "Undone.\n", again.err
+        assert "changed them since" not in again.err, fault
+        assert repository.git("status", "--porcelain") == "", fault
+        path.unlink()
+
+
 @pytest.mark.parametrize("line", range(2, 12))
 async def test_at_every_line_of_the_transcript(repository, line):
     done = await killed(repository, f"journal.write=kill@{line}")

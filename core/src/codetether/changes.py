@@ -48,12 +48,13 @@ def apply(workspace: Workspace, changes: Sequence[Change]) -> None:
         for change in changes:
             directories += _missing_parents(workspace, change)
             steps.append(_Step(workspace, change))
-        if workspace.notes is not None and len(steps) > 1:
-            workspace.notes.begin([step.planned for step in steps], directories)
-        fault("changes.noted")
-        for step in steps:
-            step.put()
-            fault("changes.put")
+        with workspace.known([step.change for step in steps]):
+            if workspace.notes is not None and len(steps) > 1:
+                workspace.notes.begin([step.planned for step in steps], directories)
+            fault("changes.noted")
+            for step in steps:
+                step.put()
+                fault("changes.put")
     except BaseException as error:
         _give_back(workspace, steps, directories)
         if isinstance(error, OSError):
@@ -64,9 +65,6 @@ def apply(workspace: Workspace, changes: Sequence[Change]) -> None:
     fault("changes.ended")
     for step in steps:
         step.finish()
-    if workspace.keep is not None:
-        for step, change in zip(steps, changes, strict=True):
-            workspace.keep(change.path, *step.before, change.data)
     for change in changes:
         if change.data is None:
             _remove_empty(workspace, _parents(workspace.relative(change.path)))
@@ -93,7 +91,7 @@ class _Step:
         self._old = self._new = ""
         self._kept = files.temporary_name()
         self._done = False
-        self.before: tuple[bytes | None, int] = (None, 0)
+        self._before: tuple[bytes | None, int] = (None, 0)
         self._place = workspace.at(
             change.path, self._staged, write=True, create=change.data is not None
         )
@@ -103,7 +101,7 @@ class _Step:
         workspace.may_replace(change.path, place)
         workspace.check_expected(change.path, place, change.expect)
         workspace.note_place(place)
-        self.before = workspace.before(place)
+        self._before = workspace.before(place)
         if change.data is None:
             self._check_no_link(place)
         else:
@@ -117,6 +115,11 @@ class _Step:
         real = self._workspace.real(parent) if parent else "."
         if place.real != (name if real == "." else f"{real}/{name}"):
             raise ToolError(f"{self._change.path} is a symbolic link; it is not removed.", "DENIED")
+
+    @property
+    def change(self) -> tuple[str, bytes | None, int, bytes | None]:
+        """What `Workspace.keep` is told."""
+        return (self._change.path, *self._before, self._change.data)
 
     @property
     def planned(self) -> Planned:

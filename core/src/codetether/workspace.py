@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -47,8 +47,11 @@ class Workspace:
         self.readable = tuple(Path(os.path.realpath(path)) for path in readable)
         self._walk = walk
         self._seen: dict[str, str] = {}
-        # Told of every change once it is made, in a thread: path, content and mode before (None: no file), content now.
-        self.keep: Callable[[str, bytes | None, int, bytes | None], None] | None = None
+        # Told of every change before it shows, in a thread: path, content and mode before (None: no file), content then.
+        # Returns what is called when the change fails after all.
+        self.keep: Callable[[str, bytes | None, int, bytes | None], Callable[[], None]] | None = (
+            None
+        )
         # Makes the notes of what is being written (codetether.unfinished) with the first write; none without it.
         self.noting: Callable[[], Notes] | None = None
         self.notes: Notes | None = None
@@ -241,29 +244,39 @@ class Workspace:
                 self._seen.pop(self.relative(change.path), None)
 
     def _write(self, path: str, data: bytes, expect: str | None, create_parents: bool) -> None:
-        before: tuple[bytes | None, int] = (None, 0)
-
         def written(place: beneath.Place) -> None:
-            nonlocal before
             self.may_replace(path, place)
             self.note_place(place)
             before = self.before(place)
             self.check_expected(path, place, expect)
-            files.replace_at(
-                place.fd,
-                place.name,
-                data,
-                new=expect == "",
-                still=(lambda: self.check_expected(path, place, expect)) if expect else None,
-            )
+            with self.known([(path, *before, data)]):
+                files.replace_at(
+                    place.fd,
+                    place.name,
+                    data,
+                    new=expect == "",
+                    still=(lambda: self.check_expected(path, place, expect)) if expect else None,
+                )
 
         self._begin()
         try:
             self.at(path, written, write=True, create=create_parents)
         except FileExistsError:
             raise refusals.conflict(path, "exists already") from None
-        if self.keep is not None:
-            self.keep(path, *before, data)
+
+    @contextlib.contextmanager
+    def known(
+        self, changes: Iterable[tuple[str, bytes | None, int, bytes | None]]
+    ) -> Iterator[None]:
+        """Tell `keep` of changes before they show, so that nobody is killed in between; take it back when they fail."""
+        keep = self.keep
+        take_back = [keep(*change) for change in changes] if keep is not None else []
+        try:
+            yield
+        except BaseException:
+            for each in reversed(take_back):
+                each()
+            raise
 
     def before(self, place: beneath.Place) -> tuple[bytes | None, int]:
         """Content and mode at `place`, None and 0 where no file is; only looked at when somebody keeps them (`keep`)."""

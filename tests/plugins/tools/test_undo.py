@@ -6,6 +6,7 @@ import json
 import stat
 from contextlib import asynccontextmanager
 
+from codetether import faults
 from codetether.events import Notice
 from codetether.testing import Call, Reply, make_kernel
 from codetether.words import ToolCall
@@ -108,6 +109,28 @@ async def test_an_earlier_turn_alone_and_what_is_kept_is_private(tmp_path):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE((session.files / "undo").stat().st_mode) == 0o700
         assert session.workspace.keep is None
+
+
+async def test_a_change_that_failed_is_nothing_to_undo(tmp_path):
+    """Though it is kept before it is made."""
+    failing = edit("2", "3"), Reply(calls=(Call("apply_patch", {"patch": PATCH}),)), "Two."
+    async with session_of(tmp_path, replies=[edit("1", "2"), "One.", *failing]) as session:
+        await session.prompt("one")
+        before = tree(session)
+        faults.arm("changes.put=raise@3")
+        try:
+            await session.prompt("two")
+        finally:
+            faults.arm("")
+        results = [r for message in session.messages for r in message.results]
+        assert [result.ok for result in results] == [True, True, False]
+        assert (session.directory / "a").read_text() == "3\n"
+        listed = await undo(session, action="list")
+        assert listed.text == "turn 2: a\nturn 1: a"
+        assert (await undo(session)).ok
+        assert tree(session) == before
+        assert (await undo(session, action="redo")).ok
+        assert (session.directory / "a").read_text() == "3\n"
 
 
 async def test_a_change_that_cannot_be_kept_is_made_and_told(tmp_path):

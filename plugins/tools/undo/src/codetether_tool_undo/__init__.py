@@ -6,7 +6,8 @@ While a turn runs, the workspace tells this plugin of every change. Nothing of g
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import stat
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ from codetether.api import (
     ToolOutput,
     hookimpl,
 )
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 
 if TYPE_CHECKING:
     from codetether_editing import Draft
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from codetether_tool_undo.checkpoints import Checkpoints, Kept
 
 ACTIONS = ("undo", "redo", "list")
+TakeBack = Callable[[], None]
 
 
 class Params(Struct):
@@ -81,9 +83,12 @@ class Undo(Tool[Params]):
         undone = params.action == "undo"
         store = _checkpoints(ctx.session)
         kept = _load(store)
+        left = {draft.path: draft.digest or None for draft in drafts}
         for each in kept:
             if each.turn == turn:
                 each.undone = undone
+                if each.earlier is not UNSET:  # what it was about to be it never was
+                    each.after, each.earlier = left.get(each.path, each.before), UNSET
         await trio.to_thread.run_sync(store.store, kept)
         diff = diff_of(drafts)
         done = "Undid" if undone else "Did again"
@@ -94,22 +99,35 @@ class Undo(Tool[Params]):
 
 @asynccontextmanager
 async def _keeping(session: Session) -> AsyncIterator[None]:
-    def keep(path: str, before: bytes | None, mode: int, after: bytes | None) -> None:
-        store = _checkpoints(session)
+    turn = session.turns
+
+    def tell(text: str) -> None:
+        session.kernel.notices.append(Notice("warning", session.redact(text)))
+
+    def keep(path: str, before: bytes | None, mode: int, after: bytes | None) -> TakeBack:
         try:
-            store.add(session.workspace, session.turns, path, before, mode, after)
+            return _checkpoints(session).add(session.workspace, turn, path, before, mode, after)
         except (OSError, ValueError, ToolError) as error:
-            text = f"the change of {path} was not kept and cannot be undone: {error}"
-            session.kernel.notices.append(Notice("warning", session.redact(text)))
+            tell(f"the change of {path} was not kept and cannot be undone: {error}")
+            return lambda: None
+
+    def settle() -> None:
+        try:
+            _checkpoints(session).settle(session.workspace, turn)
+        except (OSError, ValueError) as error:
+            tell(f"the list of changes cannot be written: {error}")
 
     if session.transcript.path.with_name(f"{session.id}.files").joinpath("undo").exists():
         with contextlib.suppress(OSError, ValueError):  # said when a change cannot be kept
-            await trio.to_thread.run_sync(_checkpoints(session).forget_from, session.turns)
+            await trio.to_thread.run_sync(_checkpoints(session).forget_from, turn)
     session.workspace.keep = keep
     try:
         yield
     finally:
         session.workspace.keep = None
+        if "tools:undo" in session.state:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(settle)
 
 
 def _checkpoints(session: Session) -> Checkpoints:
@@ -160,16 +178,18 @@ async def _draft(kept: Kept, store: Checkpoints, ctx: ToolContext, *, back: bool
     """What gives one file back; None when it is not what the turn left."""
     from codetether_editing import Draft
 
-    now, wanted = (kept.after, kept.before) if back else (kept.before, kept.after)
-    mode = kept.mode_before if back else kept.mode_after
+    wanted, mode = (kept.before, kept.mode_before) if back else (kept.after, kept.mode_after)
     try:
         found: bytes | None = await ctx.workspace.read(kept.path)
     except ToolError as error:
         if error.code != "NOT_FOUND":
             raise
         found = None
-    if (None if found is None else ctx.workspace.digest(found)) != now:
+    now = None if found is None else ctx.workspace.digest(found)
+    if not kept.left(now) if back else now != kept.before:
         return None
+    if found is not None and stat.S_IMODE(ctx.workspace.stat(kept.path).st_mode) == mode:
+        mode = 0
     try:
         content = store.content(wanted)
     except OSError:

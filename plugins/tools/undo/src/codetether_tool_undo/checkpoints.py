@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from codetether.api import Workspace, write_atomic
-from msgspec import Struct
+from codetether.api import ToolError, Workspace, write_atomic
+from msgspec import UNSET, Struct, UnsetType
 
 
 class Kept(Struct, omit_defaults=True):
-    """One file a turn changed: digests and modes, None where there was no file."""
+    """One file a turn changed: digests and modes, None where there was no file.
+
+    `earlier`: what it held before the last change, until the turn has ended: who is killed may not have made that one.
+    `mode_after` is known from then on; 0 before.
+    """
 
     turn: int
     path: str
@@ -20,6 +25,11 @@ class Kept(Struct, omit_defaults=True):
     mode_before: int = 0
     mode_after: int = 0
     undone: bool = False
+    earlier: str | UnsetType | None = UNSET
+
+    def left(self, digest: str | None) -> bool:
+        """Whether the turn left the file with this content, as far as that is known."""
+        return digest in (self.after, self.earlier)
 
 
 class Checkpoints:
@@ -29,6 +39,7 @@ class Checkpoints:
         self._folder = folder
         self._list = folder / "changes.json"
         self._lock = threading.Lock()
+        self._open = False  # there are changes whose turn has not ended
 
     def load(self) -> list[Kept]:
         """All changes, the oldest first, one for each file and turn. Raises ValueError for a damaged list."""
@@ -59,22 +70,47 @@ class Checkpoints:
         before: bytes | None,
         mode: int,
         after: bytes | None,
-    ) -> None:
-        """Keep one change; of several to a file in one turn, the first content and the last. Blocks; thread-safe."""
+    ) -> Callable[[], None]:
+        """Keep one change that is about to be made; of several to a file in one turn, the first content and the last.
+        Returns what forgets it again. Blocks; thread-safe.
+        """
         with self._lock:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = workspace.real(path)
             new = self._put(workspace, after)
-            mode_after = workspace.stat(path).st_mode & 0o7777 if after is not None else 0
             kept = self.load()
-            known = next(
-                (k for k in kept if (k.turn, k.path, k.undone) == (turn, path, False)), None
-            )
+            known = _find(kept, turn, path)
             if known is not None:
-                known.after, known.mode_after = new, mode_after
+                self._replace(
+                    kept, known, msgspec.structs.replace(known, after=new, earlier=known.after)
+                )
             else:
                 old = self._put(workspace, before)
-                kept.append(Kept(turn, path, old, new, mode, mode_after))
+                self._replace(kept, None, Kept(turn, path, old, new, mode, earlier=old))
+            self._open = True
+        return lambda: self._put_back(turn, path, known)
+
+    def _put_back(self, turn: int, path: str, known: Kept | None) -> None:
+        with self._lock:
+            kept = self.load()
+            self._replace(kept, _find(kept, turn, path), known)
+
+    def _replace(self, kept: list[Kept], old: Kept | None, new: Kept | None) -> None:
+        """Store the list with `new` in the place of `old`; None is no place, or nothing."""
+        at = kept.index(old) if old is not None else len(kept)
+        self.store([*kept[:at], *([new] if new is not None else ()), *kept[at + 1 :]])
+
+    def settle(self, workspace: Workspace, turn: int) -> None:
+        """The turn has ended: what it changed is made. Blocks."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            kept = self.load()
+            for each in kept:
+                if each.turn == turn and not each.undone:
+                    each.earlier = UNSET
+                    each.mode_after = _mode(workspace, each.path)
             self.store(kept)
 
     def _put(self, workspace: Workspace, data: bytes | None) -> str | None:
@@ -84,3 +120,15 @@ class Checkpoints:
         if not (self._folder / digest).exists():
             write_atomic(self._folder / digest, data, 0o600)
         return digest
+
+
+def _find(kept: list[Kept], turn: int, path: str) -> Kept | None:
+    return next((k for k in kept if (k.turn, k.path, k.undone) == (turn, path, False)), None)
+
+
+def _mode(workspace: Workspace, path: str) -> int:
+    """The permission bits of a file; 0 when it is gone."""
+    try:
+        return workspace.stat(path).st_mode & 0o7777
+    except ToolError:
+        return 0
