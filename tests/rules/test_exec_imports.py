@@ -41,7 +41,7 @@ PROMPT = {
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",
     "codetether_wire": "answer body catalogue chat chat_chunk chat_stream connection dialect dialling endpoint exchange "
-    "faults gate json_schema outlet place pool provider reasoning_details replay settings sse usage waits",
+    "faults gate json_schema outlet place pool provider reasoning_details replay settings sse usage waits written",
 }
 ONE_CALL = {
     "codetether": "schema",

@@ -156,6 +156,8 @@ class Answer:
     async def _enter(self) -> Ticket:
         """Wait at the gate, telling the listener. Raises WireFault when patience would run out."""
         gate = self._provider.gate
+        if (ticket := gate.enter_nowait()) is not None:
+            return ticket
         if not self._tries and gate.delay() > 0:
             await self._announce(gate.delay(), f"waiting with other calls: {gate.why}")
         left = max(self._patience.wait - self._waited, 0.0)

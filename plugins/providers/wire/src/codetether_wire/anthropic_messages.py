@@ -15,6 +15,7 @@ from codetether_wire.anthropic_stream import AnthropicDecoder
 from codetether_wire.catalogue import Traits
 from codetether_wire.dialect import Outgoing
 from codetether_wire.json_schema import clean_schema
+from codetether_wire.written import Written
 
 UNKNOWN_LIMIT = 8192
 _MARK = {"type": "ephemeral"}
@@ -111,11 +112,14 @@ def _tools(request: Request, traits: Traits) -> list[dict[str, Any]]:
     return tools
 
 
+_SCHEMAS = Written(lambda tool: clean_schema(tool.parameters))
+
+
 def _tool(tool: ToolSchema, traits: Traits) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": tool.name,
         "description": tool.description,
-        "input_schema": clean_schema(tool.parameters),
+        "input_schema": _SCHEMAS.of(tool),
     }
     if traits.eager:
         told["eager_input_streaming"] = True

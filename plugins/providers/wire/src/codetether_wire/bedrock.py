@@ -17,6 +17,7 @@ from codetether_wire.catalogue import Traits
 from codetether_wire.dialect import Outgoing
 from codetether_wire.faults import WireFault
 from codetether_wire.json_schema import clean_schema
+from codetether_wire.written import Written
 
 _FORMATS = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _CACHE_POINT = {"cachePoint": {"type": "default"}}
@@ -249,9 +250,11 @@ def _tool_config(request: Request, traits: Traits) -> dict[str, Any]:
     return config
 
 
+_SCHEMAS = Written(lambda tool: clean_schema({"type": "object", **tool.parameters}))
+
+
 def _tool(tool: ToolSchema) -> dict[str, Any]:
-    schema = clean_schema({"type": "object", **tool.parameters})
-    spec: dict[str, Any] = {"name": _name(tool.name), "inputSchema": {"json": schema}}
+    spec: dict[str, Any] = {"name": _name(tool.name), "inputSchema": {"json": _SCHEMAS.of(tool)}}
     if tool.description:
         spec["description"] = tool.description
     return {"toolSpec": spec}

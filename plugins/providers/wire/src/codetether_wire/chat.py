@@ -14,6 +14,7 @@ from codetether_wire.chat_stream import ChatDecoder
 from codetether_wire.dialect import Outgoing
 from codetether_wire.json_schema import clean_schema, is_object, is_strict
 from codetether_wire.replay import CallIds, seals_hold, thoughts_of
+from codetether_wire.written import Written
 
 NO_IMAGE = "[image left out: this model takes text only]"
 
@@ -33,7 +34,7 @@ class ChatDialect:
         if traits.usage:
             body["stream_options"] = {"include_usage": True}
         if request.tools and (traits.tool_choice or request.tool_choice != "none"):
-            body["tools"] = [_tool(tool) for tool in request.tools]
+            body["tools"] = [_TOOLS.of(tool) for tool in request.tools]
             if traits.tool_choice and request.tool_choice != "auto":
                 body["tool_choice"] = request.tool_choice
         limit = request.max_output or traits.default_limit
@@ -213,6 +214,9 @@ def _tool(tool: ToolSchema) -> dict[str, Any]:
         "parameters": clean_schema(tool.parameters),
     }
     return {"type": "function", "function": function}
+
+
+_TOOLS = Written(_tool)
 
 
 def _response_format(schema: dict[str, Any], traits: Traits) -> dict[str, Any]:

@@ -69,6 +69,13 @@ class Gate:
             return self._jitter() * span
         return asked + self._jitter() * min(span, max(asked * 0.1, 0.5))
 
+    def enter_nowait(self) -> Ticket | None:
+        """A turn when there is no limit now, else None."""
+        if self._limit is not None or self.delay():
+            return None
+        self._busy += 1
+        return Ticket(self, self._generation)
+
     async def enter(self) -> Ticket:
         """Wait for a turn."""
         try:

@@ -17,6 +17,7 @@ from codetether_wire.faults import WireFault
 from codetether_wire.google_faults import refused
 from codetether_wire.google_schema import google_schema
 from codetether_wire.google_stream import GoogleDecoder, unmark
+from codetether_wire.written import Written
 
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _MODES = {"none": "NONE", "required": "ANY"}
@@ -36,7 +37,9 @@ class GoogleDialect:
         if request.system:
             body["systemInstruction"] = {"parts": [{"text": request.system}]}
         if request.tools:
-            body["tools"] = [{"functionDeclarations": [_declared(tool) for tool in request.tools]}]
+            body["tools"] = [
+                {"functionDeclarations": [_DECLARED.of(tool) for tool in request.tools]}
+            ]
             if request.tool_choice != "auto" and traits.tool_choice:
                 mode = {"mode": _MODES[request.tool_choice]}
                 body["toolConfig"] = {"functionCallingConfig": mode}
@@ -199,6 +202,9 @@ def _declared(tool: ToolSchema) -> dict[str, Any]:
     if schema.get("properties") or schema.get("type") != "object":
         declared["parametersJsonSchema"] = schema
     return declared
+
+
+_DECLARED = Written(_declared)
 
 
 def _generation(request: Request, traits: Traits) -> dict[str, Any]:

@@ -15,7 +15,7 @@ MOST_HELD = 512
 
 class Outlet:
     """Events go straight into the channel while it has room. What does not fit is held, neighbours are joined, and a
-    second task hands it over, so that a burst costs a few hand-overs and not one for each delta.
+    second task, which most answers never need, hands it over: a burst costs a few hand-overs and not one for each delta.
     """
 
     def __init__(self, send: trio.MemorySendChannel[StreamEvent]) -> None:
@@ -23,14 +23,14 @@ class Outlet:
         self.spoke = False
         self._held: list[StreamEvent] = []
         self._handing_over = False
-        self._wake = trio.Event()
         self._empty = trio.Event()
+        self._nursery: trio.Nursery | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold this open while events are put in. Everything is handed over before it closes."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hand_over)
+            self._nursery = nursery
             yield
             await self.drained()
             nursery.cancel_scope.cancel()
@@ -48,7 +48,8 @@ class Outlet:
                 self._held = events[place:]
                 self._handing_over = True
                 self._empty = trio.Event()
-                self._wake.set()
+                assert self._nursery is not None
+                self._nursery.start_soon(self._hand_over)
                 break
         return True
 
@@ -58,12 +59,9 @@ class Outlet:
             await self._empty.wait()
 
     async def _hand_over(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            while self._held:
-                events, self._held = merge(self._held), []
-                for event in events:
-                    await self._send.send(event)
-            self._handing_over = False
-            self._empty.set()
+        while self._held:
+            events, self._held = merge(self._held), []
+            for event in events:
+                await self._send.send(event)
+        self._handing_over = False
+        self._empty.set()

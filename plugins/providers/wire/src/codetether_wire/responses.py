@@ -15,6 +15,7 @@ from codetether_wire.dialect import Outgoing
 from codetether_wire.json_schema import clean_schema, is_object, is_strict, strict_schema
 from codetether_wire.replay import CallIds, seals_hold
 from codetether_wire.responses_stream import ResponsesDecoder
+from codetether_wire.written import Written
 
 _LEAST_OUTPUT = 16  # the vendor refuses a smaller limit
 _KEEP = "reasoning.encrypted_content"
@@ -38,7 +39,7 @@ class ResponsesDialect:
         if traits.replay == "encrypted_content":
             body["include"] = [_KEEP]
         if request.tools:
-            body["tools"] = [_tool(tool) for tool in request.tools]
+            body["tools"] = [_TOOLS.of(tool) for tool in request.tools]
             if traits.tool_choice and request.tool_choice != "auto":
                 body["tool_choice"] = request.tool_choice
         limit = request.max_output or traits.default_limit
@@ -171,6 +172,9 @@ def _tool(tool: ToolSchema) -> dict[str, Any]:
         "parameters": parameters,
         "strict": is_strict(parameters),
     }
+
+
+_TOOLS = Written(_tool)
 
 
 def _format(schema: dict[str, Any], traits: Traits) -> dict[str, Any]:
