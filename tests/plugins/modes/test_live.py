@@ -76,9 +76,9 @@ async def test_in_a_pipe_there_is_a_line_for_each_change():
         shown.enter("three", "skipped", "two failed\x1b[2J")
     lines = stream.getvalue().splitlines()
     assert lines[:3] == [
-        "[0:00] one is running",
-        "[0:00] one is done: merged",
-        "[0:00] three is skipped: two failed␛[2J",
+        "[0:00] one: running",
+        "[0:00] one: done, merged",
+        "[0:00] three: skipped, two failed␛[2J",
     ]
     assert lines[3].startswith("swarm · 1/3 done · 1 skipped")
     assert "\x1b" not in stream.getvalue()

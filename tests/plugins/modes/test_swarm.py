@@ -311,7 +311,7 @@ async def test_text_for_a_person(tmp_path, user, capsys):
     said = capsys.readouterr()
     assert "## Subtask 1: one\n\nI wrote x" in said.out
     assert "\x1b" not in said.out + said.err
-    assert "one is running" in said.err
+    assert "one: running" in said.err
     assert "merged into main" in said.err
     assert "no check of the project spoke for it" in said.err
 

@@ -69,10 +69,8 @@ class Board:
             row.started, row.ended = (now if row.started is None else row.started), None
         elif row.started is not None and row.ended is None:
             row.ended = now
-        why = f": {row.detail}" if row.detail else ""
-        self.say(
-            f"{row.name} {'is running' if state == 'running' else 'is ' + state}{why}", brief=True
-        )
+        why = f", {row.detail}" if row.detail else ""
+        self.say(f"{row.name}: {state}{why}", brief=True)
 
     def doing(self, key: str, detail: str) -> None:
         """What a running part does now."""
