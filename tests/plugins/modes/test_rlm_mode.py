@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import trio
 from codetether.events import ProviderFault
 from codetether.testing import Reply
 from codetether.words import Usage
@@ -152,6 +153,36 @@ async def test_a_piece_too_large_for_the_sub_model_is_refused_or_with_depth_2_lo
     assert not model.subs
 
 
+async def test_looking_into_a_piece_leaves_the_budget_for_an_answer(tmp_path, capsys):
+    big = log(tmp_path / "big.log", l17_000=NEEDLE)
+    ask = python("print(llm_query_batched(['what broke?'], [chunks(1)[0]]))")
+    deep = [f"slice({n}, {n})" for n in range(1, 40)]
+
+    def said(request):
+        if "what broke?" in request.messages[0].text:
+            return deep[sum(message.role == "assistant" for message in request.messages)]
+        return ask if len(request.messages) == 1 else 'FINAL("what there is")'
+
+    model = Model(said, usage=Usage(1_000, 0))
+    flags = ["--depth", 2, "--budget-tokens", 12_000, "--max-iterations", 40]
+    async with kernel_at(tmp_path, model) as kernel:
+        code, told = await result(kernel, capsys, "why?", "-f", big, *flags)
+    assert (code, told["ended"], told["answer"]) == (1, "final", "what there is")
+    assert 5_000 < told["tokens"]["total"] <= 12_000
+
+
+async def test_what_looking_into_a_piece_takes_is_told_with_its_sub_call(tmp_path, capsys):
+    big = log(tmp_path / "big.log", l17_000=NEEDLE)
+    ask = python("llm_query('what broke?', chunks(1)[0])")
+    inner = python("llm_query('and?', slice(1, 3))")
+    model = Model(ask, inner, 'FINAL("deep")', 'FINAL("x")', usage=Usage(1_000, 0))
+    async with kernel_at(tmp_path, model) as kernel:
+        await rlm(kernel, "why?", "-f", big, "--depth", 2, "--format", "stream-json")
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [event for event in events if event["type"] == "rlm_subcall"]
+    assert [(each.get("deep", False), each["tokens"]) for each in told] == [(False, 1_000), (True, 3_000)]  # fmt: skip
+
+
 # --- limits ------------------------------------------------------------------------------------------------------
 async def test_a_budget_of_tokens_is_never_passed(tmp_path, capsys):
     big = log(tmp_path / "big.log", 2_000)
@@ -250,6 +281,35 @@ async def test_what_was_found_before_the_time_was_up_says_where_also_far_into_a_
     assert said["ranges"] == [{"source": str(big), "first_line": 660_001, "last_line": 660_001}]
 
 
+async def test_a_time_limit_holds_while_the_model_is_looked_up(tmp_path, monkeypatch):
+    from codetether.errors import CodetetherError
+
+    model = Model('FINAL("x")')
+    async with kernel_at(tmp_path, model) as kernel:
+        monkeypatch.setattr(kernel, "resolve_model", lambda _: trio.sleep_forever())
+        with pytest.raises(CodetetherError, match="took longer than 1 s"):
+            await rlm(kernel, "why?", "-f", log(tmp_path / "b.log"), "--timeout", 1)
+
+
+async def test_without_an_answer_standard_output_has_nothing(tmp_path, capsys):
+    broken = Reply(fault=ProviderFault("invalid", "not today"))
+    model = Model(python("_ = slice(1, 3)"), broken)
+    async with kernel_at(tmp_path, model) as kernel:
+        assert await rlm(kernel, "why?", "-f", log(tmp_path / "b.log")) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "the model: failed, scripted/test: not today" in err
+
+
+async def test_steps_beyond_the_most_of_one_reply_are_told(tmp_path, capsys):
+    model = Model("\n".join(f"slice({n}, {n})" for n in range(1, 61)), 'FINAL("x")')
+    async with kernel_at(tmp_path, model, context=30_000) as kernel:
+        await result(kernel, capsys, "why?", "-f", log(tmp_path / "b.log"))
+    assert "request 50 done" in model.told(1)
+    assert "request 51 done" not in model.told(1)
+    assert "[10 steps after it were not done]" in model.told(1)
+
+
 # --- what is in the text -----------------------------------------------------------------------------------------
 async def test_what_the_text_says_is_data_for_the_model_and_harmless_for_the_terminal(
     tmp_path, capsys
@@ -317,6 +377,7 @@ async def test_events_are_lines_with_the_keys_of_every_event(tmp_path, capsys):
         (["q", "-f", "."], "is a directory"),
         (["q", "--content", ""], "nothing to read|empty"),
         ([" ", "--content", "x"], "the query is empty"),
+        (["q", "--content", "x", "--concurrency", "1000"], "concurrency"),
     ],
 )
 async def test_wrong_use_is_told_before_anything_is_asked(tmp_path, monkeypatch, words, why):

@@ -50,13 +50,13 @@ class Budget:
         """Tokens spent."""
         return self.spent.input + self.spent.output
 
-    async def hold(self, wanted: Hold, *, spare: Hold | None = None) -> Hold:
+    async def hold(self, wanted: Hold, *, spare: Hold) -> Hold:
         """Let a call begin; `spare` must be left after it. `settle` what comes back when the call has ended, however it did.
 
         When there may be room once calls under way have told what they really took, that is waited for. Raises BudgetOver.
         """
         await trio.lowlevel.checkpoint()
-        while why := self.over(wanted.plus(spare or Hold())):
+        while why := self.over(wanted.plus(spare)):
             if not self._held.tokens:
                 self.refused = why
                 raise BudgetOver(why, "raise the budget, or ask for less")

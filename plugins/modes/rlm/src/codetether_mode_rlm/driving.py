@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import InterruptedByUser, Output, one_line
+from codetether.api import InterruptedByUser, Output, UsageError, one_line
 from codetether_crew import event_lines, form_of, left_usd, obey_signals, shown, told
 from codetether_live import only
 
@@ -106,9 +106,14 @@ def _limits(mode: Rlm, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options(mode: Rlm, args: Namespace) -> Options:
+    """Raises UsageError."""
     given = vars(args)
     query = " ".join(args.query).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return Options(query=query, **_limits(mode, given), **{name: given[name] for name in GIVEN})
+    wanted = {"query": query, **_limits(mode, given), **{name: given[name] for name in GIVEN}}
+    try:
+        return msgspec.convert(wanted, Options)
+    except msgspec.ValidationError as error:
+        raise UsageError(str(error)) from None
 
 
 def _events(mode: Rlm, run: Run, output: Output) -> Tell:

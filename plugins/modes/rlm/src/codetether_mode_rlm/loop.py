@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from codetether.api import Message, Request, Text
+from codetether.api import Message, Request, Text, Usage
 
 from codetether_mode_rlm import texts
 from codetether_mode_rlm.asking import PER_TOKEN, Line, Said, input_tokens
@@ -43,7 +43,7 @@ class Ended(NamedTuple):
 class Loop:
     """One exploration of one worker's sources by one model. `depth`: 1 for the whole, 2 for a piece of it.
 
-    `ranges`: what was read, as source, first and last line, once it is over. `findings`: the outputs worth keeping when there is no answer.
+    `spent`: what its calls and those of its sub-calls took. `ranges`: what was read, as source, first and last line, once it is over. `findings`: the outputs worth keeping when there is no answer.
     """
 
     def __init__(self, run: Run, line: Line, query: str, depth: int = 1) -> None:
@@ -52,6 +52,7 @@ class Loop:
         self.query = query
         self.depth = depth
         self.iterations = 0
+        self.spent = Usage()
         self.ranges: list[tuple[str, int, int]] = []
         self.findings: deque[str] = deque(maxlen=FINDINGS)
         self.subcalls = Subcalls(run, self)
@@ -101,7 +102,7 @@ class Loop:
                 return Ended(self.run.redact(outcome.final.strip()), "final")
             if outcome.error:
                 break  # what comes after it was written for what did not happen
-        told = self._told(outcomes, len(found.steps))
+        told = self._told(outcomes, found.asked)
         if found.prose:
             self.findings.append(found.prose)
         self.findings += [outcome.output for outcome in outcomes if outcome.output.strip()]
@@ -111,7 +112,7 @@ class Loop:
         return None
 
     async def _do(self, worker: Worker, step: Step) -> Outcome:
-        await self.run.looking(self, step)
+        self.run.looking(self, step)
         outcome = await (
             worker.python(step.text) if step.kind == "python" else worker.command(step.text)
         )
@@ -128,8 +129,14 @@ class Loop:
         said = Said("")
         for _ in range(2):
             self._make_room()
-            await self.run.thinking(self)
-            said = await self.run.ask(self.line, lambda: self._request(last_word))
+            self.run.thinking(self)
+            said = await self.run.ask(
+                self.line,
+                lambda: self._request(last_word),
+                spare=lambda: self.run.spare(besides=self),
+                row="root" if self.depth == 1 else "sub",
+            )
+            self.spent += said.usage
             if said.kind != "context":
                 break
             self._room //= 2  # the window is smaller than was known
@@ -152,7 +159,7 @@ class Loop:
         if self.iterations == self.run.options.max_iterations:
             return texts.filled("last", why="this is the last reply you have")
         one = self.spare
-        if why := self.run.budget.over(one.plus(one).plus(one)):
+        if why := self.run.budget.over(one.plus(one).plus(one).plus(self.run.spare(besides=self))):
             return texts.filled("last", why=why)
         return ""
 
@@ -177,8 +184,8 @@ class Loop:
                 parts.append("[the output was longer: ask for less at once]")
             if outcome.error:
                 parts.append(f"[failed: {texts.cut(self.run.redact(outcome.error), 2_000)}]")
-                if number < steps:
-                    parts.append(f"[{steps - number} steps after it were not done]")
+        if left_out := steps - len(outcomes):
+            parts.append(f"[{left_out} steps after it were not done]")
         return "\n".join(parts)
 
     def _make_room(self) -> None:

@@ -26,10 +26,11 @@ class Step(NamedTuple):
 
 
 class Read(NamedTuple):
-    """The steps of a reply, in order, and its words beside them."""
+    """The steps of a reply, in order, and its words beside them. `asked`: how many steps it had; only the first are here."""
 
     steps: tuple[Step, ...]
     prose: str
+    asked: int
 
 
 def read(reply: str) -> Read:
@@ -47,7 +48,7 @@ def read(reply: str) -> Read:
             _from_words(text, steps, prose)
         else:
             prose.append(text)
-    return Read(tuple(steps[:MOST]), "\n".join(prose).strip())
+    return Read(tuple(steps[:MOST]), "\n".join(prose).strip(), len(steps))
 
 
 def _blocks(reply: str) -> Iterator[tuple[str | None, str]]:

@@ -101,14 +101,11 @@ def footnote(data: dict[str, Any]) -> str:
 
 
 def text(data: dict[str, Any]) -> str:
-    """The result for a person: the answer, or what there is of one, and where it comes from."""
-    lines = []
-    if not data["success"]:
-        lines += [f"[partial: {one_line(data['error'], 300)}]", ""] if data["answer"] else []
-    lines.append(data["answer"])
-    if data["footnote"]:
-        lines += ["", data["footnote"]]
-    return "\n".join(lines).strip()
+    """The result for a person: the answer, or what there is of one, and where it comes from; "" when there is none."""
+    if not data["answer"]:
+        return ""
+    partial = "" if data["success"] else f"[partial: {one_line(data['error'], 300)}]"
+    return "\n\n".join(filter(None, (partial, data["answer"], data["footnote"])))
 
 
 def farewell(data: dict[str, Any]) -> list[str]:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
-from codetether.api import CodetetherError, Message, Request, Text, Usage, UsageError
+from codetether.api import (
+    CodetetherError,
+    InterruptedByUser,
+    Message,
+    Request,
+    Text,
+    Usage,
+    UsageError,
+)
 from codetether_live import Board
 
 from codetether_mode_rlm import texts
@@ -28,7 +36,6 @@ from codetether_mode_rlm.loop import Ended, Loop
 from codetether_mode_rlm.options import Options
 from codetether_mode_rlm.reading import Step
 from codetether_mode_rlm.report import Outcome, outcome, step_lines
-from codetether_mode_rlm.subcalls import spare_of
 
 if TYPE_CHECKING:
     from codetether.api import Kernel, Session
@@ -120,21 +127,27 @@ class Run:
         """What was read of the sources."""
         return self._main.ranges if self._main is not None else self.whole
 
-    @property
-    def spare(self) -> Hold:
-        """What the loops at work need to end with an answer."""
-        return spare_of(self._loops)
+    def spare(self, besides: Loop | None = None) -> Hold:
+        """What the loops at work, `besides` one, need to end with an answer: other calls must leave that much."""
+        total = Hold()
+        for loop in self._loops:
+            if loop is not besides:
+                total = total.plus(loop.spare)
+        return total
 
     # --- the whole ---
     async def go(self) -> Outcome:
         """The outcome, whatever happened on the way. Raises CodetetherError when it cannot begin."""
-        await self._settle()
         if self.options.timeout is not None:
             self._scope.deadline = self._began + self.options.timeout
-        ended = None
+        ended, settled = None, False
         with self._scope:
+            await self._settle()
+            settled = True
             ended = await self._answered()
         ended = ended or self._cut_off()
+        if not settled:
+            raise (InterruptedByUser if self._stopped else CodetetherError)(ended.why)
         answer = ended.answer or (self._main.partial() if self._main is not None else "")
         elapsed = trio.current_time() - self._began
         done = outcome(self, answer=answer, how=ended.how, why=ended.why, elapsed=elapsed)
@@ -215,7 +228,7 @@ class Run:
             system=texts.filled("subcall", mark=self.mark),
             max_output=self.options.max_tokens or None,
         )
-        self._row("root", "the model")
+        self.board.add("root", "the model")
         self.board.enter("root", "running", "reading all of it")
         try:
             said = await self.ask(self.root, lambda: request)
@@ -238,8 +251,8 @@ class Run:
 
     # --- large ---
     async def _explored(self) -> Ended:
-        self._row("root", "the model")
-        self._row("sub", "sub-calls")
+        self.board.add("root", "the model")
+        self.board.add("sub", "sub-calls")
         self._main = Loop(self, self.root, self.options.query)
         ended = await self._by(self._main, self.sources, self._given)
         good = ended.how == "final"
@@ -277,15 +290,20 @@ class Run:
             piece = Source("piece", data=context.encode("utf-8", "replace"))
             ended = await self._by(loop, [piece])
         if ended.how == "final":
-            return Said(ended.answer)
-        return Said(loop.partial(), error=ended.why)
+            return Said(ended.answer, loop.spent)
+        return Said(loop.partial(), loop.spent, error=ended.why)
 
     # --- a call ---
     async def ask(
-        self, line: Line, request: Callable[[], Request], *, spare: Callable[[], Hold] | None = None
+        self,
+        line: Line,
+        request: Callable[[], Request],
+        *,
+        spare: Callable[[], Hold] = Hold,
+        row: str = "root",
     ) -> Said:
         """One model call, within the budget, at most so many side by side; once more when the trouble may pass. `spare`:
-        it is a sub-call, and so much must be left after it. Raises BudgetOver; then nothing was asked.
+        so much must be left after it; `row` of the board has it. Raises BudgetOver; then nothing was asked.
 
         The request is made when it is its turn: hundreds of large ones take their time and their room.
         """
@@ -293,7 +311,7 @@ class Run:
         for _ in range(ATTEMPTS):
             async with self.limiter:
                 await self._apart()
-                said = await self._ask(line, request(), spare and spare())
+                said = await self._ask(line, request(), spare(), row)
             if said.kind not in AGAIN:
                 break
         return said
@@ -306,7 +324,7 @@ class Run:
         self._next = at + APART
         await trio.sleep_until(at)
 
-    async def _ask(self, line: Line, request: Request, spare: Hold | None) -> Said:
+    async def _ask(self, line: Line, request: Request, spare: Hold, row: str) -> Said:
         tokens = input_tokens(request.system, request.messages)
         held = await self.budget.hold(expected(line.model, tokens), spare=spare)
         usage, began = Usage(), trio.current_time()
@@ -319,7 +337,7 @@ class Run:
         finally:
             self.model_seconds += trio.current_time() - began
             self.budget.settle(held, usage)
-            self.board.spent("root" if spare is None else "sub", usage, steps=1)
+            self.board.spent(row, usage, steps=1)
             if self.session is not None and usage != Usage():
                 await self.session.spent(usage, self.id, line.ref)
         return said
@@ -347,26 +365,20 @@ class Run:
         if self.listener is not None:
             await self.listener(event)
 
-    async def thinking(self, loop: Loop) -> None:
+    def thinking(self, loop: Loop) -> None:
         """A loop asks its model."""
         if loop.depth == 1:
             self.board.enter("root", "running", f"thinking, reply {loop.iterations}")
-        await trio.lowlevel.checkpoint()
 
-    async def asking(self) -> None:
+    def asking(self) -> None:
         """A sub-call begins."""
         if self.board.rows["sub"].state == "waiting":
             self.board.enter("sub", "running")
-        await trio.lowlevel.checkpoint()
 
-    async def looking(self, loop: Loop, step: Step) -> None:
+    def looking(self, loop: Loop, step: Step) -> None:
         """A loop has its worker do a step."""
         if loop.depth == 1:
             self.board.doing("root", step.text)
-        await trio.lowlevel.checkpoint()
-
-    def _row(self, key: str, name: str) -> None:
-        self.board.add(key, name)
 
     def redact(self, text: str) -> str:
         """`text` without secrets."""

@@ -10,7 +10,7 @@ from codetether.api import Message, Request, Text
 
 from codetether_mode_rlm import texts
 from codetether_mode_rlm.asking import Said, tokens_of
-from codetether_mode_rlm.budget import BudgetOver, Hold
+from codetether_mode_rlm.budget import BudgetOver
 from codetether_mode_rlm.events import RlmSubcall
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Subcalls:
         """One reply, with an event about it."""
         run = self._run
         began = trio.current_time()
-        await run.asking()
+        run.asking()
         tokens = tokens_of(len(query.prompt.encode()) + len(query.context.encode()))
         room = int(run.sub.window * ROOM)
         deep = tokens > room
@@ -64,6 +64,7 @@ class Subcalls:
             said = await run.deeper(query.prompt, query.context)
         else:
             said = Said("", error=f"the piece has about {tokens} tokens; give at most {room}")
+        self._loop.spent += said.usage
         taken = said.usage.input + said.usage.output
         seconds = round(trio.current_time() - began, 3)
         prompt = run.redact(texts.cut(query.prompt, 300))
@@ -87,17 +88,9 @@ class Subcalls:
     async def _ask(self, query: Query) -> Said:
         run = self._run
         try:
-            said = await run.ask(run.sub, lambda: self._request(query), spare=lambda: run.spare)
+            said = await run.ask(run.sub, lambda: self._request(query), spare=run.spare, row="sub")
         except BudgetOver as over:
             return Said("", error=over.message)
         if said.cut:
             return said._replace(text=f"{said.text}\n[cut at the limit of an answer]")
         return said if said.error or said.text.strip() else said._replace(error="an empty answer")
-
-
-def spare_of(loops: Sequence[Loop]) -> Hold:
-    """What the last word of every loop takes: sub-calls must leave that much."""
-    total = Hold()
-    for loop in loops:
-        total = total.plus(loop.spare)
-    return total
