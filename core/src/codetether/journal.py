@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from codetether.errors import CodetetherError
@@ -233,6 +234,7 @@ def is_leased(path: Path) -> bool:
     return False
 
 
+@cache
 def boot_id() -> str:
     """What distinguishes this boot of this machine from every other; "-" where the system does not say."""
     try:

@@ -72,7 +72,8 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
             session.feed.close()
         kernel.sessions.remove(session)
         session.workspace.close()
-        session.transcript.close()
+        with trio.CancelScope(shield=True):  # removing the lease's file waits for the disk
+            await trio.to_thread.run_sync(session.transcript.close)
 
 
 async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]:
@@ -118,7 +119,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
         session = Session(
             kernel,
             transcript,
-            Workspace(directory, readable=(transcript.files,)),
+            Workspace(directory, readable=(transcript.side,)),
             Permissions(kernel.config, directory),
             agent=agent,
             provider=provider,

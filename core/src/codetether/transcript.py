@@ -31,7 +31,9 @@ class SessionReadOnly(CodetetherError):
 
 
 class Transcript:
-    """A session being written. Made by `create`, `open` or `fork`; close it, or use it as a context manager."""
+    """A session being written. Made by `create`, `open` or `fork`; close it, or use it as a context manager. `side`: the
+    directory for its side files, which need not be there.
+    """
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class Transcript:
     ) -> None:
         self.path = path
         self.id = path.name.removesuffix(SUFFIX)
-        self._files = path.with_name(f"{self.id}.files")
+        self.side = path.with_name(f"{self.id}.files")
         self._redact = redact
         self._on_trouble = on_trouble
         self._clock = clock
@@ -136,7 +138,7 @@ class Transcript:
         """Append one message and give it back with its id, which is made when empty or taken."""
         if not message.id or message.id in self._ids:
             message = msgspec.structs.replace(message, id=f"m{self._seq + 1}")
-        (lighter,), files = put_aside((message,), self._files, self._redact)
+        (lighter,), files = put_aside((message,), self.side, self._redact)
         self._count_in(message)
         self._append(r.MessageRecord, message.id, message=lighter, files=files)
         return message
@@ -154,7 +156,7 @@ class Transcript:
 
     def append_compaction(self, context: Sequence[Message], upto: str, how: str = "") -> None:
         """Record that `context` stands for all messages up to and with the one named `upto`."""
-        lighter, files = put_aside(context, self._files, self._redact)
+        lighter, files = put_aside(context, self.side, self._redact)
         self._append(r.CompactionRecord, context=lighter, upto=upto, how=how, files=files)
 
     def append_usage(self, usage: Usage, why: str = "", model: str = "") -> None:
@@ -201,14 +203,14 @@ class Transcript:
 
     @property
     def files(self) -> Path:
-        """Where this session's side files go. Made, for this user alone, when first asked for by a writer."""
+        """`side`, where this session's side files go. Made, for this user alone, when first asked for by a writer."""
         if self._journal is not None:
             try:
-                self._files.mkdir(mode=0o700, exist_ok=True)
+                self.side.mkdir(mode=0o700, exist_ok=True)
             except OSError as error:
                 if self._on_trouble is not None:
-                    self._on_trouble(f"Cannot make {self._files}: {error.strerror}.")
-        return self._files
+                    self._on_trouble(f"Cannot make {self.side}: {error.strerror}.")
+        return self.side
 
     @property
     def unsaved(self) -> int:
@@ -283,7 +285,7 @@ class Transcript:
             scan.complaints.append(self._journal.move_tail(scan.end, scan.tail))
         elif scan.tail:
             scan.complaints.append(f"{len(scan.tail)} damaged bytes at the end were not read")
-        loaded = assemble(scan, self.id, self._files)
+        loaded = assemble(scan, self.id, self.side)
         self._seq, self._last = scan.last_seq, scan.last_id
         self._settings = dict(loaded.settings)
         for message in loaded.messages:

@@ -47,9 +47,8 @@ class Skill(Tool[Params]):
             return None
         from codetether_tool_skill.folders import find, places
 
-        kernel, directory = self.kernel, session.directory
-        found = await trio.to_thread.run_sync(lambda: find(places(kernel, directory)))
-        return _told(found)
+        there = [place for place in places(self.kernel, session.directory) if place.path.is_dir()]
+        return _told(await trio.to_thread.run_sync(find, there)) if there else None
 
     def title(self, params: Params) -> str:
         """The skill and the file."""
