@@ -92,6 +92,27 @@ def adds(name, result="a + b", say="done\nNOTES:\nuse calc"):
     return [call("bash", command=f"printf '%s' '{line}' >> calc.py"), say]
 
 
+def agents(*, stall=False):
+    """US-1 breaks the test first, and mends it when it is told so. Both look before they write."""
+
+    def first(request, step):
+        told = next(message for message in request.messages if message.role == "user").text
+        if step == 0 and "did not pass" in told:
+            return call("bash", command=f"git checkout -q main -- calc.py; {once('sub')}")
+        return [call("bash", command="echo 'x = 1' > calc.py"), "done"][step]
+
+    def second(request, step):
+        if stall and step == 1:
+            return Reply(stall=True)
+        return [call("bash", command=once("mul")), "done"][step]
+
+    return Model(US_1=first, US_2=second)
+
+
+def once(name):
+    return f"grep -q {name} calc.py || printf 'def {name}(a, b):\\n    return a\\n' >> calc.py"
+
+
 @asynccontextmanager
 async def kernel_at(tmp_path, model, where, **how):
     plugins = how.pop("plugins", PLUGINS)

@@ -11,39 +11,85 @@ from codetether.api import lazy
 
 if TYPE_CHECKING:
     from codetether_crew.attempt import Attempt, total
+    from codetether_crew.book import Book
     from codetether_crew.budget import Budget
-    from codetether_crew.flags import count, number, whole
-    from codetether_crew.hands import DELTAS, Hands, Work
+    from codetether_crew.carrying import (
+        Outcome,
+        Tell,
+        carry_out,
+        form_of,
+        held,
+        left_usd,
+        shown,
+        told,
+    )
+    from codetether_crew.flags import count, limits, number, output, whole
+    from codetether_crew.hands import Hands, Work, belongs, choose_model
     from codetether_crew.journal import Journal, records
+    from codetether_crew.pasts import (
+        Ended,
+        Past,
+        RunMissing,
+        Spent,
+        every,
+        find,
+        lease_of,
+        new_id,
+        read,
+    )
     from codetether_crew.stuck import Watch
     from codetether_crew.texts import filled
     from codetether_crew.watching import event_lines, obey_signals
 
 _WHERE = {
     "attempt": "Attempt total",
+    "book": "Book",
     "budget": "Budget",
-    "flags": "count number whole",
-    "hands": "DELTAS Hands Work",
+    "carrying": "Outcome Tell carry_out form_of held left_usd shown told",
+    "flags": "count limits number output whole",
+    "hands": "Hands Work belongs choose_model",
     "journal": "Journal records",
+    "pasts": "Ended Past RunMissing Spent every find lease_of new_id read",
     "stuck": "Watch",
     "texts": "filled",
     "watching": "event_lines obey_signals",
 }
 
 __all__ = [
-    "DELTAS",
     "Attempt",
+    "Book",
     "Budget",
+    "Ended",
     "Hands",
     "Journal",
+    "Outcome",
+    "Past",
+    "RunMissing",
+    "Spent",
+    "Tell",
     "Watch",
     "Work",
+    "belongs",
+    "carry_out",
+    "choose_model",
     "count",
     "event_lines",
+    "every",
     "filled",
+    "find",
+    "form_of",
+    "held",
+    "lease_of",
+    "left_usd",
+    "limits",
+    "new_id",
     "number",
     "obey_signals",
+    "output",
+    "read",
     "records",
+    "shown",
+    "told",
     "total",
     "whole",
 ]

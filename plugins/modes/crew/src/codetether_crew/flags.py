@@ -1,8 +1,8 @@
-"""Values of flags: numbers that mean something."""
+"""Flags of runs with many agents, and values of flags that mean something."""
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 
 
 def count(text: str) -> int:
@@ -28,3 +28,36 @@ def number(text: str) -> float:
     if not 0 < value < float("inf"):
         raise ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def output(parser: ArgumentParser, *forms: str) -> None:
+    """--json and --format, which can be one of `forms`."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--format", choices=forms, help="output (default: text)")
+
+
+def limits(parser: ArgumentParser, *, agent: str, piece: str, retries: int, place: str) -> None:
+    """The model, limits and access of all agents of a run, None unless given: one that goes on keeps what it had. `agent`
+    and `piece`: what one, and what it works at, is called here; `place`: where they may work unasked.
+    """
+    add = parser.add_argument
+    add("-m", "--model", metavar="PROVIDER/MODEL", help="the model to use")
+    add(
+        "--max-steps", type=count, metavar="N", help=f"model calls of {agent} at most (default: 100)"
+    )  # fmt: skip
+    add(
+        "--timeout", type=number, metavar="SECONDS",
+        help=f"end {agent} without progress for so long (default: 300)",
+    )  # fmt: skip
+    add(
+        "--retries", type=whole, metavar="N",
+        help=f"further attempts at {piece} that failed (default: {retries})",
+    )  # fmt: skip
+    add(
+        "--budget-usd", type=number, metavar="USD", help="ask no model any more once everything cost so much"
+    )  # fmt: skip
+    add("--budget-tokens", type=count, metavar="N", help="the same in tokens")
+    add(
+        "--access-mode", choices=("ask", "auto", "full"),
+        help=f"what agents may do unasked (default: auto in {place})",
+    )  # fmt: skip

@@ -27,7 +27,7 @@ from codetether_crew.budget import used
 from codetether_crew.stuck import Watch
 
 if TYPE_CHECKING:
-    from codetether.api import Executor
+    from codetether.api import Executor, Kernel, Session
 
     from codetether_crew.budget import Budget
 
@@ -131,6 +131,30 @@ class Hands:
             result.session, "longer than" in error and result.reason == "error", final and not result.ok,
             result.reason == "unreachable",
         )  # fmt: skip
+
+
+def belongs(session: Session, mark: str) -> bool:
+    """Whether a session, or one that it works for, was started by `mark`."""
+    here: Session | None = session
+    while here is not None:
+        if here.started_by == mark:
+            return True
+        here = here.parent
+    return False
+
+
+async def choose_model(kernel: Kernel, wanted: str, budget_usd: float | None) -> str:
+    """The model that agents are to use, as PROVIDER/MODEL; `wanted` "" is the one of the settings. Raises CodetetherError,
+    also when a budget in dollars is set and its price is not known.
+    """
+    provider, model = await kernel.resolve_model(wanted or None)
+    name = f"{provider.name}/{model.id}"
+    if budget_usd is not None and model.input_price is None:
+        raise CodetetherError(
+            f"a budget in dollars is set, and the price of {name} is unknown",
+            "use --budget-tokens, or give the price in your settings",
+        )
+    return name
 
 
 class _Seen:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import trio
 from codetether.api import EVENTS_VERSION, Output
+from codetether_live.screen import SHOW
 
 
 def event_lines(
@@ -47,6 +49,8 @@ async def obey_signals(
         task_status.started(stopped)
         async for _ in signals:
             if stopped.is_set():
+                if (screen := Output(sys.stderr)).terminal:
+                    screen.write_now(SHOW)
                 os._exit(130)
             stopped.set()
             stop("interrupted")

@@ -3,58 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import codetether_crew as crew
 import msgspec
-import trio
-from codetether.api import SessionEvent, Usage
-from codetether_crew import DELTAS, Attempt, Journal, Work, total
-from codetether_live import Board, observer
+from codetether.api import Usage
+from codetether_crew import Attempt, Tell, total
 
 from codetether_mode_ralph.course import SHOWN, Course, Mark
 from codetether_mode_ralph.events import (
-    RalphEvent,
     RalphNotice,
     StoryAttempted,
     StoryChanged,
     StoryChecked,
     StoryEvent,
 )
-from codetether_mode_ralph.records import Entered, Logged, Past, Record, Spent
+from codetether_mode_ralph.records import Entered, Logged, Past
 
 if TYPE_CHECKING:
     from codetether_gates import Verdict
 
-Tell = Callable[[RalphEvent], Awaitable[None]]
 
-
-class Book:
+class Book(crew.Book):
     """The courses of a run, what else it spent, and who hears of it. `past`: what the journal of earlier processes says."""
 
     def __init__(self, folder: Path, tell: Tell, past: Past | None = None) -> None:
+        other = past.other if past else ()
+        super().__init__(folder, "ralph", tell, other, notice=RalphNotice, heard=StoryEvent)
         self.courses: dict[str, Course] = {}
-        self.other: list[Attempt] = list(past.other) if past else []
         self.log: list[Logged] = list(past.log) if past else []
         self.earlier = past.attempts if past else {}
-        self.board = Board("ralph")
-        self.tell = tell
         self.iteration = max((each.iteration for each in self.log), default=0)
-        self._journal = Journal(folder)
 
     @property
     def spent(self) -> Usage:
         """Tokens and money so far, in earlier processes too."""
         return total([*self.other, *(each.attempt for each in self.log)])
-
-    async def write(self, record: Record) -> None:
-        """A record for the journal."""
-        await self._journal.write(record)
-
-    def close(self) -> None:
-        """Nothing more is written."""
-        self._journal.close()
 
     def show(self, courses: Iterable[Course], stages: dict[str, int]) -> None:
         """Take the stories in, and put them on the board."""
@@ -88,17 +74,6 @@ class Book:
         one.mark = mark
         await self.write(Entered(one.id, mark))
 
-    async def spend(self, why: str, attempt: Attempt) -> None:
-        """An attempt that belongs to no iteration."""
-        self.other.append(attempt)
-        self.board.spent("", attempt.usage)
-        await self.write(Spent(why, attempt))
-
-    async def notice(self, level: str, text: str) -> None:
-        """Tell a person something."""
-        self.board.say(text)
-        await self.tell(RalphNotice(level, text))
-
     async def checked(self, story: str, verdicts: Sequence[Verdict]) -> None:
         """Tell what gates said."""
         for each in verdicts:
@@ -110,15 +85,6 @@ class Book:
                     story, each.gate.kind, each.gate.command, each.ok, each.blocks, each.seconds, each.why, each.log
                 )
             )  # fmt: skip
-
-    async def see(self, work: Work, event: SessionEvent) -> None:
-        """Show and tell what an agent does."""
-        if work.key in self.board.rows:
-            await observer(self.board, work.key)(event)
-        else:
-            await trio.lowlevel.checkpoint()
-        if not isinstance(event, DELTAS):
-            await self.tell(StoryEvent(work.key, msgspec.to_builtins(event)))
 
 
 def _attempted(one: Course, attempt: Attempt) -> StoryAttempted:

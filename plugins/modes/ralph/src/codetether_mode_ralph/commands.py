@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from codetether.api import UsageError
-from codetether_crew import count, number, whole
+from codetether_crew import count, limits, number, output
 
 if TYPE_CHECKING:
     from codetether_mode_ralph import Ralph
@@ -53,11 +53,11 @@ def arguments(parser: ArgumentParser) -> None:
     cleanup.set_defaults(word="cleanup")
     cleanup.add_argument("id", nargs="?", metavar="ID", help="a run (default: the document's last)")
     _document(cleanup)
-    _output(cleanup, ("text", "json"))
+    output(cleanup, "text", "json")
     status = words.add_parser("status", help="where the stories stand")
     status.set_defaults(word="status")
     _document(status)
-    _output(status, ("text", "json"))
+    output(status, "text", "json")
 
 
 def _document(parser: ArgumentParser) -> None:
@@ -66,61 +66,22 @@ def _document(parser: ArgumentParser) -> None:
     )
 
 
-def _output(parser: ArgumentParser, forms: tuple[str, ...]) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--format", choices=forms, help="output (default: text)")
-
-
 def _running(parser: ArgumentParser) -> None:
+    limits(parser, agent="an agent", piece="a story", retries=2, place="their worktrees")
     add = parser.add_argument
-    add("-m", "--model", metavar="PROVIDER/MODEL", help="the model to use")
     add(
-        "--max-iterations",
-        type=count,
-        metavar="N",
+        "--max-iterations", type=count, metavar="N",
         help="attempts at most, all stories together (default: 10)",
-    )
-    add(
-        "--max-steps",
-        type=count,
-        metavar="N",
-        help="model calls of an attempt at most (default: 100)",
-    )
-    add(
-        "--retries",
-        type=whole,
-        metavar="N",
-        help="further attempts at a story that failed (default: 2)",
-    )
+    )  # fmt: skip
     add("--max-concurrent", type=count, metavar="N", help="stories at one time (default: 3)")
     add("--sequential", action="store_true", help="one story at a time")
-    add(
-        "--timeout",
-        type=number,
-        metavar="SECONDS",
-        help="end an agent without progress for so long (default: 300)",
-    )
     add("--time-limit", type=number, metavar="SECONDS", help="stop after so long")
-    add(
-        "--budget-usd",
-        type=number,
-        metavar="USD",
-        help="ask no model any more once everything cost so much",
-    )
-    add("--budget-tokens", type=count, metavar="N", help="the same in tokens")
     add("--check-timeout", type=number, metavar="SECONDS", help="for each check (default: 600)")
     add(
-        "--allow-test-changes",
-        action="store_true",
-        default=None,
+        "--allow-test-changes", action="store_true", default=None,
         help="let a story pass that passes only with its own changes to tests",
-    )
-    add(
-        "--access-mode",
-        choices=("ask", "auto", "full"),
-        help="what agents may do unasked in their worktrees (default: auto)",
-    )
-    _output(parser, ("text", "json", "stream-json"))
+    )  # fmt: skip
+    output(parser, "text", "json", "stream-json")
 
 
 def _creating(parser: ArgumentParser) -> None:
@@ -160,7 +121,7 @@ async def obey(mode: Ralph, args: Namespace) -> int:
     if args.word == "status":
         from codetether_mode_ralph.status import show
 
-        return show(mode.kernel, args)
+        return await show(mode.kernel, args)
     from codetether_mode_ralph import driving
 
     if args.word == "cleanup":

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import trio
-from codetether.api import CodetetherError, Output, clean
-from codetether_crew import event_lines, obey_signals
-from codetether_live import only, showing
-from codetether_worktrees import Lease
+from codetether.api import CodetetherError
+from codetether_crew import Tell, carry_out, form_of, held, left_usd, new_id, told
 
-from codetether_mode_ralph.book import Tell
 from codetether_mode_ralph.events import RalphEvent, RalphNotice, StoryChanged
 from codetether_mode_ralph.options import Options
-from codetether_mode_ralph.records import Past, folder_of, latest, named, new_id
+from codetether_mode_ralph.records import Past, folder_of, latest, named, sole
 from codetether_mode_ralph.run import Run, again
 
 if TYPE_CHECKING:
     from codetether.api import Session
 
     from codetether_mode_ralph import Ralph
-    from codetether_mode_ralph.report import Outcome
 
 GIVEN = {
     "model": "model", "max_iterations": "max_iterations", "max_steps": "max_steps", "retries": "retries",
@@ -46,12 +40,10 @@ async def start(mode: Ralph, args: Namespace) -> int:
         commit=args.commit, **_given(args),
     )  # fmt: skip
     before = latest(mode.kernel, prd)
-    if before is not None and before.status == "running":
-        raise CodetetherError(f"{before.id} is working through this document now", "wait for it")
     if before is not None and before.status in ("interrupted", "stopped"):
         told = f"the last run of this document, {before.id}, is {before.status}; this is a new one"
         print(f"note: {told} (codetether ralph resume goes on with it)", file=sys.stderr)
-    return await _carry_out(mode, args, new_id(), options, None)
+    return await _carry_out(mode, args, new_id("ralph"), options, None)
 
 
 async def resume(mode: Ralph, args: Namespace) -> int:
@@ -64,12 +56,10 @@ async def cleanup(mode: Ralph, args: Namespace) -> int:
     """Take away what a run left; 0."""
     from codetether_mode_ralph.cleaning import clean_up
 
-    told = await clean_up(mode.kernel, _past(mode, args))
-    text = f"{told['id']}: its worktrees are gone"
-    text += "".join(f"\n  kept {branch}: its work is merged nowhere" for branch in told["kept"])
-    as_json = args.json or args.format == "json"
-    await Output(sys.stdout).write(f"{json.dumps(told, indent=2) if as_json else text}\n")
-    return 0
+    data = await clean_up(mode.kernel, _past(mode, args))
+    text = f"{data['id']}: its worktrees are gone"
+    text += "".join(f"\n  kept {branch}: its work is merged nowhere" for branch in data["kept"])
+    return await told(mode.kernel, form_of(args), data, (text, ()), 0)
 
 
 def _past(mode: Ralph, args: Namespace) -> Past:
@@ -89,7 +79,7 @@ async def for_session(
         | {
             "prd": str(prd), "progress": str(_progress(prd, None)), "directory": str(session.directory),
             "model": session.model_ref, "access": session.access, "started_by": session.id, "depth": session.depth,
-            "budget_usd": _left(session),
+            "budget_usd": left_usd(session),
         },
         Options,
     )  # fmt: skip
@@ -100,15 +90,9 @@ async def for_session(
         elif isinstance(event, RalphNotice):
             await progress(f"{event.text}\n")
 
-    async with _running(mode, new_id(), options, tell, None) as run:
+    with _held(mode, new_id("ralph"), options, None, tell) as run:
         outcome = await run.go()
     return outcome.data
-
-
-def _left(session: Session) -> float | None:
-    if session.budget_usd is None:
-        return None
-    return max(session.budget_usd - (session.usage.cost or 0.0), 0.0)
 
 
 def _absolute(prd: str) -> Path:
@@ -134,88 +118,35 @@ def _given(args: Namespace) -> dict[str, Any]:
     return found
 
 
-@asynccontextmanager
-async def _running(
-    mode: Ralph, run_id: str, options: Options, tell: Tell, past: Past | None
-) -> AsyncIterator[Run]:
-    """A run that this process holds the lease of, and whose agents' calls are counted."""
+@contextmanager
+def _held(
+    mode: Ralph, run_id: str, options: Options, past: Past | None, tell: Tell
+) -> Iterator[Run]:
     folder = folder_of(mode.kernel) / run_id
-    lease = Lease(folder / "lease")
-    if not lease.take(run_id):
-        raise CodetetherError(
-            f"{run_id} is being carried out by {lease.holder()}",
-            "wait for it, or stop that process",
-        )
-    run = Run(mode.kernel, folder, options, tell, past=past, hosts=mode.settings.private_hosts)
-    mode.running.append(run)
-    try:
+
+    def make() -> Run:
+        hosts = mode.settings.private_hosts
+        return Run(mode.kernel, folder, options, tell, past=past, hosts=hosts)
+
+    hint = "wait for it, or stop that process"
+    with sole(mode.kernel, options.prd), held(mode.running, folder, make, hint=hint) as run:
         yield run
-    finally:
-        mode.running.remove(run)
-        lease.give_back()
-        if not (folder / "journal.jsonl").exists():
-            lease.path.unlink(missing_ok=True)
-            folder.rmdir()
 
 
 async def _carry_out(
     mode: Ralph, args: Namespace, run_id: str, options: Options, past: Past | None
 ) -> int:
-    form = args.format or ("json" if args.json else "text")
-    output = Output(sys.stdout)
-    tell = _writer(mode, output) if form == "stream-json" else _silent
-    with only():
-        async with (
-            _running(mode, run_id, options, tell, past) as run,
-            trio.open_nursery() as nursery,
-        ):
-            stop = await nursery.start(obey_signals, run.stop)
-            async with _shown(run, form):
-                outcome = await run.go()
-            nursery.cancel_scope.cancel()
-    return await _told(output, form, run, outcome, interrupted=stop.is_set())
+    def hold(tell: Tell) -> AbstractContextManager[Run]:
+        return _held(mode, run_id, options, past, tell)
 
-
-@asynccontextmanager
-async def _shown(run: Run, form: str) -> AsyncIterator[None]:
-    if form == "stream-json":
-        yield
-        return
-    async with showing(run.book.board):
-        yield
-
-
-async def _silent(_: RalphEvent) -> None:
-    await trio.lowlevel.checkpoint()
-
-
-def _writer(mode: Ralph, output: Output) -> Tell:
-    """Writes each event as a line; with nobody to read them any more the run stops."""
-
-    def broken() -> None:
-        for run in mode.running:
-            run.stop("nobody reads the events any more")
-
-    return event_lines(output, mode.kernel.redact.text, broken)
+    return await carry_out(mode.kernel, mode.running, form_of(args), hold, _said)
 
 
 # --- what is said ------------------------------------------------------------------------------------------------
-async def _told(output: Output, form: str, run: Run, outcome: Outcome, *, interrupted: bool) -> int:
+def _said(run: Run, data: dict[str, Any]) -> tuple[str, list[str]]:
+    """The stories, and on standard error how it went, where the work is, and what to do next."""
     from codetether_mode_ralph.status import table
 
-    data = outcome.data
-    redact = run.kernel.redact.text
-    if form == "json":
-        await output.write(f"{redact(json.dumps(data, indent=2, ensure_ascii=False))}\n")
-    elif form == "text" and data.get("stories"):
-        await output.write(f"{redact(table(data['stories']))}\n")
-    for line in _farewell(run, data):
-        print(clean(redact(line)), file=sys.stderr)
-    return 130 if interrupted else 0 if outcome.success else 1
-
-
-def _farewell(run: Run, data: dict[str, Any]) -> list[str]:
-    """On standard error: how it went, where the work is, and what to do next."""
     lines = [f"ralph {run.id}: {data.get('status', 'stopped')}"]
     if "total" in data:
         lines[0] += (
@@ -238,4 +169,4 @@ def _farewell(run: Run, data: dict[str, Any]) -> list[str]:
         )
     if not data.get("success") and data.get("status") != "unverified":
         lines.append(f"  go on: codetether ralph resume {run.id}")
-    return lines
+    return table(data.get("stories", [])), lines

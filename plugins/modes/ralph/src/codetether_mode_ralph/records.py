@@ -5,16 +5,17 @@ Its folder is `ralph/<id>` in the data directory, where no agent can write.
 
 from __future__ import annotations
 
-import secrets
-import time
+import hashlib
+import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import codetether_crew as crew
 import msgspec
 from codetether.api import CodetetherError
-from codetether_crew import Attempt, records
+from codetether_crew import Attempt, Ended, Spent
 from codetether_gates import Measured
 from codetether_worktrees import Lease
 
@@ -23,10 +24,6 @@ from codetether_mode_ralph.options import Options
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
-
-
-class RunMissing(CodetetherError):
-    """There is no such run."""
 
 
 class Began(msgspec.Struct, tag="began", frozen=True, omit_defaults=True):
@@ -51,21 +48,6 @@ class Entered(msgspec.Struct, tag="entered", frozen=True, omit_defaults=True):
     at: float = 0.0
 
 
-class Spent(msgspec.Struct, tag="spent", frozen=True, omit_defaults=True):
-    """Model calls that belong to no attempt: resolving a conflict."""
-
-    why: str
-    attempt: Attempt
-
-
-class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
-    """The process left the run: `status` as in its result."""
-
-    status: str
-    result: dict[str, Any] = {}
-    at: float = 0.0
-
-
 Record = Began | Measured | Entered | Spent | Ended
 
 
@@ -78,30 +60,16 @@ class Logged(NamedTuple):
     at: float
 
 
-class Past:
+class Past(crew.Past):
     """A run as its journal tells it."""
 
     def __init__(self, folder: Path, began: Began) -> None:
-        self.folder = folder
+        super().__init__(folder, began)
         self.began = began
         self.measured: Measured | None = None
         self.marks: dict[str, Mark] = {}
         self.attempts: dict[str, list[Attempt]] = {}
         self.log: list[Logged] = []
-        self.other: list[Attempt] = []
-        self.ended: Ended | None = None
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.began.id
-
-    @property
-    def status(self) -> str:
-        """running; interrupted when its process died; else as it ended."""
-        if Lease(self.folder / "lease").holder():
-            return "running"
-        return self.ended.status if self.ended is not None else "interrupted"
 
     def add(self, record: Record) -> None:
         """Take in what happened next."""
@@ -116,10 +84,8 @@ class Past:
                         Logged(record.iteration, record.story, record.attempt, record.at)
                     )
                 self.ended = None
-            case Spent():
-                self.other.append(record.attempt)
-            case Ended():
-                self.ended = record
+            case _:
+                super().add(record)
 
 
 def folder_of(kernel: Kernel) -> Path:
@@ -129,43 +95,35 @@ def folder_of(kernel: Kernel) -> Path:
 
 def read(folder: Path) -> Past:
     """The run in `folder`. Raises RunMissing."""
-    past: Past | None = None
-    try:
-        for record in records(folder, Record):
-            if isinstance(record, Began):
-                past = Past(folder, record)
-            elif past is not None:
-                past.add(record)
-    except OSError as error:
-        raise RunMissing(f"the run {folder.name} cannot be read: {error.strerror}") from None
-    if past is None:
-        raise RunMissing(f"the journal of {folder.name} has no beginning")
-    return past
+    return crew.read(folder, Record, _begin)
 
 
-def every(kernel: Kernel) -> Iterator[Past]:
-    """Every run that can be read."""
-    for path in folder_of(kernel).glob("*/journal.jsonl"):
-        with suppress(RunMissing):
-            yield read(path.parent)
+def _begin(folder: Path, record: Record) -> Past | None:
+    return Past(folder, record) if isinstance(record, Began) else None
 
 
 def latest(kernel: Kernel, prd: Path) -> Past | None:
     """The last run of this document."""
-    mine = [past for past in every(kernel) if past.began.options.prd == str(prd)]
-    return max(mine, key=lambda past: past.began.at, default=None)
+    runs = crew.every(folder_of(kernel), read)
+    return next((past for past in runs if past.began.options.prd == str(prd)), None)
 
 
 def named(kernel: Kernel, word: str) -> Past:
-    """The run with this id, or the only one whose id ends so. Raises RunMissing."""
-    near = [past for past in every(kernel) if past.id == word or past.id.endswith(word)]
-    exact = [past for past in near if past.id == word] or near
-    if len(exact) != 1:
-        what = f"{len(exact)} runs match {word!r}" if exact else f"there is no run {word!r}"
-        raise RunMissing(what, "codetether ralph status shows the last run of a document")
-    return exact[0]
+    """The run with this id, or the only one whose id begins or ends so. Raises RunMissing."""
+    hint = "codetether ralph status shows the last run of a document"
+    return crew.find(folder_of(kernel), word, read, hint=hint)
 
 
-def new_id() -> str:
-    """A name for a run: when it began, and something of its own."""
-    return f"ralph-{time.strftime('%m%d-%H%M')}-{secrets.token_hex(2)}"
+@contextmanager
+def sole(kernel: Kernel, prd: str) -> Iterator[None]:
+    """No other process works through the document at `prd`, an absolute path, meanwhile. Raises CodetetherError."""
+    name = hashlib.sha256(os.fsencode(prd)).hexdigest()[:16]
+    lease = Lease(kernel.dirs.data / "ralph-documents" / f"{name}.lease")
+    if not lease.take(prd):
+        raise CodetetherError(
+            f"another process works through this document now: {lease.holder()}", "wait for it"
+        )
+    try:
+        yield
+    finally:
+        lease.give_back(remove=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from codetether_crew import Outcome
 
 if TYPE_CHECKING:
     from codetether_mode_ralph.course import Course
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
     from codetether_mode_ralph.run import Run
 
 SAID = 8_000  # characters of an agent's answer that are kept
-
-
-class Outcome(NamedTuple):
-    """Whether every story passed, and the object."""
-
-    success: bool
-    data: dict[str, Any]
 
 
 def report(run: Run, *, result_branch: str, seconds: float) -> Outcome:

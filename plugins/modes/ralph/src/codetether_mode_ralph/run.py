@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 from codetether.api import CodetetherError
-from codetether_crew import Budget, Hands
-from codetether_live import only
+from codetether_crew import Budget, Ended, Hands, Outcome, Tell, belongs, choose_model
+from codetether_live import Board, only
 from codetether_prd import check
 from codetether_worktrees import place_of
 
-from codetether_mode_ralph.book import Book, Tell
+from codetether_mode_ralph.book import Book
 from codetether_mode_ralph.breakers import Breakers
 from codetether_mode_ralph.course import GOOD, Course, ready, stages
 from codetether_mode_ralph.events import RalphFinished, RalphStarted
@@ -22,8 +22,8 @@ from codetether_mode_ralph.following import Follower
 from codetether_mode_ralph.ground import Ground, settle
 from codetether_mode_ralph.judging import Judge
 from codetether_mode_ralph.memory import Memory, load
-from codetether_mode_ralph.records import Began, Ended, Past
-from codetether_mode_ralph.report import Outcome, report
+from codetether_mode_ralph.records import Began, Past
+from codetether_mode_ralph.report import report
 from codetether_mode_ralph.working import Worker
 
 if TYPE_CHECKING:
@@ -69,19 +69,19 @@ class Run:
         self._began_at = trio.current_time()
 
     # --- from outside ---
+    @property
+    def board(self) -> Board:
+        """What a person sees of it."""
+        return self.book.board
+
     def owns(self, session: Session) -> bool:
         """Whether a session works for this run, however deep below it."""
-        mark = self.options.started_by or self.id
-        here: Session | None = session
-        while here is not None:
-            if here.started_by == mark:
-                return True
-            here = here.parent
-        return False
+        return belongs(session, self.options.started_by or self.id)
 
     def stop(self, why: str) -> None:
         """End the run as soon as what is running can be left; all it did stays, and it can be resumed."""
         self.end("stopped", why)
+        self.board.phase = "stopping"
         self._scope.cancel()
 
     def end(self, status: str, why: str) -> None:
@@ -173,14 +173,8 @@ class Run:
 
     async def _choose_model(self) -> None:
         wanted = self.options.model or (self.past.began.model if self.past else "")
-        provider, model = await self.kernel.resolve_model(wanted or None)
-        self.hands.model = f"{provider.name}/{model.id}"
+        self.hands.model = await choose_model(self.kernel, wanted, self.options.budget_usd)
         self.hands.started_by = self.options.started_by or self.id
-        if self.options.budget_usd is not None and model.input_price is None:
-            raise CodetetherError(
-                f"a budget in dollars is set, and the price of {self.hands.model} is unknown",
-                "use --budget-tokens, or give the price in your settings",
-            )
 
     async def _say_that_it_began(self) -> None:
         stage = {row.key: row.stage for row in self.book.board.rows.values()}
@@ -320,8 +314,8 @@ class Run:
 
     async def _leave(self) -> Outcome:
         """Put things in order, whatever happened, and say what came of it."""
-        self.book.board.phase = ""
         if self.worker is None:
+            self.board.phase = ""
             self.book.close()
             return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
         await self.worker.leave()
@@ -331,6 +325,7 @@ class Run:
         outcome = report(self, result_branch=kept, seconds=trio.current_time() - self._began_at)
         await self.book.write(Ended(self.state, outcome.data, time.time()))
         self.book.close()
+        self.board.phase = ""
         await self.book.tell(RalphFinished(outcome.success, outcome.data))
         return outcome
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codetether.api import CodetetherError, cells, clean, one_line
+import trio
+from codetether.api import cells, clean, one_line
+from codetether_crew import form_of, told
 from codetether_prd import check
 
 from codetether_mode_ralph.course import Course
@@ -59,15 +60,10 @@ def status(kernel: Kernel, prd: str) -> dict[str, Any]:
     }
 
 
-def show(kernel: Kernel, args: Namespace) -> int:
-    """Print it."""
-    data = status(kernel, os.path.realpath(args.prd))
-    redact = kernel.redact.text
-    if args.json or args.format == "json":
-        _print(redact(json.dumps(data, indent=2, ensure_ascii=False)))
-    else:
-        _print(redact(_page(data)))
-    return 0
+async def show(kernel: Kernel, args: Namespace) -> int:
+    """Print it; 0."""
+    data = await trio.to_thread.run_sync(lambda: status(kernel, os.path.realpath(args.prd)))
+    return await told(kernel, form_of(args), data, (_page(data), ()), 0)
 
 
 def _page(data: dict[str, Any]) -> str:
@@ -85,7 +81,9 @@ def _page(data: dict[str, Any]) -> str:
 
 
 def table(stories: list[dict[str, Any]]) -> str:
-    """The stories for a person, one a line, and below what is wrong with those that did not pass."""
+    """The stories for a person, one a line, and below what is wrong with those that did not pass; "" without any."""
+    if not stories:
+        return ""
     rows = [HEADS, *map(_row, stories)]
     widths = [max(cells(row[at]) for row in rows) for at in range(len(HEADS))]
     lines = ["  ".join(map(_padded, row, widths)).rstrip() for row in rows]
@@ -110,12 +108,3 @@ def _row(each: dict[str, Any]) -> tuple[str, ...]:
 
 def _padded(text: str, width: int) -> str:
     return text + " " * (width - cells(text))
-
-
-def _print(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CodetetherError(f"standard output cannot be written: {error.strerror}") from None

@@ -242,7 +242,11 @@ class Worker:
     async def leave(self) -> None:
         """The run is over or cut short: what agents were at is kept on its branch, for a resumed run to go on with."""
         for one in self._book.courses.values():
-            if one.state not in ("pending", "working") or not one.mark.branch:
+            if one.over or not one.mark.branch:
+                continue
+            if one.state in ("judging", "merging"):  # all of it is committed
+                kept = one.mark.commit != one.mark.base
+                await self._book.keep(one, msgspec.structs.replace(one.mark, kept=kept))
                 continue
             try:
                 made, _, _ = await self._ground.keep(one, f"Unfinished work on {one.id}")

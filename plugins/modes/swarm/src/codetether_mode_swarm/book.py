@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import codetether_crew as crew
 import msgspec
-import trio
-from codetether.api import SessionEvent, Usage
-from codetether_crew import DELTAS, Attempt, Journal, Work, total
-from codetether_live import Board, observer
+from codetether.api import Usage
+from codetether_crew import Attempt, Tell, total
 
 from codetether_mode_swarm.events import (
     StageFinished,
     SubagentEvent,
     SubtaskChanged,
     SubtaskResult,
-    SwarmEvent,
     SwarmNotice,
     SwarmPlanned,
 )
-from codetether_mode_swarm.journal import Past, Planned, Record, Spent, changed
+from codetether_mode_swarm.journal import Past, Planned, changed
 from codetether_mode_swarm.parts import ENDED, SHOWN, Part
 
 if TYPE_CHECKING:
     from codetether_mode_swarm.graph import Plan
 
-Tell = Callable[[SwarmEvent], Awaitable[None]]
 
-
-class Book:
+class Book(crew.Book):
     """The parts of a run, what else it spent, and who hears of it. `past`: what the journal of earlier processes says."""
 
     def __init__(self, folder: Path, tell: Tell, past: Past | None = None) -> None:
+        other = past.other if past else ()
+        super().__init__(folder, "swarm", tell, other, notice=SwarmNotice, heard=SubagentEvent)
         self.parts: dict[str, Part] = dict(past.parts) if past else {}
         self.plan: Plan | None = past.plan if past else None
-        self.other: list[Attempt] = list(past.other) if past else []
         self.planned = past.planned if past else None
-        self.board = Board("swarm")
-        self.tell = tell
-        self._journal = Journal(folder)
         self._stages: set[int] = set()
 
     @property
@@ -52,14 +45,6 @@ class Book:
         if self.planned is not None:
             spent += Usage(self.planned.input, self.planned.output, cost=self.planned.cost)
         return spent
-
-    async def write(self, record: Record) -> None:
-        """A record for the journal."""
-        await self._journal.write(record)
-
-    def close(self) -> None:
-        """Nothing more is written."""
-        self._journal.close()
 
     async def settle(self, plan: Plan, attempt: Attempt) -> None:
         """The plan stands; `attempt` is what it took."""
@@ -106,26 +91,6 @@ class Book:
             self._stages.add(stage)
             good = sum(part.state == "completed" for part in parts)
             await self.tell(StageFinished(stage, good, len(parts) - good))
-
-    async def spend(self, why: str, attempt: Attempt) -> None:
-        """An attempt that belongs to no part."""
-        self.other.append(attempt)
-        self.board.spent("", attempt.usage)
-        await self.write(Spent(why, attempt))
-
-    async def notice(self, level: str, text: str) -> None:
-        """Tell a person something."""
-        self.board.say(text)
-        await self.tell(SwarmNotice(level, text))
-
-    async def see(self, work: Work, event: SessionEvent) -> None:
-        """Show and tell what a sub-agent does."""
-        if work.key in self.board.rows:
-            await observer(self.board, work.key)(event)
-        else:
-            await trio.lowlevel.checkpoint()
-        if not isinstance(event, DELTAS):
-            await self.tell(SubagentEvent(work.key, msgspec.to_builtins(event)))
 
 
 def _result(part: Part, attempt: Attempt) -> SubtaskResult:

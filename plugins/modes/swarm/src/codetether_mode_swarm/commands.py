@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from codetether.api import CodetetherError, UsageError, clean, one_line
-from codetether_crew import count, number, whole
+from codetether.api import UsageError, clean, one_line
+from codetether_crew import count, limits, output
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -25,7 +24,6 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="TASK",
         help="what to do; or list, show ID, resume ID, cancel ID, cleanup ID",
     )
-    add("-m", "--model", metavar="PROVIDER/MODEL", help="the model to use")
     add(
         "-s",
         "--strategy",
@@ -40,37 +38,8 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="sub-tasks at most (default: 100)",
     )
-    add(
-        "--max-steps",
-        type=count,
-        metavar="N",
-        help="model calls of a sub-agent at most (default: 100)",
-    )
-    add(
-        "--timeout",
-        type=number,
-        metavar="SECONDS",
-        help="end a sub-agent without progress for so long (default: 300)",
-    )
     add("--concurrency", type=count, metavar="N", help="sub-agents at one time (default: 8)")
-    add(
-        "--budget-usd",
-        type=number,
-        metavar="USD",
-        help="ask no model any more once everything cost so much",
-    )
-    add("--budget-tokens", type=count, metavar="N", help="the same in tokens")
-    add(
-        "--retries",
-        type=whole,
-        metavar="N",
-        help="further attempts at a sub-task that failed (default: 1)",
-    )
-    add(
-        "--access-mode",
-        choices=("ask", "auto", "full"),
-        help="what sub-agents may do unasked (default: auto in worktrees)",
-    )
+    limits(parser, agent="a sub-agent", piece="a sub-task", retries=1, place="worktrees")
     add("--executor", metavar="NAME", help="where sub-agents run: local (default), or nats")
     add(
         "--nats",
@@ -96,34 +65,38 @@ def arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="show the plan and do nothing; with cleanup: what would be removed",
     )
-    add("--json", action="store_true", help="one JSON object on standard output")
-    add("--format", choices=("text", "json", "stream-json"), help="output (default: text)")
+    output(parser, "text", "json", "stream-json")
 
 
 async def obey(kernel: Kernel, word: str, args: Namespace) -> int:
     """list, show, cancel or cleanup."""
+    from codetether_crew import form_of, told
+
+    data, text = await (_list(kernel) if word == "list" else _one(kernel, word, args))
+    form = "text" if form_of(args) == "text" else "json"
+    return await told(kernel, form, data, (text, ()), 0)
+
+
+async def _list(kernel: Kernel) -> tuple[Any, str]:
     from codetether_mode_swarm import runs
 
-    as_json = args.json or args.format in ("json", "stream-json")
-    if word == "list":
-        rows = [runs.row(past) for past in runs.every(kernel)]
-        _print(rows if as_json else "\n".join(map(_line, rows)) or "no runs yet")
-        return 0
+    rows = [runs.row(past) for past in runs.every(kernel)]
+    return rows, "\n".join(map(_line, rows)) or "no runs yet"
+
+
+async def _one(kernel: Kernel, word: str, args: Namespace) -> tuple[Any, str]:
+    from codetether_mode_swarm import runs
+
     past = runs.find(kernel, named(args))
     if word == "show":
         data = runs.shown(past)
-        _print(data if as_json else _page(past, data))
-    elif word == "cancel":
+        return data, _page(past, data)
+    if word == "cancel":
         done = await runs.cancel(past)
-        _print(
-            {"id": past.id, "cancelled": done}
-            if as_json
-            else f"{past.id} {'is stopped' if done else 'is not running'}"
-        )
-    else:
-        told = await runs.cleanup(kernel, past, dry=args.dry_run)
-        _print(told if as_json else _cleaned(told))
-    return 0
+        text = f"{past.id} {'is stopped' if done else 'is not running'}"
+        return {"id": past.id, "cancelled": done}, text
+    removed = await runs.cleanup(kernel, past, dry=args.dry_run)
+    return removed, _cleaned(removed)
 
 
 def named(args: Namespace) -> str:
@@ -177,15 +150,3 @@ def _cleaned(told: dict[str, Any]) -> str:
         for kept in told["kept"]
     ]
     return "\n".join(lines)
-
-
-def _print(what: Any) -> None:
-    try:
-        print(
-            what if isinstance(what, str) else json.dumps(what, indent=2, ensure_ascii=False),
-            flush=True,
-        )
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CodetetherError(f"standard output cannot be written: {error.strerror}") from None

@@ -20,7 +20,7 @@ SHOWN = {
 
 class Part:
     """A sub-task and what became of it. `commit`: its changes, on `branch`; `base`: the commit it started from; `kept`:
-    the branch is needed, since its commits are nowhere else.
+    the branch is needed, since its commits are nowhere else. `earlier`: how many of its attempts an earlier process made.
     """
 
     def __init__(self, task: SubTask) -> None:
@@ -35,8 +35,7 @@ class Part:
         self.files: tuple[str, ...] = ()
         self.conflicts: tuple[str, ...] = ()
         self.resolved = False
-        self.began: float | None = None
-        self.ended: float | None = None
+        self.earlier = 0
 
     @property
     def over(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from codetether_crew import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,20 +13,17 @@ if TYPE_CHECKING:
     from codetether_mode_swarm.run import Run
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """`data` is the object of --json (docs/swarm.md)."""
-
-    success: bool
-    data: dict[str, Any]
-
-
 def report(run: Run, *, good: bool, result_branch: str, seconds: float) -> Outcome:
-    """The outcome of a run that has ended or was stopped."""
+    """The outcome of a run that has ended or was stopped; `seconds`: of this process."""
     parts = list(run.book.parts.values())
     usage = run.budget.spent
     data: dict[str, Any] = {
         "success": good,
-        "result": "\n\n".join(_told(number, part) for number, part in enumerate(parts, 1)),
+        "result": "\n\n".join(
+            _told(number, part)
+            for number, part in enumerate(parts, 1)
+            if part.over or part.state == "worked"
+        ),
         "subtask_results": [_result(part) for part in parts],
         "stats": _stats(run, parts, seconds),
         "artifacts": [
@@ -81,7 +78,7 @@ def _why(run: Run, parts: list[Part]) -> str:
 
 def _told(number: int, part: Part) -> str:
     head = f"## Subtask {number}: {part.task.name}"
-    if part.state == "completed":
+    if part.state in ("completed", "worked"):
         return f"{head}\n\n{part.text}"
     return f"{head}\n\n{part.state.upper()}: {part.why}"
 
@@ -114,6 +111,7 @@ def _stats(run: Run, parts: list[Part], seconds: float) -> dict[str, Any]:
     ran = [part for part in parts if part.attempts]
     stages = sorted({part.task.stage for part in ran})
     sequential = sum(part.seconds for part in ran)
+    now = sum(each.seconds for part in ran for each in part.attempts[part.earlier :])
     path, longest = critical_path(run.book.parts)
     each = [[part for part in ran if part.task.stage == stage] for stage in stages]
     return {
@@ -130,7 +128,7 @@ def _stats(run: Run, parts: list[Part], seconds: float) -> dict[str, Any]:
         "critical_path_ms": round(longest * 1000),
         "execution_time_ms": round(seconds * 1000),
         "sequential_time_estimate_ms": round(sequential * 1000),
-        "speedup_factor": round(sequential / seconds, 2) if seconds else 0.0,
+        "speedup_factor": round(now / seconds, 2) if seconds else 0.0,
         "possible_speedup": round(sequential / longest, 2) if longest else 0.0,
         "stages": [
             {

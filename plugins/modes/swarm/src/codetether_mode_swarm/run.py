@@ -9,19 +9,29 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 from codetether.api import CodetetherError, UsageError
-from codetether_crew import Attempt, Budget, Hands, Work
-from codetether_live import only
+from codetether_crew import (
+    Attempt,
+    Budget,
+    Ended,
+    Hands,
+    Outcome,
+    Tell,
+    Work,
+    belongs,
+    choose_model,
+)
+from codetether_live import Board, only
 from codetether_worktrees import land, place_of, remove
 
 from codetether_mode_swarm import texts
-from codetether_mode_swarm.book import Book, Tell
+from codetether_mode_swarm.book import Book
 from codetether_mode_swarm.decompose import decompose
 from codetether_mode_swarm.events import SwarmFinished, SwarmStarted
 from codetether_mode_swarm.ground import Ground, settle
 from codetether_mode_swarm.joining import Joiner
-from codetether_mode_swarm.journal import Began, Ended, Past, changed
+from codetether_mode_swarm.journal import Began, Past, changed
 from codetether_mode_swarm.parts import Part
-from codetether_mode_swarm.report import Outcome, report
+from codetether_mode_swarm.report import report
 from codetether_mode_swarm.schedule import schedule
 
 if TYPE_CHECKING:
@@ -65,19 +75,19 @@ class Run:
         self._began: Began
 
     # --- from outside ---
+    @property
+    def board(self) -> Board:
+        """What a person sees of it."""
+        return self.book.board
+
     def owns(self, session: Session) -> bool:
         """Whether a session works for this run, however deep below it."""
-        mark = self.options.started_by or self.id
-        here: Session | None = session
-        while here is not None:
-            if here.started_by == mark:
-                return True
-            here = here.parent
-        return False
+        return belongs(session, self.options.started_by or self.id)
 
     def stop(self, why: str) -> None:
         """End the run as soon as what is running can be left; all it did stays, and it can be resumed."""
         self.stopped = self.stopped or why
+        self.board.phase = "stopping"
         self._scope.cancel()
 
     # --- the run ---
@@ -175,15 +185,9 @@ class Run:
         await executor.ready(address)
 
     async def _choose_model(self) -> None:
-        wanted = self.past.began.model if self.past else self.options.model
-        provider, model = await self.kernel.resolve_model(wanted or None)
-        self.hands.model = f"{provider.name}/{model.id}"
+        wanted = self.options.model or (self.past.began.model if self.past else "")
+        self.hands.model = await choose_model(self.kernel, wanted, self.options.budget_usd)
         self.hands.started_by = self.options.started_by or self.id
-        if self.options.budget_usd is not None and model.input_price is None:
-            raise CodetetherError(
-                f"a budget in dollars is set, and the price of {self.hands.model} is unknown",
-                "use --budget-tokens, or give the price in your settings",
-            )
 
     async def _beginning(self) -> Began:
         repository = self.ground.repository
@@ -320,8 +324,8 @@ class Run:
 
     async def _leave(self) -> Outcome:
         """Put things in order, whatever happened, and say what came of it."""
-        self.book.board.phase = ""
         if self.joiner is None:
+            self.board.phase = ""
             self.book.close()
             return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
         parts = self.book.parts.values()
@@ -329,6 +333,7 @@ class Run:
         for part in parts:
             if part.state == "running":
                 await self.ground.keep(part, unfinished=True)
+            if part.state in ("running", "worked"):
                 part.kept = bool(part.commit)
                 await self.book.write(changed(part))
         kept = await self._result_branch(over=over)
@@ -336,8 +341,9 @@ class Run:
         seconds = trio.current_time() - self._began_at
         outcome = report(self, good=over and self.good, result_branch=kept, seconds=seconds)
         how = str(outcome.data["status"])
-        await self.book.write(Ended(how, self.stopped, outcome.data, time.time()))
+        await self.book.write(Ended(how, outcome.data, time.time()))
         self.book.close()
+        self.board.phase = ""
         await self.book.tell(SwarmFinished(outcome.success, outcome.data))
         return outcome
 

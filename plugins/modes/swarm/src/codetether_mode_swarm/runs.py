@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import codetether_crew as crew
 import msgspec
 import trio
 from codetether.api import CodetetherError
-from codetether_worktrees import Lease, Repository, adopt, place_of, remove
+from codetether_crew import lease_of
+from codetether_worktrees import Repository, adopt, place_of, remove
 
-from codetether_mode_swarm.journal import Past, RunMissing, read
+from codetether_mode_swarm.journal import Past, read
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -26,38 +27,14 @@ def folder_of(kernel: Kernel) -> Path:
     return kernel.dirs.data / "swarm"
 
 
-def lease_of(folder: Path) -> Lease:
-    """The lease of a run: who holds it carries the run out."""
-    return Lease(folder / "lease")
-
-
 def find(kernel: Kernel, word: str) -> Past:
     """The run with this id, or the only one whose id begins or ends so. Raises RunMissing."""
-    base = folder_of(kernel)
-    names = sorted(path.parent.name for path in base.glob("*/journal.jsonl"))
-    near = [name for name in names if name == word] or [
-        name for name in names if name.startswith(word) or name.endswith(word)
-    ]
-    if len(near) != 1:
-        what = f"{len(near)} runs match {word!r}" if near else f"there is no run {word!r}"
-        raise RunMissing(what, "see codetether swarm list")
-    return read(base / near[0])
+    return crew.find(folder_of(kernel), word, read, hint="see codetether swarm list")
 
 
 def every(kernel: Kernel) -> list[Past]:
     """Every run that can be read, the newest first."""
-    runs = []
-    for path in folder_of(kernel).glob("*/journal.jsonl"):
-        with suppress(CodetetherError):
-            runs.append(read(path.parent))
-    return sorted(runs, key=lambda past: past.began.at, reverse=True)
-
-
-def status(past: Past) -> str:
-    """running, completed, failed, stopped; interrupted when its process died."""
-    if lease_of(past.folder).holder():
-        return "running"
-    return past.ended.how if past.ended is not None else "interrupted"
+    return crew.every(folder_of(kernel), read)
 
 
 def row(past: Past) -> dict[str, Any]:
@@ -65,7 +42,7 @@ def row(past: Past) -> dict[str, Any]:
     parts = past.parts.values()
     return {
         "id": past.id,
-        "status": status(past),
+        "status": past.status,
         "task": past.began.options.task,
         "began": past.began.at,
         "subtasks": len(past.parts),
@@ -105,10 +82,9 @@ def again(past: Past, **wishes: Any) -> Past:
     """
     for part in past.parts.values():
         part.state = AGAIN.get(part.state, part.state)
-    if past.branch and past.began.options:
-        given = {name: value for name, value in wishes.items() if value is not None}
-        options = msgspec.structs.replace(past.began.options, **given)
-        past.began = msgspec.structs.replace(past.began, options=options)
+    given = {name: value for name, value in wishes.items() if value is not None}
+    options = msgspec.structs.replace(past.began.options, **given)
+    past.began = msgspec.structs.replace(past.began, options=options)
     return past
 
 

@@ -1,0 +1,73 @@
+"""What is known of a run: written to the journal first, then shown and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+from codetether_live import Board, observer
+
+from codetether_crew.attempt import Attempt
+from codetether_crew.hands import DELTAS
+from codetether_crew.journal import Journal
+from codetether_crew.pasts import Spent
+
+if TYPE_CHECKING:
+    from codetether.api import SessionEvent
+
+    from codetether_crew.carrying import Tell
+    from codetether_crew.hands import Work
+
+
+class Book:
+    """The part of it that is the same for every kind of run. `other`: attempts that belong to no piece of the work;
+    `notice` and `heard` make the events that tell a person something, and what an agent did.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        title: str,
+        tell: Tell,
+        other: Iterable[Attempt],
+        *,
+        notice: Callable[[str, str], msgspec.Struct],
+        heard: Callable[[str, dict[str, Any]], msgspec.Struct],
+    ) -> None:
+        self.board = Board(title)
+        self.tell = tell
+        self.other = list(other)
+        self._journal = Journal(folder)
+        self._notice = notice
+        self._heard = heard
+
+    async def write(self, record: msgspec.Struct) -> None:
+        """A record for the journal."""
+        await self._journal.write(record)
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._journal.close()
+
+    async def spend(self, why: str, attempt: Attempt) -> None:
+        """An attempt that belongs to no piece of the work."""
+        self.other.append(attempt)
+        self.board.spent("", attempt.usage)
+        await self.write(Spent(why, attempt))
+
+    async def notice(self, level: str, text: str) -> None:
+        """Tell a person something."""
+        self.board.say(text)
+        await self.tell(self._notice(level, text))
+
+    async def see(self, work: Work, event: SessionEvent) -> None:
+        """Show and tell what an agent does."""
+        if work.key in self.board.rows:
+            await observer(self.board, work.key)(event)
+        else:
+            await trio.lowlevel.checkpoint()
+        if not isinstance(event, DELTAS):
+            await self.tell(self._heard(work.key, msgspec.to_builtins(event)))

@@ -1,0 +1,126 @@
+"""The runs there were, each a folder with a journal: what every journal holds, and finding one."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from codetether.api import CodetetherError
+from codetether_worktrees import Lease
+
+from codetether_crew.attempt import Attempt
+from codetether_crew.journal import NAME, records
+
+
+class RunMissing(CodetetherError):
+    """There is no such run."""
+
+
+class Spent(msgspec.Struct, tag="spent", frozen=True, omit_defaults=True):
+    """Model calls that belong to no piece of the work: resolving a conflict, mending what the gates found."""
+
+    why: str
+    attempt: Attempt
+
+
+class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
+    """The process left the run: `status` as in its `result`."""
+
+    status: str
+    result: dict[str, Any] = {}
+    at: float = 0.0
+
+
+class Began(Protocol):
+    """The first record of a journal."""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+
+    @property
+    def at(self) -> float:
+        """When it began, in seconds since 1970."""
+
+
+class Past:
+    """A run as its journal tells it. Each kind of run adds what is its own."""
+
+    def __init__(self, folder: Path, began: Began) -> None:
+        self.folder = folder
+        self.id = began.id
+        self.at = began.at
+        self.other: list[Attempt] = []
+        self.ended: Ended | None = None
+
+    @property
+    def status(self) -> str:
+        """running; interrupted when its process died; else as it ended."""
+        if lease_of(self.folder).holder():
+            return "running"
+        return self.ended.status if self.ended is not None else "interrupted"
+
+    def add(self, record: Any) -> None:
+        """Take in what happened next."""
+        match record:
+            case Spent():
+                self.other.append(record.attempt)
+            case Ended():
+                self.ended = record
+
+
+P = TypeVar("P", bound=Past)
+
+
+def lease_of(folder: Path) -> Lease:
+    """The lease of a run: who holds it carries the run out."""
+    return Lease(folder / "lease")
+
+
+def read(folder: Path, kind: Any, begin: Callable[[Path, Any], P | None]) -> P:
+    """The run in `folder`, whose records are of the union `kind`. `begin` makes it of its first one, and None of others.
+    Raises RunMissing.
+    """
+    past: P | None = None
+    try:
+        for record in records(folder, kind):
+            if (new := begin(folder, record)) is not None:
+                past = new
+            elif past is not None:
+                past.add(record)
+    except OSError as error:
+        raise RunMissing(f"the run {folder.name} cannot be read: {error.strerror}") from None
+    if past is None:
+        raise RunMissing(f"the journal of {folder.name} has no beginning")
+    return past
+
+
+def every(base: Path, get: Callable[[Path], P]) -> list[P]:
+    """Every run below `base` that `get` can read, the newest first."""
+    runs = []
+    for path in base.glob(f"*/{NAME}"):
+        with suppress(RunMissing):
+            runs.append(get(path.parent))
+    return sorted(runs, key=lambda past: past.at, reverse=True)
+
+
+def find(base: Path, word: str, get: Callable[[Path], P], *, hint: str) -> P:
+    """The run with the id `word`, or the only one whose id begins or ends so. Raises RunMissing."""
+    names = sorted(path.parent.name for path in base.glob(f"*/{NAME}"))
+    near = [name for name in names if name == word] or [
+        name for name in names if name.startswith(word) or name.endswith(word)
+    ]
+    if len(near) != 1:
+        what = f"{len(near)} runs match {word!r}" if near else f"there is no run {word!r}"
+        raise RunMissing(what, hint)
+    return get(base / near[0])
+
+
+def new_id(kind: str) -> str:
+    """A name for a run: its kind, when it began, and something of its own."""
+    return f"{kind}-{time.strftime('%m%d-%H%M')}-{secrets.token_hex(2)}"
