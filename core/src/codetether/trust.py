@@ -82,8 +82,14 @@ def _powerful_paths(directory: str) -> list[str]:
     return paths
 
 
-def is_trusted(directory: Path, dirs: HasConfig | None = None) -> bool:
-    """Whether the user trusts this repository as it is now: recorded, and no powerful file is new or changed."""
+def is_trusted(
+    directory: Path, dirs: HasConfig | None = None, read: Mapping[str, bytes] | None = None
+) -> bool:
+    """Whether the user trusts this repository as it is now: recorded, and no powerful file is new or changed.
+
+    `read`: files the caller has read already, by their path relative to the root. Give what commands will be taken
+    from: what counts is what was read, not what lies there a moment later.
+    """
     known = records(dirs).get(layers.repo_root(str(directory)))
     if known is None:
         return False
@@ -91,6 +97,7 @@ def is_trusted(directory: Path, dirs: HasConfig | None = None) -> bool:
         now = powerful_files(directory)
     except ConfigError:
         return False
+    now |= {name: hashlib.sha256(data).hexdigest() for name, data in (read or {}).items()}
     return all(known.get(name) == digest for name, digest in now.items())
 
 

@@ -447,6 +447,7 @@ FORM = {
             "sure": {"type": "boolean"},
             "many": {"type": "integer", "title": "How many"},
             "why": {"type": "string"},
+            "share": {"type": "number"},
         },
         "required": ["kind"],
     },
@@ -463,6 +464,7 @@ FORM = {
         (["decline"], {"action": "decline"}),
         (["accept", "decline"], {"action": "decline"}),
         (["accept", "1", "no", ":seven"], {"action": "cancel"}),
+        (["accept", "1", "no", ":1", ":", ":nan"], {"action": "cancel"}),
     ],
 )
 async def test_it_can_ask_the_person_whose_call_it_is(tmp_path, answers, said):

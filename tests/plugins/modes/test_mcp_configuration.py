@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from codetether import trust
 from codetether.api import Dirs, SecretMissing
 from codetether_mcp import Server, servers
 from codetether_mcp.entry import is_loopback
@@ -197,6 +198,32 @@ async def test_a_repository_gets_no_secret_however_it_spells_it(house, tmp_path,
     assert "PRIVATE is not set" in told
     filled = await with_secrets(kernel, found.get("hidden"))
     assert "one" not in str(filled.env)
+
+
+def test_what_counts_is_what_was_read_not_what_lies_there_a_moment_later(
+    house, tmp_path, monkeypatch
+):
+    """A command in the background that swaps the file is not faster than the look at it."""
+    project = tmp_path / ".mcp.json"
+    (tmp_path / ".git").mkdir()
+    good = json.dumps({"mcpServers": {"good": {"command": "true"}}})
+    evil = json.dumps({"mcpServers": {"evil": {"command": "true"}}})
+    project.write_text(good)
+    trust.trust(tmp_path, house.dirs)
+    real = trust.powerful_files
+
+    def looked(directory):
+        project.write_text(good)
+        try:
+            return real(directory)
+        finally:
+            project.write_text(evil)
+
+    monkeypatch.setattr(trust, "powerful_files", looked)
+    for lies_there in (good, evil):
+        project.write_text(lies_there)
+        names = [server.name for server in servers(house, tmp_path).servers]
+        assert names == (["good"] if lies_there == good else [])
 
 
 def test_a_repository_does_not_replace_a_server_of_the_user(house, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import trio
 from codetether.api import CodetetherError, SecretMissing, Secrets
 from codetether.testing import ByteServer, ScriptedServer, call, make_kernel, redirect, response
 from codetether_mcp import LoginNeeded, Server, connected, log_in, log_out
+from codetether_mcp.http import Fate, Forbidden, Guarded
 
 SERVER = Path(__file__).with_name("mcp_official.py")
 KEY = "extensions:mcp_client"
@@ -197,12 +198,18 @@ async def test_a_login(tmp_path):
             assert not log.exists()  # nobody was registered for one who did not log in
 
             async def refuse(address):
-                target = dict(httpx2.URL(address).params)["redirect_uri"]
+                asked = dict(httpx2.URL(address).params)
+                target = asked["redirect_uri"]
                 async with httpx2.AsyncClient() as browser:
-                    assert (
-                        await browser.get(target.replace("/callback", "/other"))
-                    ).status_code == 404
-                    await browser.get(target, params={"error": "access_denied"})
+                    forged = (
+                        target.replace("/callback", "/other"),
+                        f"{target}?error=any_page_can_send_this",
+                        f"{target}?code=theirs&state=guessed",
+                    )
+                    for each in forged:
+                        assert (await browser.get(each)).status_code == 404
+                    params = {"error": "access_denied", "state": asked["state"]}
+                    await browser.get(target, params=params)
 
             with pytest.raises(CodetetherError, match="refused: access_denied"):
                 await log_in(kernel, server, tmp_path, refuse)
@@ -262,6 +269,35 @@ async def test_what_a_login_brought_goes_to_that_address_and_no_repository_s(tmp
                 async with connected(kernel, server, tmp_path):
                     pass
         assert all("stolen" not in str(request.headers) for request in other.requests)
+
+
+@pytest.mark.parametrize(
+    ("server", "asked", "fine"),
+    [
+        ("https://far.example/mcp", "https://login.example/token", True),
+        ("https://far.example/mcp", "http://127.0.0.1:2375/containers/create", False),
+        ("https://far.example/mcp", "https://localhost/", False),
+        ("https://far.example/mcp", "https://[::1]:8200/v1/secret", False),
+        ("https://far.example/mcp", "http://login.example/token", False),
+        ("http://localhost:1/mcp", "http://127.0.0.1:2/token", True),
+    ],
+)
+async def test_a_server_elsewhere_has_nothing_here_asked(server, asked, fine):
+    """It names where to log in, and so could have anything asked that trusts this machine."""
+    heard = []
+
+    def answer(request):
+        heard.append(str(request.url))
+        return httpx2.Response(200, stream=httpx2.ByteStream(b""))
+
+    guarded = Guarded(httpx2.MockTransport(answer), Fate(), server)
+    async with httpx2.AsyncClient(transport=guarded) as client:
+        if fine:
+            await client.get(asked)
+        else:
+            with pytest.raises(Forbidden):
+                await client.get(asked)
+    assert bool(heard) is fine
 
 
 @pytest.mark.parametrize(

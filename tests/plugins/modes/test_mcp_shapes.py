@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from codetether_extension_mcp_client import shaping
 from codetether_extension_mcp_client.naming import server_slugs, tool_names
 from codetether_extension_mcp_client.shaping import ANYTHING, LARGEST, shape
 from codetether_wire.google_schema import google_schema
@@ -35,6 +36,32 @@ def nodes(node):
         yield from nodes(inner)
     for inner in node.get("anyOf", []):
         yield from nodes(inner)
+
+
+@pytest.mark.parametrize("kind", ["properties", "allOf", "anyOf", "oneOf", "items"])
+def test_a_small_document_of_references_to_references_is_no_endless_one(kind, monkeypatch):
+    """A hundred references in each of ten layers: as a tree, more parts than there are grains of sand."""
+    steps = 0
+    step = shaping._Document.step
+
+    def counted(self):
+        nonlocal steps
+        steps += 1
+        step(self)
+
+    monkeypatch.setattr(shaping._Document, "step", counted)
+    layers = {}
+    for at in range(10):
+        inner = [{"$ref": f"#/$defs/{at + 1}"}] * 100
+        part = {f"p{number}": each for number, each in enumerate(inner)}
+        one = {"properties": part, "items": {"anyOf": inner}}
+        layers[str(at)] = {kind: one.get(kind, inner)}
+        if kind == "items":
+            layers[str(at)]["type"] = "array"
+    layers["10"] = {"type": "string"}
+    properties = {"a": {"$ref": "#/$defs/0"}}
+    assert shape({"type": "object", "properties": properties, "$defs": layers}).whole
+    assert steps <= shaping.STEPS + 1
 
 
 def test_what_a_plain_schema_says_is_kept():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codetether.api import cells, one_line
-from codetether_mcp.configuration import read_file
+from codetether_mcp.configuration import entries_in, read_file
 from codetether_mcp.entry import Wrong
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _row(
 
 def _names(path: str) -> list[str]:
     try:
-        return sorted(read_file(Path(path)))
+        return sorted(entries_in(read_file(Path(path)) or b"{}"))
     except Wrong:
         return []
 

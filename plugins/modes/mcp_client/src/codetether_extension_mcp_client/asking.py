@@ -6,6 +6,7 @@ can always decline. Nothing is answered for them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from codetether.api import Choice, Question, one_line
 if TYPE_CHECKING:
     import mcp_types as types
     from codetether.api import Session
+    from codetether_mcp import Server
 
     from codetether_extension_mcp_client.links import Link
 
@@ -43,7 +45,7 @@ def asking(link: Link) -> Callable[..., Awaitable[types.ElicitResult]]:
         (session,) = sessions.values()
         if not session.interactive:
             return ElicitResult(action="cancel")
-        person = _Person(session, link.server.name)
+        person = _Person(session, link.server)
         try:
             with link.connection.waiting():
                 content = await person.answer(params)
@@ -57,9 +59,10 @@ def asking(link: Link) -> Callable[..., Awaitable[types.ElicitResult]]:
 class _Person:
     """Asks the person of a session for one server."""
 
-    def __init__(self, session: Session, server: str) -> None:
+    def __init__(self, session: Session, server: Server) -> None:
         self._session = session
-        self._server = one_line(server, 60)
+        self._address = server.url
+        self._server = one_line(server.name, 60)
 
     async def answer(self, params: Any) -> dict[str, Any] | None:
         """The form filled in; None for an address that was opened. Raises _Declined."""
@@ -86,7 +89,7 @@ class _Person:
         from codetether_mcp.entry import Wrong, check_address
 
         try:
-            check_address(address)
+            check_address(address, self._address)
         except Wrong:
             raise _Declined("cancel") from None
         shown = one_line(address)
@@ -105,9 +108,12 @@ class _Person:
         text = await self._text(title, about)
         if kind in ("integer", "number") and text:
             try:
-                return int(text) if kind == "integer" else float(text)
+                number = int(text) if kind == "integer" else float(text)
             except ValueError:
                 raise _Declined("cancel") from None
+            if not math.isfinite(number):  # there is no JSON for it
+                raise _Declined("cancel")
+            return number
         if kind == "array":
             return [word.strip() for word in text.split(",") if word.strip()] or None
         return text or None

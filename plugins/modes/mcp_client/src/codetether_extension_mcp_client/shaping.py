@@ -19,6 +19,7 @@ from codetether.api import clean
 LARGEST = 12_000  # characters of a schema, shaped
 DEEPEST = 12
 MOST = 100  # properties, choices
+STEPS = 5_000  # parts looked at: references to references make a small document one of any size
 WORDS = 600  # characters of one description
 WHOLE = "arguments"
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
@@ -51,10 +52,24 @@ class _TooMuch(Exception):
     """The schema cannot be told as it is."""
 
 
+class _Document:
+    """The whole schema, for references; and how many of its parts may still be looked at."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = schema
+        self._left = STEPS
+
+    def step(self) -> None:
+        """One more part. Raises _TooMuch."""
+        self._left -= 1
+        if self._left < 0:
+            raise _TooMuch
+
+
 def shape(schema: Mapping[str, Any]) -> Shape:
     """`schema`, an `inputSchema`, shaped. Never raises."""
     try:
-        node = _node(schema, schema, 0)
+        node = _node(schema, _Document(schema), 0)
         if not _plain(node, schema):
             raise _TooMuch
         node = _closed(node)
@@ -141,8 +156,11 @@ def _words(text: str) -> str:
     return text if len(text) <= WORDS else text[: WORDS - 1].rstrip() + "…"
 
 
-def _node(node: Any, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    """One schema within the document `root`. Raises _TooMuch when it is too deep, as one that contains itself is."""
+def _node(node: Any, root: _Document, depth: int) -> dict[str, Any]:
+    """One schema within the document `root`. Raises _TooMuch when it is too deep, as one that contains itself
+    is, or has too many parts.
+    """
+    root.step()
     if depth > DEEPEST:
         raise _TooMuch
     if not isinstance(node, Mapping):
@@ -208,9 +226,7 @@ def _simple(value: object) -> bool:
     return type(value) in _NAMES and (not isinstance(value, float) or math.isfinite(value))
 
 
-def _object(
-    node: Mapping[str, Any], root: Mapping[str, Any], depth: int, out: dict[str, Any]
-) -> None:
+def _object(node: Mapping[str, Any], root: _Document, depth: int, out: dict[str, Any]) -> None:
     properties = node.get("properties")
     out["type"] = "object"
     if not isinstance(properties, Mapping) or not properties:
@@ -240,7 +256,7 @@ def _either(branches: list[dict[str, Any]], out: dict[str, Any]) -> None:
         out["anyOf"] = real
 
 
-def _followed(node: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
+def _followed(node: Mapping[str, Any], root: _Document, depth: int) -> Mapping[str, Any]:
     """`node` with its reference, and all of its `allOf`, put in."""
     merged = dict(node)
     for _ in range(DEEPEST):
@@ -251,6 +267,7 @@ def _followed(node: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> M
     parts = merged.pop("allOf", None)
     if isinstance(parts, list):
         for part in parts[:MOST]:
+            root.step()
             if isinstance(part, Mapping):
                 _merge(merged, _followed(part, root, depth + 1))
     if depth > DEEPEST:
@@ -268,11 +285,11 @@ def _merge(into: dict[str, Any], part: Mapping[str, Any]) -> None:
             into.setdefault(key, value)
 
 
-def _target(reference: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _target(reference: Any, root: _Document) -> Mapping[str, Any]:
     """What a reference within the document points at; nothing for one that points elsewhere."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return {}
-    at: Any = root
+    at: Any = root.schema
     for part in reference[1:].split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         at = at.get(key) if isinstance(at, Mapping) else None

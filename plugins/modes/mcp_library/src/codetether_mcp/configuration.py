@@ -108,14 +108,17 @@ def servers(kernel: Kernel, directory: Path) -> Configured:
     withheld = ""
     project = project_file(kernel, directory)
     if project.is_file():
-        if is_trusted(directory, kernel.dirs):
-            _add(project, project.parent, True, found, troubles)
-        else:
+        data = _read(project, troubles)
+        if data is not None and is_trusted(directory, kernel.dirs, {PROJECT_FILE: data}):
+            _add(project, data, project.parent, True, found, troubles)
+        elif data is not None:
             withheld = str(project)
             text = "its servers are not started: this repository is not trusted as it is"
             troubles.append(Trouble("", f"{project}: {text}", TRUST))
     shadowed = dict(found)
-    _add(user_file(kernel), directory, False, found, troubles)
+    own = user_file(kernel)
+    if (data := _read(own, troubles)) is not None:
+        _add(own, data, directory, False, found, troubles)
     troubles += (
         Trouble(name, f"{project} names {name} too; yours is used")
         for name in sorted(shadowed)
@@ -125,11 +128,24 @@ def servers(kernel: Kernel, directory: Path) -> Configured:
     return Configured(ordered, tuple(troubles), withheld)
 
 
-def _add(
-    path: Path, base: Path, project: bool, found: dict[str, Server], troubles: list[Trouble]
+def _read(path: Path, troubles: list[Trouble]) -> bytes | None:
+    try:
+        return read_file(path)
+    except Wrong as wrong:
+        troubles.append(Trouble("", f"{path}: {wrong}", "correct it by hand"))
+        return None
+
+
+def _add(  # noqa: PLR0917 - a file, whose it is, and where it goes
+    path: Path,
+    data: bytes,
+    base: Path,
+    project: bool,
+    found: dict[str, Server],
+    troubles: list[Trouble],
 ) -> None:
     try:
-        entries = read_file(path)
+        entries = entries_in(data)
     except Wrong as wrong:
         troubles.append(Trouble("", f"{path}: {wrong}", "correct it by hand"))
         return
@@ -147,16 +163,24 @@ def _add(
             troubles.append(Trouble(name, text, f"there are: {', '.join(KEYS)}"))
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """The entries of a file by server name; none when there is no file. Raises Wrong."""
+def read_file(path: Path) -> bytes | None:
+    """What a file of servers holds; None when there is none. Raises Wrong."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise Wrong(f"it is larger than {LARGEST} bytes")
-        data = msgspec.json.decode(path.read_bytes())
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise Wrong(f"it cannot be read: {error.strerror}") from None
+    if len(data) > LARGEST:
+        raise Wrong(f"it is larger than {LARGEST} bytes")
+    return data
+
+
+def entries_in(content: bytes) -> dict[str, Any]:
+    """The entries of a file by server name. Raises Wrong."""
+    try:
+        data = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Wrong(f"it is not JSON: {error}") from None
     if not isinstance(data, Mapping):

@@ -185,8 +185,12 @@ _FIELDS = {
 }
 
 
-def check_address(url: str) -> None:
-    """Raises Wrong unless `url` is https, or http on this machine: headers and tokens must not travel in the clear."""
+def check_address(url: str, named_by: str = "") -> None:
+    """Raises Wrong unless `url` is https, or http on this machine: headers and tokens must not travel in the clear.
+
+    `named_by`: the address of who names it. One that is elsewhere names nothing on this machine: what listens here
+    trusts who is here.
+    """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -198,6 +202,8 @@ def check_address(url: str) -> None:
         raise Wrong("`url` holds a user name or password; use `headers`")
     if parts.scheme == "http" and not is_loopback(host):
         raise Wrong("`url` must be https, or http on this machine")
+    if named_by and is_loopback(host) and not is_loopback(urlsplit(named_by).hostname or ""):
+        raise Wrong("`url` is on this machine, and who names it is not")
 
 
 def is_loopback(host: str) -> bool:

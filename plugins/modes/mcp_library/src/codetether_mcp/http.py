@@ -66,19 +66,24 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 class Guarded(httpx2.AsyncBaseTransport):
-    """Checks every address, those an authorization server names included, and bounds every answer."""
+    """Checks every address, also those the server or its authorization server names, and bounds every answer.
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, fate: Fate) -> None:
+    `server`: the server's own address.
+    """
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, fate: Fate, server: str) -> None:
         self._inner = inner
+        self._server = server
         self._fate = fate
         self._pace = Pace()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. Raises Forbidden, TooLarge, or what httpx2 raises."""
         try:
-            check_address(str(request.url))
+            check_address(str(request.url), self._server)
         except Wrong:
-            raise Forbidden(f"{request.url.host} is asked over https only") from None
+            text = f"{request.url.host} is asked over https only, and not by word of a stranger"
+            raise Forbidden(text) from None
         request.headers["Accept-Encoding"] = "identity"  # what is unpacked could be of any size
         try:
             response = await self._inner.handle_async_request(request)
@@ -128,7 +133,7 @@ class Telling(httpx2.Auth):
 def http_client(server: Server, auth: httpx2.Auth, fate: Fate) -> httpx2.AsyncClient:
     """A client for one server."""
     limits = httpx2.Limits(max_connections=8)
-    transport = Guarded(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits), fate)
+    transport = Guarded(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits), fate, server.url)
     return httpx2.AsyncClient(
         headers=server.headers,
         auth=Telling(auth, fate),

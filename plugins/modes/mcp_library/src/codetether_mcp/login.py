@@ -223,18 +223,19 @@ async def log_in(
         raise CodetetherError("there is no place to keep what a login brings", NO_VAULT)
     server = await with_secrets(kernel, server)
     port = int(server.oauth.get("callbackPort", "0"))
-    async with answering(PERSON, port) as (redirect, wait):
+    async with answering(PERSON, port) as back:
 
         async def shown(address: str) -> None:
             try:
-                check_address(address)
+                check_address(address, server.url)
             except Wrong:
                 raise CodetetherError(
                     f"MCP server {server.name} wants you to log in at an address that is not safe"
                 ) from None
+            back.expect(address)
             await show(address)
 
-        provider = _provider(kernel, server, Stored(), redirect, show=shown, wait=wait)
+        provider = _provider(kernel, server, Stored(), back.address, show=shown, wait=back.wait)
         patient = msgspec.structs.replace(server, start_timeout=PERSON + server.start_timeout)
         async with connected(kernel, patient, directory, auth=provider) as connection:
             title = connection.title
