@@ -1,4 +1,6 @@
-"""What a run with one tool call imports: our modules to the name, and nothing heavy. No clock is read here."""
+"""What a run with one tool call imports: our modules to the name, and nothing heavy; and that it starts no program. No
+clock is read here.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,21 @@ from codetether.testing import ScriptedServer, call
 DUMP = """
 import sys
 before = set(sys.modules)
+programs = []
+sys.addaudithook(lambda event, _: programs.append("STARTED") if event in {"subprocess.Popen", "os.posix_spawn"} else None)
 from codetether.__main__ import main
 try:
     code = main(sys.argv[2:])
 except SystemExit as end:
     code = end.code
 with open(sys.argv[1], "w") as file:
-    print(code, *sorted(set(sys.modules) - before), file=file)
+    print(code, *programs, *sorted(set(sys.modules) - before), file=file)
 """
+STARTED = "STARTED"  # trio asks `ldconfig` for a library, unless it is told
 # What many have installed, or the standard library holds, and a run that does not use it must not pay for.
 HEAVY = {
-    "asyncio", "click", "concurrent.futures", "ctransformers", "dataclasses_json", "difflib", "h2", "httpcore",
-    "httpx", "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
+    "asyncio", "click", "concurrent.futures", "ctransformers", "dataclasses_json", "difflib", "h2", "httpx",
+    "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
     "pygments", "requests", "rich", "setuptools", "shlex", "socksio", "sqlite3", "tomlkit", "tomllib", "unittest",
     "xml", "yaml",
 }  # fmt: skip
@@ -40,8 +45,8 @@ PROMPT = {
     "codetether_headless": "drive job material prompting",
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",
-    "codetether_wire": "answer body catalogue chat chat_chunk chat_stream connection dialect dialling endpoint exchange "
-    "faults gate json_schema outlet place pool provider reasoning_details replay settings sse usage waits written",
+    "codetether_wire": "answer body catalogue chat chat_chunk chat_stream connection dialect endpoint exchange "
+    "faults gate json_schema loading outlet place pool provider reasoning_details replay settings sse usage waits ways written",
 }
 ONE_CALL = {
     "codetether": "schema",
@@ -70,7 +75,9 @@ def loaded_for(*kinds: str) -> set[str]:
 
 
 async def run(home, *words: str, model: bool = False) -> set[str]:
-    """The modules a command loads beyond a bare interpreter (without site, so that nobody else's are in it)."""
+    """The modules a command loads beyond a bare interpreter (without site, so that nobody else's are in it), and
+    STARTED when it runs a program.
+    """
     work = home / "work"
     work.mkdir(exist_ok=True)
     (work / "hello.txt").write_text("hello\n")
@@ -108,6 +115,7 @@ def heavy(modules: set[str]) -> set[str]:
 
 async def test_exec_with_one_tool_call(home):
     modules = await run(home, "exec", "-m", "local/x", "read hello.txt", model=True)
+    assert STARTED not in modules
     offered = loaded_for("extensions", "tools")
     assert ours(modules) == names(START, PROMPT, ONE_CALL) | {"codetether_mode_exec"} | offered
     assert not heavy(modules)
@@ -124,6 +132,7 @@ async def test_run_loads_no_tools(home):
 @pytest.mark.parametrize("words", [["sessions", "list"], ["sessions", "list", "--json"]])
 async def test_listing_sessions_loads_no_session(home, words):
     modules = await run(home, *words)
+    assert STARTED not in modules
     assert not heavy(modules)
     assert not {"httpx", "codetether.loop", "codetether.toolbox", "codetether_wire"} & modules
     assert not loaded_for("tools", "providers", "extensions") & modules

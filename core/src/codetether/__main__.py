@@ -196,9 +196,25 @@ def _stay_told() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _load_trio() -> None:
+    """Import it without its question where the library of threads is: to find out, ctypes runs `ldconfig` or even a
+    compiler, and the loader knows it anyway.
+    """
+    import ctypes.util
+
+    ask = ctypes.util.find_library
+    ctypes.util.find_library = lambda name: f"lib{name}.so.0"
+    try:
+        import trio  # noqa: F401
+    finally:
+        ctypes.util.find_library = ask
+
+
 def _run(name: str, words: "list[str]", off: "list[str]") -> int:
     import argparse
 
+    if sys.platform == "linux":
+        _load_trio()
     from codetether.kernel import Kernel
 
     kernel = Kernel.load(os.getcwd(), off=off)

@@ -102,9 +102,10 @@ def _headers(text: str) -> "dict[str, str]":
 
 
 def _read(path: str) -> str:
+    """Without what a text file needs, which costs more than reading these: a hundred files are read at every start."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with open(path, "rb", buffering=0) as file:
+            return file.read().decode(errors="replace").replace("\r\n", "\n")
     except OSError:
         return ""
 

@@ -6,6 +6,7 @@ validates its hooks and keeps their order. A plugin that fails is blocked, and i
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import EntryPoint
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
+_MARK = f"{PROJECT}_impl"
 
 
 class Fault(NamedTuple):
@@ -39,7 +41,9 @@ class Fault(NamedTuple):
 class _Driver(DriverManager[Any]):
     """stevedore's driver over one catalog row; its own scan and its cache (stale for 128 s) are not used."""
 
-    row: Row
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        super().__init__(f"{PROJECT}.{row.kind}", row.name)
 
     def list_entry_points(self) -> list[EntryPoint]:
         return [EntryPoint(self.row.name, self.row.value, self.namespace)]
@@ -53,18 +57,30 @@ class _Hooks(pluggy.PluginManager):
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """The options of a marked function, else None; nothing of the plugin is run."""
         own = getattr(plugin, "__dict__", {})
-        if name in own:
-            found = own[name]
-        else:
-            found = next(
-                (vars(cls)[name] for cls in type(plugin).__mro__ if name in vars(cls)), None
-            )
-        if not isinstance(found, _FUNCTIONS):
-            return None
-        marks = (found, getattr(found, "__func__", None))
-        if not any(hasattr(mark, f"{PROJECT}_impl") for mark in marks):
+        marked = _is_marked(own[name]) if name in own else name in _hooks_of(plugin.__class__)
+        if not marked:
             return None
         return super().parse_hookimpl_opts(plugin, name)
+
+
+def _is_marked(found: Any) -> bool:
+    if not isinstance(found, _FUNCTIONS):
+        return False
+    return any(hasattr(each, _MARK) for each in (found, getattr(found, "__func__", None)))
+
+
+@lru_cache(maxsize=512)
+def _hooks_of(cls: type) -> frozenset[str]:
+    """The names of the marked functions of `cls`; what hides one is none."""
+    hides: dict[str, bool] = {}
+    for each in reversed(cls.__mro__):
+        hides.update(_marks_in(each))
+    return frozenset(name for name, marked in hides.items() if marked)
+
+
+@lru_cache(maxsize=512)
+def _marks_in(cls: type) -> dict[str, bool]:
+    return {name: _is_marked(found) for name, found in vars(cls).items()}
 
 
 class Host:
@@ -156,8 +172,7 @@ class Host:
         try:
             row = self.find(kind, name)
             dist, stage = row.dist, "import"
-            driver = type("Driver", (_Driver,), {"row": row})
-            cls = driver(f"{PROJECT}.{kind}", name).driver
+            cls = _Driver(row).driver
             stage = "api"
             if (api := vars(cls).get("api")) not in APIS:
                 raise LookupError(f"speaks api {api}, this kernel speaks {sorted(APIS)}")

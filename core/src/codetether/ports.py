@@ -7,11 +7,11 @@ Any plugin, of whatever kind, may also implement hooks (codetether.hookspecs).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -175,7 +175,8 @@ P = TypeVar("P", bound=msgspec.Struct)
 @lru_cache(maxsize=512)
 def _text(beside: str, name: str) -> str:
     """The file `name` in the folder of the file `beside`, read once."""
-    return Path(beside).with_name(name).read_text("utf-8").strip()
+    with open(os.path.join(os.path.dirname(beside), name), "rb") as file:
+        return file.read().decode().replace("\r\n", "\n").strip()
 
 
 class Tool(Plugin, Generic[P]):
