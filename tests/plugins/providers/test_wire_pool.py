@@ -40,7 +40,7 @@ async def body_of(answer):
         while piece := await answer.read():
             pieces.append(piece)
     finally:
-        answer.close()
+        await answer.aclose()
     return b"".join(pieces)
 
 
@@ -155,8 +155,8 @@ async def test_leaving_an_answer_closes_its_connection():
         pool = Pool()
         answer = await pool.ask("GET", server.url, {}, connect=5)
         assert await answer.read() == b"data: x\n\n"
-        answer.close()
-        answer.close()
+        await answer.aclose()
+        await answer.aclose()
         assert pool.kept == 0
 
 

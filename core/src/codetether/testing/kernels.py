@@ -95,12 +95,13 @@ def _proofs() -> Iterator[tuple[str, bytes]]:
 def _know(proofs: Sequence[tuple[str, bytes]]) -> None:
     """Begin with these: attacking anew for each kernel would take most of a test's time."""
     from codetether.dirs import Dirs
+    from codetether.files import write_atomic
 
     cache = Dirs.find().cache
     for name, proof in proofs:
         cache.mkdir(parents=True, exist_ok=True)
         if not (cache / name).exists():
-            (cache / name).write_bytes(proof)
+            write_atomic(cache / name, proof)
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class Download:
                 )
         except Unsendable as exc:
             raise CodetetherError(f"not an address: {exc}") from None
-        stack.callback(response.close)
+        stack.push_async_callback(response.aclose)
         return response
 
     def _going_on(self) -> dict[str, str]:

@@ -98,7 +98,7 @@ async def opened(
         raise network_fault(exc, endpoint, started=response is not None) from exc
     finally:
         if response is not None:
-            response.close()
+            await response.aclose()
 
 
 async def exchange(
@@ -170,15 +170,9 @@ async def _read(
 
 async def _drain(response: Response) -> None:
     """Read the few bytes behind the end mark, so that the connection can serve the next call."""
-    with suppress(NetworkError):
+    with trio.move_on_after(_DRAIN), suppress(NetworkError):
         for _ in range(8):
-            piece = response.ready()
-            if piece is None:
-                with trio.move_on_after(_DRAIN) as scope:
-                    piece = await response.read()
-                if scope.cancelled_caught:
-                    return
-            if not piece:
+            if not await response.read():
                 return
 
 

@@ -15,27 +15,27 @@ from codetether_wire.place import Place, place_of
 if TYPE_CHECKING:
     import ssl
 
-    from codetether_wire.connection import Connection, Response
+    import httpcore
 
+    from codetether_wire.connection import Response
+    from codetether_wire.ways import Way
+
+# httpcore has a pool of its own; each of its requests looks at all connections, which 64 calls side by side feel.
 KEPT = 512  # connections in all
 KEPT_SECONDS = 30.0
+SWITCHING_PROTOCOLS = 101
 
 
-class _Way(NamedTuple):
-    """What the connection of a request must have. `path`: of a Unix socket; then none is kept."""
-
-    secure: bool
-    host: str
-    port: int
-    path: str
-    trust_env: bool
+class _Kept(NamedTuple):
+    connection: httpcore.AsyncConnectionInterface
+    since: float
 
 
 class Pool:
     """Sends requests. It follows no redirects, and reads no environment unless told to."""
 
     def __init__(self) -> None:
-        self._free: dict[_Way, deque[Connection]] = {}
+        self._free: dict[Way, deque[_Kept]] = {}
         self._sockets: dict[tuple[str, int], str] = {}
         self._tls: dict[bool, ssl.SSLContext] = {}
 
@@ -54,93 +54,114 @@ class Pool:
         connect: float,
         trust_env: bool = False,
     ) -> Response:
-        """The answer once its head is here; close it in any case. `connect`: seconds to reach the server; nothing else is
-        limited here. Raises NetworkError.
+        """The answer once its head is here; close it in any case. `connect`: seconds each of TCP and TLS may take to reach
+        the server; nothing else is limited here. Raises NetworkError.
 
         A kept connection that turns out to be dead before it answered says nothing about the server: many close theirs
         after each answer (llama.cpp). So the request goes out once more at once, over a new one, and nobody is told.
         """
-        from codetether_wire.connection import Broken, Unsendable
+        from codetether_wire.connection import Broken, Unsendable, told
+        from codetether_wire.ways import Way
 
         try:
             place = place_of(url)
         except ValueError as error:
             raise Unsendable(f"{error}") from None
         path = self._sockets.get((place.host, place.port), "")
-        way = _Way(place.secure, place.host, place.port, path, trust_env)
-        if (kept := self._take(way)) is not None:
+        way = Way(place.secure, place.host, place.port, path, trust_env)
+        with told():
+            request = _request(method, place, headers, body, connect)
+        if (kept := await self._take(way)) is not None:
             try:
-                return await self._asked(kept, way, method, place, headers, body)
+                return await self._asked(kept, way, request)
             except Broken:
                 pass
-        fresh = await self._dial(way, place, connect)
-        return await self._asked(fresh, way, method, place, headers, body)
+        return await self._asked(await self._fresh(way), way, request)
 
-    async def _asked(  # noqa: PLR0917 - what a request is, and over what
-        self,
-        connection: Connection,
-        way: _Way,
-        method: str,
-        place: Place,
-        headers: Mapping[str, str],
-        body: bytes,
+    async def _asked(
+        self, connection: httpcore.AsyncConnectionInterface, way: Way, request: httpcore.Request
     ) -> Response:
-        from codetether_wire.connection import Response
+        from codetether_wire.connection import Broken, Response, told
 
         try:
-            head = await connection.ask(method, place, headers, body)
+            with told():
+                head = await connection.handle_async_request(request)
+            if head.status == SWITCHING_PROTOCOLS:
+                raise Broken("the server speaks another protocol")
         except BaseException:
-            connection.close()
+            with trio.CancelScope(shield=True):
+                await connection.aclose()
             raise
-        return Response(connection, head, partial(self._keep, way))
+        return Response(head, partial(self._keep, way, connection))
 
-    async def _dial(self, way: _Way, place: Place, seconds: float) -> Connection:
-        from codetether_wire.dialling import dial, proxy_for, trust
+    async def _fresh(self, way: Way) -> httpcore.AsyncConnectionInterface:
+        from codetether_wire.ways import connection, proxy_for, trust
 
-        proxy = proxy_for(place) if way.trust_env else None
-        secure = place.secure or (proxy is not None and proxy.place.secure)
+        proxy = proxy_for(way) if way.trust_env else None
+        secure = way.secure or (proxy is not None and proxy.place.secure)
         if secure and way.trust_env not in self._tls:
-            self._tls[way.trust_env] = await trio.to_thread.run_sync(trust, way.trust_env)
-        tls = self._tls[way.trust_env] if secure else None
-        return await dial(place, tls, proxy, way.path, seconds)
+            self._tls[way.trust_env] = await trust(way.trust_env)
+        return connection(way, proxy, self._tls[way.trust_env] if secure else None)
 
     # --- those that are kept ---
-    def _take(self, way: _Way) -> Connection | None:
-        self._sweep()
+    async def _take(self, way: Way) -> httpcore.AsyncConnectionInterface | None:
+        await self._sweep()
         free = self._free.get(way, ())
         while free:
-            connection = free.pop()
-            if connection.lives:
+            connection = free.pop().connection
+            if not connection.has_expired():
                 return connection
-            connection.close()
+            await connection.aclose()
         return None
 
-    def _keep(self, way: _Way, connection: Connection) -> None:
-        self._sweep()
-        if way.path or self.kept >= KEPT or not connection.renew():
-            connection.close()
-            return
-        connection.free_since = trio.current_time()
-        self._free.setdefault(way, deque()).append(connection)
+    async def _keep(self, way: Way, connection: httpcore.AsyncConnectionInterface) -> None:
+        await self._sweep()
+        if way.path or self.kept >= KEPT or not connection.is_idle():
+            await connection.aclose()
+        else:
+            free = self._free.setdefault(way, deque())
+            free.append(_Kept(connection, trio.current_time()))
 
-    def _sweep(self) -> None:
+    async def _sweep(self) -> None:
         """Close those that nobody wanted for long."""
         before = trio.current_time() - KEPT_SECONDS
+        unwanted: list[_Kept] = []
         for free in self._free.values():
-            while free and free[0].free_since < before:
-                free.popleft().close()
+            while free and free[0].since < before:
+                unwanted.append(free.popleft())
+        for each in unwanted:
+            await each.connection.aclose()
 
     def over_socket(self, url: str, path: str) -> None:
-        """What is sent to the host of `url` goes over the Unix socket at `path`, of a child of ours."""
+        """What is sent to the host of `url` goes over the Unix socket at `path`, of a child of ours; none is kept."""
         place = place_of(url)
         self._sockets[place.host, place.port] = path
 
     async def aclose(self) -> None:
         """Close the kept connections. The pool can be used again afterwards."""
+        await trio.lowlevel.checkpoint()
         for free in self._free.values():
             while free:
-                free.pop().close()
-        await trio.lowlevel.checkpoint()
+                await free.pop().connection.aclose()
+
+
+def _request(
+    method: str, place: Place, headers: Mapping[str, str], body: bytes, connect: float
+) -> httpcore.Request:
+    import httpcore
+
+    fields = {"Host": place.name, **headers}
+    if body or method == "POST":
+        fields["Content-Length"] = str(len(body))
+    url = httpcore.URL(
+        scheme=b"https" if place.secure else b"http",
+        host=place.host.encode(),
+        port=place.port,
+        target=place.target.encode(),
+    )
+    extensions = {"timeout": {"connect": connect}}
+    raw = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
+    return httpcore.Request(method, url, headers=raw, content=body, extensions=extensions)
 
 
 _pools: weakref.WeakKeyDictionary[Any, Pool] = weakref.WeakKeyDictionary()

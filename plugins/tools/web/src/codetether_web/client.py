@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
+from codetether_wire.loading import without
 
 if TYPE_CHECKING:
     import httpx
@@ -17,16 +17,9 @@ def load_httpx() -> None:
     """Load httpx without what is not used here and comes where it is installed: its command line with click and rich
     (50 ms, 6 MB), and HTTP/2 (40 ms).
     """
-    if "httpx" not in sys.modules:
-        left_out = [name for name in ("httpx._main", "h2") if name not in sys.modules]
-        for name in left_out:
-            sys.modules[name] = None  # type: ignore[assignment]  # so Python is told that it cannot be had
-        try:
-            import httpcore  # noqa: F401 - httpx would load it with the first client
-            import httpx  # noqa: F401
-        finally:
-            for name in left_out:
-                sys.modules.pop(name, None)
+    with without("httpx._main", "h2"):
+        import httpcore  # noqa: F401 - httpx would load it with the first client
+        import httpx  # noqa: F401
 
 
 @asynccontextmanager

@@ -112,7 +112,7 @@ async def _post(kernel: Any, endpoint: str, body: bytes, headers: dict[str, str]
             response = await pool_of(kernel).ask("POST", endpoint, headers, body, connect=SECONDS)
         except NetworkError:
             return 0
-        response.close()
+        await response.aclose()
         return response.status_code
     return 0
 
