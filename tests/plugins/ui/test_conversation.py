@@ -14,6 +14,7 @@ from codetether.api import Answer, Compacted, Extension, Question, Session, Turn
 from codetether.testing import call, make_kernel, reply
 from codetether_conversation import (
     Act,
+    Around,
     Asking,
     Choose,
     Choosing,
@@ -405,6 +406,8 @@ async def test_what_may_come_next(tmp_path: Path) -> None:
         talk = person.conversation
         assert [c.text for c in await candidates(talk, "/comp")] == ["/compact"]
         assert [c.text for c in await candidates(talk, "/agent pl")] == ["plan"]
+        assert [c.text for c in await candidates(talk, "/model scri")] == ["scripted/"]
+        assert "scripted/demo" in [c.text for c in await candidates(talk, "/model scripted/de")]
         assert [(c.text, c.length) for c in await candidates(talk, "look at @prs")] == [
             ("@src/parser.py ", 4)
         ]
@@ -430,10 +433,12 @@ async def test_things_that_are_only_told(tmp_path: Path) -> None:
             ("/tools", "read_file"),
             ("/plugins", "tools:bash"),
             ("/cost", "unknown"),
-            ("/help", "/rewind"),
         ]:
             await person.say(line)
             assert part in (await person.see(Shown)).text
+        await person.say("/help")
+        around = await person.see(Around)
+        assert ("/rewind", "Go back to before a message, files included") in around.commands
         await person.see(Screen, what="help")
         await person.say("/theme light")
         assert (await person.see(Screen, what="theme")).name == "light"

@@ -71,6 +71,7 @@ from codetether_mode_swarm.events import (
 from codetether_mode_tui import panels
 from codetether_mode_tui.asking import GUARD, Ask
 from codetether_mode_tui.chat import Scrollback
+from codetether_mode_tui.diffs import diff_lines
 from codetether_mode_tui.items import Answered, Called, Note, Said, Thinking, from_messages, said
 from codetether_mode_tui.keys import ACTIONS, bound, help_rows, shown
 from codetether_mode_tui.lines import cells, fitted, head, padded, plain, width_of, wrapped
@@ -184,8 +185,52 @@ def test_a_failed_call_looks_failed(state: State) -> None:
 def test_a_change_is_shown_in_colours(state: State) -> None:
     call(state, ok=True, meta={"diff": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n"})
     styles = {plain(row).strip(): row[-1][0] for row in Scrollback(state).rows(60, 20) if row}
-    assert styles["-old"] == "class:diff.remove"
-    assert styles["+new"] == "class:diff.add"
+    assert styles["1 - old"] == "class:diff.remove"
+    assert styles["1 + new"] == "class:diff.add"
+
+
+def test_what_looks_like_a_header_within_a_hunk_is_a_line_of_it() -> None:
+    diff = "--- a/q.sql\n+++ b/q.sql\n@@ -8,3 +8,3 @@ SELECT\n one\n--- old\n+-- new\n two\n"
+    rows = [plain(row).rstrip() for row in diff_lines(diff, 40)]
+    assert rows == ["q.sql", " ⋯   SELECT", " 8   one", " 9 - -- old", " 9 + -- new", "10   two"]
+    marked = [
+        text for row in diff_lines(diff, 40) for style, text in row if style.endswith(".word")
+    ]
+    assert marked == ["old", "new"]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown_name"),
+    [
+        (("/dev/null", "b/n"), "n  is new"),
+        (("a/o", "/dev/null"), "o  is deleted"),
+        (("a/o", "b/n"), "o → n"),
+    ],
+)
+def test_what_becomes_of_a_file(names: tuple[str, str], shown_name: str) -> None:
+    diff = "--- {}\n+++ {}\n@@ -1 +1 @@\n-a\n+b\n".format(*names)
+    assert plain(next(diff_lines(diff, 40))) == shown_name
+
+
+@given(st.text("+-@ ,01ab\n", max_size=80), st.integers(8, 30))
+def test_any_diff_fits_the_width_and_loses_nothing(text: str, width: int) -> None:
+    rows = list(diff_lines(text, width))
+    assert all(width_of(row) <= width for row in rows)
+    assert text.count("a") == sum(plain(row).count("a") for row in rows)
+
+
+def test_calls_of_one_line_stand_together(state: State) -> None:
+    call(state, ok=True)
+    call(state, ok=True)
+    state.take(MessageDone(Message("assistant", (Text("so"),))))
+    assert [row[:6] for row in chat(state).splitlines()] == ["✓ bash", "✓ bash", "", "so", ""][:4]
+
+
+def test_the_result_of_a_long_call_is_in_sight(state: State) -> None:
+    state.take(ToolStarted("c1", "bash", {}, "bash " + "x" * 100))
+    state.take(ToolFinished("c1", "bash", ok=True, summary="exit 0", text="", seconds=1.5))
+    line = chat(state, 40).splitlines()[0]
+    assert line.endswith("…  exit 0 1.5s")
 
 
 def test_a_stopped_turn_stops_its_calls(state: State) -> None:
@@ -255,14 +300,14 @@ def test_what_is_around_and_how_things_stand(state: State) -> None:
     status = plain(panels.status(state, 100))
     assert "plan" in status
     assert "context 80%" in status
-    assert "1.5k tokens $0.010" in status
+    assert "1.5k tokens · $0.010" in status
     assert "80%" in "\n".join(plain(row) for row in panels.inspector(state, 30, 20))
 
 
 @pytest.mark.parametrize(
     ("usd", "text"),
     [
-        (None, "$?"),
+        (None, "unknown"),
         (0.0, "$0.0000"),
         (0.00001, "<$0.0001"),
         (0.005, "$0.0050"),
@@ -291,13 +336,14 @@ def test_a_mode_has_a_board_until_it_ends(state: State) -> None:
     assert (state.view, state.board is not None and state.board.running) == ("board", True)
     assert state.board is not None
     assert "/swarm do it" in plain(state.board.lines(80, 20, 1.0)[0])
+    assert "planning" in "\n".join(map(plain, state.board.lines(80, 20, 1.0)))
     state.take(ModeEnded("swarm", 1, "it failed"))
     assert state.view == "chat"
     assert "it failed" in chat(state)
 
 
 def test_a_swarm_is_seen_at_work(state: State) -> None:
-    one, two = {"id": "a", "name": "first", "stage": 0}, {"id": "b", "name": "second", "stage": 1}
+    one, two = {"id": "a", "name": "first", "stage": 0}, {"id": "b", "name": "second", "stage": 1, "instruction": "Do b.", "dependencies": ["a"]}  # fmt: skip
     state.take(ModeStarted("swarm", ("--format", "stream-json", "--", "do it")))
     for event in (
         SwarmStarted("s1", "do it", "/w", "p/m"),
@@ -309,10 +355,11 @@ def test_a_swarm_is_seen_at_work(state: State) -> None:
         state.take(ModeEvent("swarm", msgspec.json.decode(msgspec.json.encode(event))))
     board = state.board
     assert board is not None
-    rows = [plain(row) for row in board.lines(80, 20, 1.0)]
-    assert rows[0] == " ACTIVE /swarm do it"
-    assert rows[1].endswith(" 0/2 0%")
-    assert rows[4:6] == [" ● [S0] first → bash make  1 steps  ", " ○ [S1] second  "]
+    rows = [plain(row).rstrip() for row in board.lines(60, 20, 105.0)]
+    assert rows[:2] == ["/swarm do it", "ACTIVE · 5s"]
+    assert rows[2].endswith(" 0/2 0%")
+    first, second = "▶ ● first   → bash make", "  ○ second  pending"
+    assert rows[4:8] == ["stage 1 of 2", f"{first:53}1 steps", "stage 2 of 2", second]
     for event in (
         SubagentEvent(
             "a", {"type": "tool_finished", "name": "bash", "ok": False, "summary": "exit 2"}
@@ -325,16 +372,17 @@ def test_a_swarm_is_seen_at_work(state: State) -> None:
     ):
         state.take(ModeEvent("swarm", msgspec.json.decode(msgspec.json.encode(event))))
     rows = [plain(row) for row in board.lines(80, 20, 1.0)]
-    assert rows[1].endswith(" 2/2 100%")
-    assert "test ok" in rows[2]
-    assert rows[4].startswith(" ✓ [S0] first")
-    assert "tokens 1,200" in rows[4]
-    assert rows[5].startswith(" ✗ [S1] second")
+    assert rows[2].endswith(" 2/2 100%")
+    assert "test ok" in rows[1]
+    assert rows[5].startswith("▶ ✓ first")
+    assert "1,200 tokens" in rows[5]
+    assert rows[7].startswith("  ✗ second")
     board.detail = True
-    detail = [plain(row) for row in board.lines(80, 20, 1.0)]
-    assert detail[3:] == ["running", "✗ bash exit 2", "made it", "merged", "completed"]
+    detail = [plain(row).strip() for row in board.lines(80, 20, 1.0)]
+    assert detail[6:11] == ["running", "✗ bash make exit 2", "made it", "merged", "completed"]
     board.move(1)
-    assert "failed no idea" in [plain(row) for row in board.lines(80, 20, 1.0)]
+    detail = [plain(row).strip() for row in board.lines(80, 20, 1.0)]
+    assert detail[6:9] == ["Do b.", "after a", "failed no idea"]
 
 
 def test_ralph_is_seen_at_work(state: State) -> None:
@@ -362,9 +410,10 @@ def test_ralph_is_seen_at_work(state: State) -> None:
     board = state.board
     assert board is not None
     rows = [plain(row) for row in board.lines(80, 20, 1.0)]
-    assert rows[0] == " ACTIVE /ralph shop: sums"
-    assert "iteration 1/10" in rows[2]
-    assert rows[4:6] == [" ● [S0] A first → bash make  1 steps  ", " ○ [S1] B second  "]
+    assert rows[0] == "/ralph shop: sums"
+    assert "iteration 1/10" in rows[1]
+    assert rows[5].startswith("▶ ● A first   → bash make")
+    assert rows[7].startswith("  ○ B second  pending")
     for event in (
         StoryAttempted("A", 1, ok=True, text="made it", steps=1, seconds=3.0),
         StoryChanged("A", "first", "judging"),
@@ -378,13 +427,13 @@ def test_ralph_is_seen_at_work(state: State) -> None:
     ):
         state.take(ModeEvent("ralph", msgspec.json.decode(msgspec.json.encode(event))))
     rows = [plain(row) for row in board.lines(80, 20, 1.0)]
-    assert rows[1].endswith(" 2/2 100%")
-    assert "result quality_failed" in rows[2]
-    assert rows[4].startswith(" ✓ [S0] A first")
-    assert "lint ✓" in rows[4]
+    assert rows[2].endswith(" 2/2 100%")
+    assert "result quality_failed" in rows[1]
+    assert rows[5].startswith("▶ ✓ A first")
+    assert "✓ lint" in rows[5]
     assert not any(set("\x1b\x07\x9b\u202e\r\0") & set(row) for row in rows)
     board.detail = True
-    detail = [plain(row) for row in board.lines(80, 20, 1.0)]
+    detail = [plain(row).strip() for row in board.lines(80, 20, 1.0)]
     wanted = [
         "priority 1",
         "working",
@@ -395,9 +444,9 @@ def test_ralph_is_seen_at_work(state: State) -> None:
         "1 files, +3 -0",
         "passed",
     ]
-    assert detail[3:] == wanted
+    assert detail[6 : 6 + len(wanted)] == wanted
     board.move(1)
-    assert "blocked no way" in [plain(row) for row in board.lines(80, 20, 1.0)]
+    assert "  blocked no way" in [plain(row) for row in board.lines(80, 20, 1.0)]
 
 
 # --- nothing foreign reaches the terminal ------------------------------------------------------------------------
@@ -567,6 +616,13 @@ def test_free_words_answer_a_text_question() -> None:
     assert ask.enter("Ada", 1.0) == Answer("text", "Ada")
 
 
+def test_a_number_typed_as_free_words_is_the_choice_of_that_number() -> None:
+    ask = Ask(Question("q", "text", "Which?", choices=(Choice("a", "A"), Choice("b", "B b"))), 0.0)
+    assert ask.enter("2", 1.0) == Answer("b")
+    assert ask.enter("b B ", 1.0) == Answer("b")
+    assert ask.enter("2 of them", 1.0) == Answer("text", "2 of them")
+
+
 def test_a_long_change_scrolls_and_the_answers_stay() -> None:
     ask = Ask(
         Question("q", "approval", "May it?", diff="\n".join(f"+line {n}" for n in range(100))), 0.0
@@ -607,6 +663,29 @@ def test_a_picker_narrows_and_keeps_its_place() -> None:
     assert first == 6
     picker.erase()
     assert picker.at == 0
+
+
+def test_a_picker_begins_at_what_is_in_force_however_late_that_comes() -> None:
+    late = Entry("local/a", "a")
+    picker = Picker(Choosing("model", "Model", (Entry("z", "z"),), "local/a", more=True))
+    picker.replace(Choosing("model", "Model", (late, Entry("z", "z")), "local/a", more=True))
+    assert picker.selected == late
+    picker.move(1)
+    picker.replace(Choosing("model", "Model", (late, Entry("m", "m"), Entry("z", "z")), "local/a"))
+    assert picker.selected == Entry("z", "z")
+
+
+def test_a_picker_that_was_closed_does_not_open_again_for_what_comes_late(state: State) -> None:
+    first = Choosing("model", "Model", (), more=True)
+    state.take(first)
+    state.close_picker()
+    for more in (True, False):
+        state.take(Choosing("model", "Model", (Entry("a", "a"),), more=more))
+        assert state.picker is None
+    state.take(first)
+    assert state.picker is not None
+    state.take(Choosing("model", "Model", (), notes=("llm: no key",)))
+    assert "llm: no key" in "\n".join(map(plain, panels.picker(state.picker, 60, 10)))
 
 
 # --- keys, pastes, themes ----------------------------------------------------------------------------------------

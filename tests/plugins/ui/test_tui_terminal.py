@@ -135,7 +135,7 @@ async def test_a_whole_piece_of_work(tmp_path: Path) -> None:
     async with terminal(tmp_path, "tui") as t:
         await t.until("new session", "build", "Sessions", "calc.py")
         t.type("fix add\r")
-        await t.until("Allow edit calc.py?", "-    return a - b", "+    return a + b")
+        await t.until("Allow edit calc.py?", "2 -     return a - b", "2 +     return a + b")
         await trio.sleep(0.5)  # a key that comes at once answers nothing
         t.type("y")
         await t.until("Fixed", "It adds now.", "✓ edit calc.py", gone=["Allow edit"])
@@ -156,14 +156,14 @@ async def test_a_whole_piece_of_work(tmp_path: Path) -> None:
         t.type("/rewind\r")
         await t.until("Rewind to before", "▶ wait")
         t.type("\x1b[B\r")
-        await t.until("> fix add", "taken back", "-    return a + b", gone=["Rewind to"])
+        await t.until("> fix add", "taken back", "2 -     return a + b", gone=["Rewind to"])
         assert "a - b" in calc.read_text()
         t.type("\x15")
         await t.until(gone=["> fix add"])
         t.type("/theme light\r")
         await t.until(gone=["/theme"])
         t.type("\t")
-        await t.until(" plan ask")
+        await t.until("plan · ask")
         t.type("\x11")
         assert await t.end() == 0
         assert b"\x1b[?1049l" in t.bytes

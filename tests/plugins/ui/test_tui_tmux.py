@@ -126,7 +126,7 @@ def same(tmux: Tmux, request: pytest.FixtureRequest, name: str) -> None:
 def test_a_whole_piece_of_work(tmux: Tmux, request: pytest.FixtureRequest) -> None:
     tmux.until("new session", "scripted")
     tmux.type("fix add", "Enter")
-    tmux.until("Allow edit calc.py?", "+    return a + b")
+    tmux.until("Allow edit calc.py?", "2 +     return a + b")
     same(tmux, request, "asked")
     time.sleep(0.5)  # a key that comes at once answers nothing
     tmux.type("y")

@@ -168,6 +168,7 @@ async def _ralph(conversation: Conversation, words: str) -> None:
 # --- what is so --------------------------------------------------------------------------------------------------
 async def _mcp(conversation: Conversation, _: str) -> None:
     text = await _ask_ourselves(conversation, ["mcp", "list"])
+    text = text or "no MCP server is configured; codetether mcp add NAME URL adds one"
     await conversation.show(text, title="/mcp")
 
 

@@ -69,10 +69,17 @@ async def _arguments(conversation: Conversation, word: str, words: str) -> list[
         "sessions": ("all",),
     }
     if word in ("model", "m"):
-        rows = conversation.kernel.host.rows
-        offered[word] = tuple(f"{row.name}/" for row in rows if row.kind == "providers")
+        from codetether_conversation.pick import model_names
+
+        providers = conversation.kernel.host.names("providers")
+        provider, slash, _ = words.partition("/")
+        models = (
+            await model_names(conversation, provider) if slash and provider in providers else ()
+        )
+        offered[word] = tuple(models) if slash else tuple(f"{name}/" for name in providers)
     if word == "ralph":
         files = await conversation.files.like(words or "prd.json", LIMIT)
         offered[word] = tuple(name for name in files if name.endswith(".json"))
     fits = [name for name in offered.get(word, ()) if name.startswith(words)]
+    fits = fits or [name for name in offered.get(word, ()) if words.casefold() in name.casefold()]
     return [Candidate(name, len(words), name) for name in sorted(fits)]

@@ -92,6 +92,7 @@ class Conversation:
         self.directory = directory
         self.interface = interface
         self.files = Files(directory)
+        self.models: dict[str, list[str]] = {}  # by provider, once it was asked: for completion
         self.session: Session | None = None
         self.mode: ModeRun | None = None
         self.busy = False
@@ -145,7 +146,7 @@ class Conversation:
                 self.session = None
                 await self.show(error.message, kind="error", hint=error.hint)
                 await self._hear_early()
-                await self.stand()
+                await self.refresh()
                 self._quiet.set()
                 await trio.sleep_forever()  # a command opens another, or the person leaves
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import trio
@@ -9,6 +10,7 @@ from codetether.api import CodetetherError, UsageError, list_sessions
 
 from codetether_conversation.conversation import Start
 from codetether_conversation.place import names
+from codetether_conversation.slash import commands, listed
 from codetether_conversation.words import Around, Choosing, Entry, Screen
 
 if TYPE_CHECKING:
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from codetether_conversation.conversation import Conversation
 
 SECONDS = 15.0  # for one provider to list its models
+NAMES_SECONDS = 4.0  # for one provider, while a name is typed
 SESSIONS = 500
 NEWEST, NAMES = 16, 60
+COLUMNS = ("context", "$ in/out per M", "can")
 ACCESS = {
     "ask": "asks before every change and command",
     "auto": "edits files of the workspace and runs confined commands by itself",
@@ -31,11 +35,12 @@ async def models(conversation: Conversation) -> None:
     """Offer the models of every usable provider, as each answers."""
     current = conversation.session.model_ref if conversation.session else ""
     found: dict[str, list[Entry]] = {}
+    notes: list[str] = []
     providers = conversation.kernel.host.load_all("providers")
 
     async def offer(*, more: bool) -> None:
         entries = [entry for name in sorted(found) for entry in found[name]]
-        choosing = Choosing("model", "Model", tuple(entries), current, more)
+        choosing = Choosing("model", "Model", tuple(entries), current, more, COLUMNS, tuple(notes))
         await conversation.tell(choosing)
 
     async def ask(provider: Provider) -> None:
@@ -45,11 +50,10 @@ async def models(conversation: Conversation) -> None:
                     return
                 infos = await provider.models()
             except CodetetherError as error:
-                await conversation.show(
-                    f"{provider.name}: {error.message}", kind="error", hint=error.hint
-                )
+                notes.append(f"{provider.name}: {error.message}; {error.hint}".rstrip("; "))
                 return
             found[provider.name] = [_model(provider.name, info) for info in infos]
+            conversation.models[provider.name] = [entry.key for entry in found[provider.name]]
             await offer(more=True)
 
     await offer(more=True)
@@ -61,6 +65,17 @@ async def models(conversation: Conversation) -> None:
         raise CodetetherError(
             "no provider can be used", "codetether auth login NAME, or start a local server"
         )
+
+
+async def model_names(conversation: Conversation, provider: str) -> list[str]:
+    """What `provider` offers, as `provider/model`; nothing when it cannot say so in time."""
+    known = conversation.models.get(provider)
+    if known is None:
+        known = []
+        with trio.move_on_after(NAMES_SECONDS), contextlib.suppress(CodetetherError):
+            infos = await conversation.kernel.provider(provider).models()
+            known = conversation.models[provider] = [f"{provider}/{info.id}" for info in infos]
+    return known
 
 
 def _model(provider: str, info: ModelInfo) -> Entry:
@@ -85,7 +100,7 @@ def _size(tokens: int | None) -> str:
 
 def _price(info: ModelInfo) -> str:
     if info.input_price is None or info.output_price is None:
-        return "$?"
+        return "?"
     return f"${info.input_price:g}/{info.output_price:g}"
 
 
@@ -114,7 +129,9 @@ async def sessions(conversation: Conversation, *, everywhere: bool = False) -> N
 async def around(conversation: Conversation) -> Around:
     """What an interface shows beside the chat."""
     entries = await trio.to_thread.run_sync(names, conversation.directory, NAMES)
-    return Around(tuple(entries), tuple(await _kept(conversation, NEWEST)))
+    known = listed(await commands(conversation))
+    rows = tuple((f"/{each.name} {each.arguments}".rstrip(), each.summary) for each in known)
+    return Around(tuple(entries), tuple(await _kept(conversation, NEWEST)), rows)
 
 
 async def _kept(conversation: Conversation, limit: int, *, everywhere: bool = False) -> list[Entry]:

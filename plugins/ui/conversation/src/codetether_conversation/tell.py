@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from codetether_conversation.slash import commands, listed
 from codetether_conversation.words import Screen
 
 if TYPE_CHECKING:
@@ -24,12 +23,8 @@ def our_environment() -> dict[str, str]:
 
 
 async def help_text(conversation: Conversation, _: str) -> None:
-    """The commands; the interface adds its keys."""
-    known = listed(await commands(conversation))
-    rows = [(f"/{each.name} {each.arguments}".rstrip(), each.summary) for each in known]
-    width = max(len(name) for name, _ in rows)
-    text = "\n".join(f"{name:{width}}  {summary}" for name, summary in rows)
-    await conversation.show(text, title="Commands")
+    """The commands there are now; the interface shows them, with its keys."""
+    await conversation.refresh()
     await conversation.tell(Screen("help"))
 
 

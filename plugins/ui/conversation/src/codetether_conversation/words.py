@@ -52,10 +52,13 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Around(msgspec.Struct, frozen=True):
-    """What lies around: the first names in the directory (folders end in a slash) and its newest sessions."""
+    """What lies around: the first names in the directory (folders end in a slash), its newest sessions, and the commands
+    with what each does.
+    """
 
     entries: tuple[str, ...] = ()
     sessions: tuple[Entry, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
 
 
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,13 +83,17 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class Choosing(msgspec.Struct, frozen=True):
-    """Let the person pick, and say Choose. The same `about` again replaces the entries; `more`: others are to come."""
+    """Let the person pick, and say Choose. The same `about` again replaces the entries; `more`: others are to come.
+    `columns` are headings of the entries' facts, `notes` what a person should know of what is missing.
+    """
 
     about: Literal["model", "session", "message", "agent", "access", "theme"]
     title: str
     entries: tuple[Entry, ...]
     current: str = ""
     more: bool = False
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Screen(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -21,7 +21,7 @@ from codetether_conversation import (
 from codetether_conversation.words import Around, Asking, Settled, Standing
 
 HISTORY = 6  # messages of a session gone on with that are shown again
-OWN = (Around, Asking, Settled, Standing)  # asked by `plain`, or for a screen
+OWN = (Asking, Settled, Standing)  # asked by `plain`, or for a screen
 
 
 class Printer:
@@ -31,6 +31,7 @@ class Printer:
         self._to_plain = to_plain
         self.choosing: Choosing | None = None
         self.left = False
+        self._commands: tuple[tuple[str, str], ...] = ()
 
     async def tell(self, what: Told) -> None:
         """Show it, or hand it to the interface that shows sessions."""
@@ -41,8 +42,10 @@ class Printer:
                 self._shown(what)
             case Choosing():
                 self._choose(what)
+            case Around():
+                self._commands = what.commands
             case Screen(what="help"):
-                pass
+                self._help()
             case Screen(what=wish):
                 _print(f"/{wish} is for the full screen (codetether tui)")
             case Returned(text):
@@ -67,6 +70,12 @@ class Printer:
             StepFinished(0)
         )  # says nothing, and is taken when all before it is shown
 
+    def _help(self) -> None:
+        width = max((len(name) for name, _ in self._commands), default=0)
+        for name, about in self._commands:
+            _print(f"{one_line(name):{width}}  {one_line(about)}")
+        _print("Alt+Enter begins a new line, Tab completes, Ctrl-C stops, Ctrl-D leaves")
+
     def _opened(self, opened: Opened) -> None:
         said = [message for message in opened.messages if message.role != "tool" and message.text]
         if len(said) > HISTORY:
@@ -85,7 +94,11 @@ class Printer:
             _print(f"  {clean(shown.hint)}")
 
     def _choose(self, choosing: Choosing) -> None:
-        if choosing.more or not choosing.entries:
+        if choosing.more:
+            return
+        for note in choosing.notes:
+            _print(one_line(note))
+        if not choosing.entries:
             return
         self.choosing = choosing
         _print(clean(choosing.title))

@@ -68,10 +68,17 @@ class Ask:
         if self.reasoning:
             return Answer("deny", text.strip())
         if self.question.kind == "text" and (text.strip() or not self.rows):
-            return Answer("text", text)
+            return self._named(text.strip().casefold()) or Answer("text", text)
         if text.strip() or now - self.since < GUARD:
             return None
         return self._chosen() if self.rows else Answer("text", text)
+
+    def _named(self, word: str) -> Answer | None:
+        """The choice whose number, key or whole label was typed."""
+        for letter, choice in zip(self.letters, self.choices, strict=True):
+            if word in (letter, choice.key.casefold(), choice.label.casefold()):
+                return Answer(choice.key)
+        return None
 
     def _chosen(self) -> Answer | None:
         if self.at < len(self.choices):

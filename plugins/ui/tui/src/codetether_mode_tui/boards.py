@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from codetether.api import one_line
+from codetether.api import cells, one_line
 
 from codetether_mode_tui import stories
-from codetether_mode_tui.lines import Line, fitted, wrapped
+from codetether_mode_tui.lines import Line, fitted, padded, wrapped
 
 ICONS = {
     "pending": ("class:dim", "○"), "running": ("class:tool.running", "●"), "worked": ("class:tool.running", "◎"),
     "completed": ("class:tool.ok", "✓"), "failed": ("class:tool.failed", "✗"), "cancelled": ("class:dim", "⊗"),
-    "timed_out": ("class:tool.failed", "⏱"), "conflict": ("class:tool.failed", "⊘"),
+    "timed_out": ("class:tool.failed", "✗"), "conflict": ("class:tool.failed", "⊘"),
     "working": ("class:tool.running", "●"), "judging": ("class:tool.running", "◎"), "merging": ("class:tool.running", "◎"),
     "passed": ("class:tool.ok", "✓"), "unverified": ("class:dim", "?"), "blocked": ("class:tool.failed", "⊘"),
     "skipped": ("class:dim", "⊗"),
@@ -35,6 +35,11 @@ class Row:
         self.facts: dict[str, str] = {}
         self.log: list[tuple[str, str]] = []  # style, line
 
+    @property
+    def doing(self) -> bool:
+        """Whether its tool is at work now."""
+        return bool(self.tool) and self.status in AT_WORK
+
     def note(self, style: str, line: str) -> None:
         """Add to its log; the oldest goes when it is long."""
         self.log += [(style, one_line(each)) for each in line.splitlines() if each.strip()]
@@ -49,7 +54,8 @@ class Row:
                 self.tool = title
             case {"type": "tool_finished", "name": str(name)}:
                 mark, style = ("✓", "") if event["ok"] else ("✗", "class:tool.failed")
-                self.note(style, f"{mark} {name}  {event.get('summary', '')}")
+                self.note(style, f"{mark} {self.tool or name}  {event.get('summary', '')}")
+                self.tool = ""
 
 
 class Board:
@@ -67,6 +73,7 @@ class Board:
         self.detail = False
         self.scroll = 0
         self.totals: dict[str, str] = {}
+        self.seconds = 0.0  # it took, once it is over
 
     def row(self, key: str) -> Row:
         """The row of this key, made when it is new."""
@@ -82,6 +89,9 @@ class Board:
                 for each in subtasks:
                     row = self.row(str(each["id"]))
                     row.name, row.stage = str(each["name"]), each.get("stage")
+                    row.note("class:dim", str(each.get("instruction", "")))
+                    if needs := ", ".join(each.get("dependencies", ())):
+                        row.note("class:dim", f"after {needs}")
             case {"type": "subtask_changed", "subtask": str(key), "state": str(state)}:
                 row = self.row(key)
                 row.name, row.status, row.stage = str(event["name"]), state, event.get("stage")
@@ -92,7 +102,7 @@ class Board:
                 row = self.row(key)
                 row.facts = {
                     "tokens": f"{event.get('tokens', 0):,}",
-                    "seconds": f"{event['seconds']:.0f}",
+                    "s": f"{event['seconds']:.0f}",
                 }
                 row.note(
                     "" if event["ok"] else "class:error",
@@ -109,9 +119,10 @@ class Board:
                     "ok" if event["ok"] else "fails" if event["blocks"] else "failed before"
                 )
 
-    def end(self, code: int, said: str) -> None:
+    def end(self, code: int, said: str, now: float) -> None:
         """It is over."""
         self.running, self.code, self.said = False, code, said
+        self.seconds = now - self.since
 
     def summary(self) -> str:
         """What a person is told when it is over."""
@@ -135,59 +146,102 @@ class Board:
         self.scroll = 0
 
     # --- as lines ---
+    @property
+    def ordered(self) -> list[Row]:
+        """The rows as they are shown: by stage."""
+        return sorted(self.rows.values(), key=lambda row: row.stage or 0)
+
     def lines(self, width: int, height: int, now: float) -> list[Line]:
-        """The list, or the selected row alone."""
-        rows = list(self.rows.values())
-        if self.detail and rows:
-            return self._detail(rows[min(self.at, len(rows) - 1)], width, height)
-        lines = [*self._head(rows, width, now), []]
-        room = max(height - len(lines), 1)
-        first = max(0, min(self.at - room // 2, len(rows) - room))
-        for number, row in enumerate(rows[first : first + room], first):
-            lines.append(self._row(row, width, at=number == self.at))
-        if not rows:
-            lines.append([("class:dim", " planning…" if self.running else " nothing was run")])
-        return lines[:height]
+        """The list, or the selected row alone; keys in the last line."""
+        rows = self.ordered
+        alone = self.detail and bool(rows)
+        lines = self._head(rows, width, now)
+        room = max(height - len(lines) - 2, 1)
+        if alone:
+            lines += self._alone(rows[min(self.at, len(rows) - 1)], width, room)
+        else:
+            lines += self._list(rows, width, room)
+        keys = (
+            "Up Down another · PgUp PgDn · Esc list"
+            if alone
+            else "Up Down · Enter detail · Esc chat"
+        )
+        lines += [[]] * (height - len(lines) - 1)
+        return [*lines[: height - 1], fitted([("class:dim", keys)], width)]
 
     def _head(self, rows: list[Row], width: int, now: float) -> list[Line]:
         word = "ACTIVE" if self.running else "COMPLETE" if self.code == 0 else "ERROR"
-        style = {"ACTIVE": "class:title", "COMPLETE": "class:tool.ok"}.get(word, "class:error")
+        style = {"ACTIVE": "class:busy", "COMPLETE": "class:tool.ok"}.get(word, "class:error")
         ended = sum(1 for row in rows if row.status not in UNENDED)
         share = ended / len(rows) if rows else 0.0
-        bar = max(width - 24, 4)
+        counted = f" {ended}/{len(rows)} {share:.0%}"
+        bar = max(width - len(counted), 4)
         full = round(share * bar)
-        seconds = f"{now - self.since:.0f}s" if self.running else ""
-        totals = "  ".join(f"{name} {value}" for name, value in self.totals.items())
-        return [
-            fitted([(style, f" {word} "), ("", f"/{self.mode} {one_line(self.title)}")], width),
-            [("class:gauge", " " + "━" * full), ("class:dim", "━" * (bar - full)), ("", f" {ended}/{len(rows)} {share:.0%}")],
-            fitted([("class:dim", f" {seconds}  {totals}  Enter detail, Esc chat")], width),
-        ]  # fmt: skip
-
-    def _row(self, row: Row, width: int, *, at: bool) -> Line:
-        style, icon = ICONS.get(row.status, ("class:dim", "?"))
-        stage = f"[S{row.stage}] " if row.stage is not None else ""
-        line: Line = [
-            ("class:picker.at" if at else style, f" {icon} "),
-            ("class:dim", stage),
-            ("bold" if at else "", one_line(row.name)),
+        seconds = now - self.since if self.running else self.seconds
+        facts = [
+            word,
+            f"{seconds:.0f}s",
+            *(f"{name} {value}" for name, value in self.totals.items()),
         ]
-        if row.tool and row.status in AT_WORK:
-            line.append(("class:tool.name", f" → {one_line(row.tool)}"))
-        facts = "  ".join(f"{name} {value}" for name, value in row.facts.items())
-        steps = f"  {row.steps} steps" if row.steps else ""
-        line.append(("class:dim", f"{steps}  {facts}"))
-        return fitted(line, width)
-
-    def _detail(self, row: Row, width: int, height: int) -> list[Line]:
-        style, icon = ICONS.get(row.status, ("class:dim", "?"))
-        lines: list[Line] = [
-            fitted([(style, f" {icon} "), ("bold", one_line(row.name)), ("class:dim", f"  {row.status}")], width),
-            fitted([("class:dim", "   " + "  ".join(f"{k} {v}" for k, v in row.facts.items()))], width),
+        return [
+            fitted([("class:title", f"/{self.mode} "), ("bold", one_line(self.title))], width),
+            fitted([(style, facts[0]), ("class:dim", "".join(f" · {fact}" for fact in facts[1:]))], width),
+            [("class:gauge", "━" * full), ("class:gauge.rest", "━" * (bar - full)), ("", counted)],
             [],
         ]  # fmt: skip
-        body = [piece for kind, text in row.log for piece in wrapped([(kind, text)], width - 1)]
-        room = max(height - len(lines), 1)
+
+    def _list(self, rows: list[Row], width: int, room: int) -> list[Line]:
+        if not rows:
+            return [[("class:dim", "planning…" if self.running else "nothing was run")]]
+        size = min(max(cells(one_line(row.name)) for row in rows), max(width // 2 - 12, 12))
+        lines: list[Line] = []
+        at = 0
+        stages = {row.stage for row in rows if row.stage is not None}
+        before: int | None = None
+        for number, row in enumerate(rows):
+            if len(stages) > 1 and row.stage is not None and row.stage != before:
+                lines.append([("class:dim", f"stage {row.stage + 1} of {max(stages) + 1}")])
+                before = row.stage
+            if number == self.at:
+                at = len(lines)
+            lines.append(_row(row, size, width, at=number == self.at))
+        first = max(0, min(at - room // 2, len(lines) - room))
+        return lines[first : first + room]
+
+    def _alone(self, row: Row, width: int, room: int) -> list[Line]:
+        style, icon = ICONS.get(row.status, ("class:dim", "?"))
+        facts = _facts(row)
+        now: Line = [("class:tool.name", f"→ {one_line(row.tool)}")] if row.doing else []
+        head: Line = [(style, f"{icon} "), ("bold", one_line(row.name)), (style, f"  {row.status}"), ("class:dim", f"  {facts}")]  # fmt: skip
+        body = [piece for kind, text in row.log for piece in wrapped([(kind, text)], width - 2)]
+        room = max(room - 2, 1)
+        if now:
+            body.append(fitted(now, width - 2))
         self.scroll = max(0, min(self.scroll, len(body) - room))
         start = max(len(body) - room - self.scroll, 0)
-        return [*lines, *body[start : start + room]]
+        return [
+            fitted(head, width),
+            [],
+            *([("", "  "), *line] for line in body[start : start + room]),
+        ]
+
+
+def _facts(row: Row) -> str:
+    steps = [f"{row.steps} steps"] if row.steps else []
+    return "  ".join([*steps, *(f"{value} {name}" for name, value in row.facts.items())])
+
+
+def _row(row: Row, size: int, width: int, *, at: bool) -> Line:
+    style, icon = ICONS.get(row.status, ("class:dim", "?"))
+    facts = _facts(row)
+    doing = f"→ {one_line(row.tool)}" if row.doing else row.status
+    name = padded(fitted([("bold" if at else "", one_line(row.name))], size), size)
+    line: Line = [
+        ("class:key" if at else "", "▶ " if at else "  "),
+        (style, f"{icon} "),
+        *name,
+        ("", "  "),
+    ]
+    room = max(width - size - 8 - cells(facts), 8)
+    said: Line = [("class:tool.name" if row.doing else "class:dim", doing)]
+    return fitted([*line, *padded(fitted(said, room), room), ("class:dim", f"  {facts}")], width)

@@ -135,7 +135,7 @@ class Handlers:
         if state.help:
             state.help = False
         elif (picker := state.picker) is not None:
-            state.picker = None
+            state.close_picker()
             if picker.selected is not None:
                 screen.do(Choose(picker.about, picker.selected.key))
         elif state.ask is not None and self._answered(screen.pastes.filled(buffer.text)):
@@ -209,7 +209,8 @@ class Handlers:
     def _escape(self, event: KeyPressEvent) -> None:
         state = self.state
         if state.help or state.picker is not None:
-            state.help, state.picker = False, None
+            state.help = False
+            state.close_picker()
         elif state.ask is not None and state.ask.reasoning:
             state.ask.reasoning = False
             self.screen.buffer.reset()

@@ -48,10 +48,12 @@ class Answered(Item):
 
 
 class Thinking(Item):
-    """What the model reasoned."""
+    """What the model reasoned; `since` is the clock's time when it began, `seconds` how long it took, if that is known."""
 
     text: str = ""
     done: bool = False
+    since: float = 0.0
+    seconds: float = 0.0
 
     @property
     def folds(self) -> bool:

@@ -78,6 +78,27 @@ def help_rows(keys: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     ]
 
 
+def hints(keys: Mapping[str, tuple[str, ...]]) -> str:
+    """The keys that stand in the status bar."""
+    named = (("help", "help"), ("model", "model"), ("agent", "plan"), ("layout", "layout"))
+    return "  ".join(f"{shown(keys[name][0])} {word}" for name, word in named if keys[name])
+
+
+def first_steps(keys: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """What a newcomer needs: keys and what they do."""
+    named = (
+        ("agent", "plans first, and changes nothing"),
+        ("model", "chooses the model"),
+        ("newline", "begins a new line"),
+    )
+    rows = [
+        ("/", "lists the commands"),
+        ("@", "names a file"),
+        ("?", "shows all keys and commands"),
+    ]
+    return rows + [(shown(keys[name][0]), about) for name, about in named if keys[name]]
+
+
 def shown(key: str) -> str:
     """`escape m` as Alt+M, `c-x c-e` as Ctrl+X Ctrl+E."""
     parts = key.split()

@@ -43,14 +43,27 @@ def padded(line: Sequence[Fragment], width: int, style: str = "") -> Line:
 
 
 def beside(columns: Sequence[Sequence[Line]], widths: Sequence[int], height: int) -> Iterable[Line]:
-    """Columns beside each other with a rule between them, `height` lines; each is cut or padded to its width."""
+    """Columns beside each other with a rule between them, `height` lines; each is cut or padded to its width, a blank at
+    either side included.
+    """
     for at in range(height):
         line: Line = []
         for column, width in zip(columns, widths, strict=True):
             if line:
                 line.append(("class:border", "│"))
-            line += padded(fitted(column[at] if at < len(column) else [], width), width)
+            line += inset(column[at] if at < len(column) else [], width)
         yield line
+
+
+def rule(widths: Sequence[int]) -> Line:
+    """The line above columns beside each other."""
+    return [("class:border", "┬".join("─" * width for width in widths))]
+
+
+def inset(line: Sequence[Fragment], width: int) -> Line:
+    """`line` between blanks, exactly `width` cells together."""
+    room = max(width - 2, 0)
+    return [("", " "), *padded(fitted(line, room), room), ("", " ")]
 
 
 def head(text: str, width: int) -> str:

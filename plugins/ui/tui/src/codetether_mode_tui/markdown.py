@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from codetether.api import cells
 
-from codetether_mode_tui.lines import Fragment, Line, fitted, padded, wrapped
+from codetether_mode_tui.lines import Fragment, Line, fitted, wrapped
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -146,9 +146,12 @@ class _Writer:
 
     def _table(self, tokens: Sequence[Token]) -> None:
         rows: list[list[Line]] = []
+        right: set[int] = set()
         for token in tokens:
             if token.type == "tr_open":
                 rows.append([])
+            elif token.type in ("th_open", "td_open") and "right" in str(token.attrGet("style")):
+                right.add(len(rows[-1]))
             elif token.type == "inline":
                 cell = [part for line in _inline(token.children or [], "") for part in line]
                 rows[-1].append(cell)
@@ -163,7 +166,11 @@ class _Writer:
                 if number == 0:
                     cell = [(f"{style} class:md.th", text) for style, text in cell]
                 gap = [("class:md.rule", " │ ")] if column else []
-                line += [*gap, *padded(fitted(cell, width), width)]
+                cell = fitted(cell, width)
+                blank = " " * (width - _size(cell))
+                line += (
+                    [*gap, ("", blank), *cell] if column in right else [*gap, *cell, ("", blank)]
+                )
             self._put(fitted(line, room))
             if number == 0:
                 rule = "─┼─".join("─" * width for width in widths)

@@ -7,12 +7,14 @@ from typing import Any
 
 from codetether.api import clean, one_line
 
+from codetether_mode_tui.diffs import diff_lines
 from codetether_mode_tui.items import Answered, Called, Item, Note, Said, Thinking
-from codetether_mode_tui.lines import Line, fitted, wrapped
+from codetether_mode_tui.lines import Line, fitted, width_of, wrapped
 from codetether_mode_tui.markdown import markdown
 from codetether_mode_tui.state import FOLDED_NOTE, State
 
 PREVIEW = 3  # lines of a running tool's output that are shown
+READABLE = 110  # columns of an answer: longer lines are hard to follow
 SHOWN = 400  # lines of an output shown in the chat; all of it is in the session
 ICONS = {None: ("class:tool.running", "●"), True: ("class:tool.ok", "✓"), False: ("class:tool.failed", "✗")}  # fmt: skip
 
@@ -36,15 +38,23 @@ class Painter:
         item = state.items[at]
         running = isinstance(item, Called) and item.ok is None
         clock = int(state.clock() - item.since) if running else 0  # type: ignore[attr-defined]
-        key = (id(item), item.version, item.open, width, state.selected == at, clock)
+        apart = not self._joins(at)
+        key = (id(item), item.version, item.open, width, state.selected == at, clock, apart)
         kept = self._kept.get(at)
         if kept is not None and kept[0] == key:
             return kept[1]
-        lines = [*self._paint(item, width, selected=state.selected == at, clock=clock), []]
+        lines = list(self._paint(item, width, selected=state.selected == at, clock=clock))
+        if apart:
+            lines.append([])
         if len(self._kept) > 2_000:
             self._kept.clear()
         self._kept[at] = (key, lines)
         return lines
+
+    def _joins(self, at: int) -> bool:
+        """Whether no empty line follows: calls of one line stand together."""
+        items = self._state.items
+        return at + 1 < len(items) and _is_line(items[at]) and isinstance(items[at + 1], Called)
 
     def _paint(self, item: Item, width: int, *, selected: bool, clock: int) -> Iterator[Line]:
         match item:
@@ -62,6 +72,7 @@ class Painter:
     def _answered(self, item: Answered, width: int) -> list[Line]:
         """While it streams only what comes after the last whole block is parsed again."""
         text = clean(item.text).expandtabs(4)
+        width = min(width, READABLE)
         if item.done:
             self._tail = None
             lines = markdown(text, width)
@@ -77,6 +88,13 @@ class Painter:
             done = self._tail[3] if self._tail else []
         rest = markdown(text[cut:], width)
         return [*done, *([[]] if done and rest else []), *rest]
+
+
+def _is_line(item: Item) -> bool:
+    """Whether a call is shown as one line."""
+    if not isinstance(item, Called) or item.open:
+        return False
+    return not item.output if item.ok is None else not item.meta.get("diff")
 
 
 def _settled(text: str) -> int:
@@ -111,13 +129,17 @@ def _thinking(item: Thinking, width: int, *, selected: bool) -> Iterator[Line]:
     mark = ("class:selected" if selected else "class:dim", "▾ " if item.open else "▸ ")
     if not item.open:
         text = one_line(item.text[-400:] if not item.done else item.text[:400])
-        label = "thought" if item.done else "thinking"
+        label = f"thought{_lasted(item.seconds)}" if item.done else "thinking"
         yield fitted([mark, ("class:thought", f"{label}: {text}")], width)
         return
-    yield [mark, ("class:thought", "thought")]
+    yield [mark, ("class:thought", f"thought{_lasted(item.seconds)}")]
     for row in clean(item.text).expandtabs(4).strip().split("\n"):
         for line in wrapped([("class:thought", row)], width - 2):
             yield [("", "  "), *line]
+
+
+def _lasted(seconds: float) -> str:
+    return f" for {seconds:.0f} s" if seconds >= 1 else ""
 
 
 # --- tool calls --------------------------------------------------------------------------------------------------
@@ -130,13 +152,14 @@ def called(item: Called, width: int, *, selected: bool, clock: int) -> Iterator[
         if item.ok is not None and seconds >= 0.05
         else f" {clock}s" * (clock > 0)
     )
-    title = one_line(item.title or item.name)
-    head: Line = [("class:selected" if selected else style, f"{icon} "), ("class:tool", title)]
+    room = max(width - len(time), 8)
+    head: Line = [("class:selected" if selected else style, f"{icon} ")]
+    title: Line = [("class:tool", one_line(item.title or item.name))]
     if item.ok is not None and item.summary and not item.open:
-        head.append(
-            ("class:dim" if item.ok else "class:tool.failed", f"  {one_line(item.summary)}")
-        )
-    yield [*fitted(head, max(width - len(time), 8)), ("class:dim", time)]
+        told = ("class:dim" if item.ok else "class:tool.failed", f"  {one_line(item.summary)}")
+        title = fitted(title, max(room - 2 - width_of([told]), (room - 2) // 2))
+        title.append(told)
+    yield [*fitted([*head, *title], room), ("class:dim", time)]
     diff = item.meta.get("diff")
     if item.open:
         yield from _indented(detail(item, width - 2))
@@ -144,7 +167,7 @@ def called(item: Called, width: int, *, selected: bool, clock: int) -> Iterator[
         tail = clean(item.output).rstrip("\n").split("\n")[-PREVIEW:]
         yield from _indented(fitted([("class:dim", row)], width - 2) for row in tail)
     elif isinstance(diff, str) and diff:
-        rows = list(diff_lines(diff, width - 2))
+        rows = list(diff_lines(diff, width - 2, item.title))
         yield from _indented(rows[:SHOWN_DIFF])
         if len(rows) > SHOWN_DIFF:
             yield [("class:dim", f"  … {len(rows) - SHOWN_DIFF} more lines, Ctrl+O opens")]
@@ -156,7 +179,7 @@ SHOWN_DIFF = 16
 def detail(item: Called, width: int) -> Iterator[Line]:
     """Arguments, change and output of a call."""
     for name, value in item.arguments.items():
-        if value in (None, "", [], {}):
+        if value in (None, "", [], {}, False):
             continue
         text = value if isinstance(value, str) else repr(value)
         rows = clean(text).expandtabs(4).rstrip("\n").split("\n")
@@ -165,29 +188,13 @@ def detail(item: Called, width: int) -> Iterator[Line]:
             yield from wrapped([("class:tool.name", label), ("", row)], width, words=False)
     diff = item.meta.get("diff")
     if isinstance(diff, str) and diff:
-        yield from diff_lines(diff, width)
+        yield from diff_lines(diff, width, str(item.arguments.get("path", "")))
         return
     rows = clean(item.output).expandtabs(4).rstrip("\n").split("\n") if item.output else []
     for row in rows[-SHOWN:]:
         yield from wrapped([("class:output", row)], width, words=False)
     if len(rows) > SHOWN:
         yield [("class:dim", f"[the last {SHOWN} of {len(rows)} lines]")]
-
-
-def diff_lines(diff: str, width: int) -> Iterator[Line]:
-    """A unified diff in colours."""
-    for row in clean(diff, exact=True).expandtabs(4).rstrip("\n").split("\n"):
-        if row.startswith(("+++", "---", "diff ")):
-            style = "class:diff.file"
-        elif row.startswith("@@"):
-            style = "class:diff.hunk"
-        elif row.startswith("+"):
-            style = "class:diff.add"
-        elif row.startswith("-"):
-            style = "class:diff.remove"
-        else:
-            style = "class:diff.same"
-        yield from wrapped([(style, row)], width, words=False)
 
 
 def _indented(lines: Any) -> Iterator[Line]:
@@ -206,7 +213,10 @@ def _note(item: Note, width: int, *, selected: bool) -> Iterator[Line]:
         yield fitted([(style, mark), ("class:note.title", one_line(item.title))], width)
         mark = "  "
     rows = list(_note_body(item, width - 2, style))
-    shown = rows if item.open or len(rows) <= FOLDED_NOTE else rows[:FOLDED_NOTE]
+    shown = rows
+    if not item.open and len(rows) > FOLDED_NOTE:
+        rows = list(_note_body(item, width - 2, style, cut=True))
+        shown = rows[:FOLDED_NOTE]
     for number, line in enumerate(shown):
         yield [("class:selected" if selected else style, mark if number == 0 else "  "), *line]
     if len(shown) < len(rows):
@@ -217,7 +227,8 @@ def _note(item: Note, width: int, *, selected: bool) -> Iterator[Line]:
             yield [("", "  "), *line]
 
 
-def _note_body(item: Note, width: int, style: str) -> Iterator[Line]:
+def _note_body(item: Note, width: int, style: str, *, cut: bool = False) -> Iterator[Line]:
+    """`cut`: rows of plain text are cut instead of wrapped, as suits what is folded."""
     if item.kind == "diff":
         yield from diff_lines(item.text, width)
     elif item.kind == "markdown":
@@ -225,4 +236,4 @@ def _note_body(item: Note, width: int, style: str) -> Iterator[Line]:
     else:
         own = style if item.kind in ("error", "warning") else "class:note"
         for row in clean(item.text).expandtabs(4).rstrip("\n").split("\n"):
-            yield from wrapped([(own, row)], width)
+            yield from [fitted([(own, row)], width)] if cut else wrapped([(own, row)], width)

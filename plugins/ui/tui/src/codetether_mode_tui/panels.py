@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from codetether.api import Question, clean, one_line
+from codetether.api import Question, Usage, clean, one_line
 from codetether_conversation import Entry
 
+from codetether_mode_tui.diffs import diff_lines
 from codetether_mode_tui.items import Called
 from codetether_mode_tui.lines import Line, fitted, padded, width_of, wrapped
-from codetether_mode_tui.paint import detail, diff_lines
+from codetether_mode_tui.paint import detail
+from codetether_mode_tui.state import counted
 
 if TYPE_CHECKING:
     from codetether_mode_tui.asking import Ask
@@ -32,7 +35,7 @@ def header(state: State, width: int) -> Line:
     right: Line = []
     if now.branch is not None:
         changes = f" {now.dirty} changed" if now.dirty else " clean" if now.dirty == 0 else ""
-        right = [("class:assistant", f"⎇ {one_line(now.branch)}"), ("class:dim", f"{changes} · ")]
+        right = [("class:assistant", one_line(now.branch)), ("class:dim", f"{changes} · ")]
     right += [("", one_line(now.model) or "no model"), ("", " ")]
     room = width - width_of(right)
     if room < 12:
@@ -41,50 +44,50 @@ def header(state: State, width: int) -> Line:
 
 
 # --- status ------------------------------------------------------------------------------------------------------
-def status(state: State, width: int) -> Line:
+def status(state: State, width: int, hints: str = "") -> Line:
     """Agent, access and key hints on the left; context, tokens and cost on the right."""
     now = state.standing
-    plan = " · planning" if now.planning else ""
-    left: Line = [("class:status.hot", f" {now.agent or 'no agent'} ")]
-    left.append(("class:status", f"{now.access}{plan} · sandbox {now.sandbox or '-'} "))
-    right: Line = [*_context(state), ("class:status", f" {spent(state)} ")]
-    hints = " F1 help  F4 model  Tab agent  Ctrl+B layout "
+    words = [now.access, "planning" if now.planning else "", _confined(now.sandbox)]
+    left: Line = [
+        ("class:status.hot", f" {now.agent or 'no agent'} "),
+        ("class:status", f"· {' · '.join(word for word in words if word)} "),
+    ]
+    right: Line = [*_context(state), ("class:status", f"{spent(state)} ")]
     room = width - width_of(right)
-    if width_of(left) + len(hints) <= room:
-        left.append(("class:status", hints))
+    if width_of(left) + len(hints) + 2 <= room:
+        left.append(("class:status", f"  {hints}"))
     if room < 20:
         return padded(fitted(left, width), width, "class:status")
     return [*padded(fitted(left, room), room, "class:status"), *right]
 
 
+def _confined(sandbox: str) -> str:
+    return {"": "", "S0": "no sandbox"}.get(sandbox, "sandbox")
+
+
 def _context(state: State) -> Line:
     used, window = state.standing.context, state.standing.window
-    if used is None or not window:
-        return [("class:status", f"context {_count(used)}" if used else "")]
+    if not used:
+        return []
+    if not window:
+        return [("class:status", f"context {counted(used)} · ")]
     share = used / window
-    hot = share >= WARN
     word = " /compact" if share >= ALARM else ""
-    style = "class:status.hot" if hot else "class:status"
-    return [(style, f"context {share:.0%}{word}")]
+    style = "class:status.hot" if share >= WARN else "class:status"
+    return [(style, f"context {share:.0%}{word}"), ("class:status", " · ")]
 
 
 def spent(state: State) -> str:
-    """Tokens and cost of the session; an unknown price is said to be unknown."""
+    """Tokens of the session, and its cost where the price is known; the inspector and /cost say when it is not."""
     usage = state.standing.usage
-    tokens = usage.input + usage.output
-    return f"{_count(tokens)} tokens {cost(usage.cost)}"
-
-
-def _count(tokens: int) -> str:
-    if tokens >= 1_000_000:
-        return f"{tokens / 1e6:.1f}M"
-    return f"{tokens / 1e3:.1f}k" if tokens >= 1_000 else str(tokens)
+    price = f" · {cost(usage.cost)}" if usage.cost is not None else ""
+    return f"{counted(usage.input + usage.output)} tokens{price}"
 
 
 def cost(usd: float | None) -> str:
     """Dollars with as many digits as they need."""
     if usd is None:
-        return "$?"
+        return "unknown"
     if 0 < usd < 0.0001:
         return "<$0.0001"
     digits = 4 if usd < 0.01 else 3 if usd < 1 else 2
@@ -112,7 +115,8 @@ def input_edge(state: State, width: int, *, reason: bool = False) -> Line:
             f" {frame} {one_line(state.doing or 'working')} {seconds:.0f}s{waiting} · Esc stops "
         )
     elif state.board is not None and state.board.running:
-        words = f" /{state.board.mode} runs · F2 shows it · Esc stops "
+        way = "Esc goes to the chat" if state.view == "board" else "F2 shows it · Esc stops it"
+        words = f" /{state.board.mode} runs · {way} "
     body = fitted([(style, "─"), (style, words)], max(width - 1, 1))
     return [*body, (style, "─" * max(width - width_of(body), 0))]
 
@@ -121,12 +125,15 @@ def input_edge(state: State, width: int, *, reason: bool = False) -> Line:
 def sidebar(state: State, width: int, height: int) -> list[Line]:
     """The workspace and the sessions of this directory."""
     now = state.standing
-    lines: list[Line] = [[("class:title", "Workspace")]]
-    lines.append([("class:dim", one_line(now.directory.rpartition("/")[2] or now.directory))])
+    name = one_line(now.directory.rpartition("/")[2] or now.directory)
+    lines: list[Line] = [[("class:title", "Workspace"), ("class:dim", f"  {name}")]]
     room = max((height - 6) // 2, 3)
-    lines += [[("", f" {one_line(name)}")] for name in state.around.entries[:room]]
+    lines += [
+        [("class:assistant" if name.endswith("/") else "", one_line(name))]
+        for name in state.around.entries[:room]
+    ]
     if len(state.around.entries) > room:
-        lines.append([("class:dim", f" … {len(state.around.entries) - room} more")])
+        lines.append([("class:dim", f"… {len(state.around.entries) - room} more")])
     lines += [[], [("class:title", "Sessions"), ("class:dim", "  /sessions")]]
     for entry in state.around.sessions[: max(height - len(lines), 0)]:
         here = entry.key == now.session
@@ -143,8 +150,8 @@ def inspector(state: State, width: int, height: int) -> list[Line]:
     lines += [
         _fact("model", one_line(now.model) or "none", width),
         _fact("agent", f"{now.agent}, {now.access}", width),
-        _fact("sent", f"{_count(now.usage.input)} ({_count(now.usage.cached)} cached)", width),
-        _fact("received", _count(now.usage.output), width),
+        _fact("sent", _sent(now.usage), width),
+        _fact("received", counted(now.usage.output), width),
         _fact("cost", cost(now.usage.cost), width),
         *_meter(state, width),
         [],
@@ -153,6 +160,11 @@ def inspector(state: State, width: int, height: int) -> list[Line]:
     if call is not None:
         lines += _call(call, state, width)
     return [fitted(line, width) for line in lines[:height]]
+
+
+def _sent(usage: Usage) -> str:
+    cached = f", {usage.cached / usage.input:.0%} cached" if usage.cached and usage.input else ""
+    return f"{counted(usage.input)}{cached}"
 
 
 def _fact(name: str, value: str, width: int) -> Line:
@@ -164,12 +176,12 @@ def _meter(state: State, width: int) -> list[Line]:
     if used is None:
         return []
     if not window:
-        return [_fact("context", f"{_count(used)} of ?", width)]
+        return [_fact("context", f"{counted(used)}, window unknown", width)]
     share = min(used / window, 1.0)
     full = round(share * (width - 1))
     style = "class:error" if share >= ALARM else "class:warning" if share >= WARN else "class:gauge"
     bar: Line = [(style, "━" * full), ("class:dim", "━" * (width - 1 - full))]
-    return [_fact("context", f"{_count(used)} of {_count(window)}, {share:.0%}", width), bar]
+    return [_fact("context", f"{counted(used)} of {counted(window)}, {share:.0%}", width), bar]
 
 
 def _call(call: Called, state: State, width: int) -> list[Line]:
@@ -181,14 +193,18 @@ def _call(call: Called, state: State, width: int) -> list[Line]:
 
 
 # --- questions ---------------------------------------------------------------------------------------------------
-def question(ask: Ask, width: int, height: int) -> list[Line]:
-    """What is asked, what would happen, and the answers; the middle scrolls when it is long."""
+def question(ask: Ask, width: int, height: int, *, tall: bool = False) -> list[Line]:
+    """What is asked, what would happen, and the answers; the middle scrolls when it is long. `tall`: there is room for
+    what parts them.
+    """
     asked = ask.question
-    top = [
+    top: list[Line] = [[("class:busy", "─" * width)]] if tall else []
+    top += [
         [("class:warning", "? "), *line]
         for line in wrapped([("bold", clean(asked.title, exact=True))], width - 2)
     ]
-    bottom = list(_answers(ask, width))
+    bottom: list[Line] = [[]] if tall and (asked.detail or asked.diff) else []
+    bottom += _answers(ask, width)
     middle = list(_what(asked, width))
     room = max(height - len(top) - len(bottom), 1)
     ask.scroll = max(0, min(ask.scroll, len(middle) - room))
@@ -202,22 +218,32 @@ def question(ask: Ask, width: int, height: int) -> list[Line]:
 def _what(asked: Question, width: int) -> Iterator[Line]:
     if asked.detail:
         for row in clean(asked.detail, exact=True).expandtabs(4).rstrip("\n").split("\n"):
-            for line in wrapped([("", row)], width - 4, words=False):
-                yield [("", "    "), *line]
+            for line in wrapped([("", row)], width - 2, words=False):
+                yield [("", "  "), *line]
     if asked.diff:
-        yield from diff_lines(asked.diff, width)
+        if asked.detail:
+            yield []
+        yield from diff_lines(asked.diff, width, f"{asked.title} {asked.detail}")
 
 
 def _answers(ask: Ask, width: int) -> Iterator[Line]:
     for number, (letter, label) in enumerate(ask.rows):
         at = number == ask.at
         line: Line = [
-            ("class:picker.at" if at else "class:tool.name", f" {letter} "),
+            ("class:picker.at" if at else "", "▶ " if at else "  "),
+            ("class:picker.at" if at else "class:key", f"{letter} "),
             ("class:picker.at" if at else "", f" {one_line(label)} "),
         ]
         yield fitted(line, width)
     if ask.question.kind == "text":
-        yield [("class:dim", " type an answer below, Enter sends it")]
+        yield [
+            (
+                "class:dim",
+                "  type a number or other words; Enter sends them"
+                if ask.rows
+                else "  type an answer; Enter sends it",
+            )
+        ]
 
 
 # --- pickers -----------------------------------------------------------------------------------------------------
@@ -226,29 +252,38 @@ def picker(found: Picker, width: int, height: int) -> list[Line]:
     count = len(found.entries)
     waiting = " …" if found.more else ""
     lines: list[Line] = [
-        [("class:title", f"{one_line(found.title)} "), ("class:dim", f"{count}{waiting}")],
+        [
+            ("class:title", f"{one_line(found.title)} "),
+            ("class:dim", f"{count}{waiting}  type to search · Enter takes · Esc closes"),
+        ],
         [("class:input.border", "> "), ("", one_line(found.filter)), ("reverse", " ")],
     ]
     preview = found.selected.preview if found.selected else ""
-    shown_preview = [row for row in clean(preview).split("\n") if row.strip()][
+    below: list[Line] = [[("class:dim", row)] for row in clean(preview).split("\n") if row.strip()][
         : max(height // 4, 2)
     ]
-    room = max(height - len(lines) - len(shown_preview) - (1 if shown_preview else 0), 1)
+    below += [[("class:note", one_line(note))] for note in found.notes[: max(height // 4, 1)]]
+    if below:
+        below.insert(0, [("class:border", "─" * width)])
+    heads = [found.columns] if found.columns else []
+    room = max(height - len(lines) - len(below) - len(heads), 1)
     first, entries = found.window(room)
-    columns = _facts_widths(entries)
+    columns = _facts_widths([*(entry.facts for entry in entries), *heads])
+    named = [Entry("", "", facts=head) for head in heads]
+    lines += [_entry(each, found, columns, width, at=False, grouped=False) for each in named]
     grouped = found.about == "model"
     for number, entry in enumerate(entries, first):
         lines.append(_entry(entry, found, columns, width, at=number == found.at, grouped=grouped))
-    if shown_preview:
-        lines.append([("class:border", "─" * width)])
-        lines += [[("class:dim", row)] for row in shown_preview]
-    return [fitted(line, width) for line in lines[:height]]
+    if not entries:
+        lines.append([("class:dim", "  looking…" if found.more else "  nothing fits")])
+    lines += [[]] * (height - len(lines) - len(below))
+    return [fitted(line, width) for line in [*lines, *below][:height]]
 
 
-def _facts_widths(entries: Sequence[Entry]) -> list[int]:
-    count = max((len(entry.facts) for entry in entries), default=0)
+def _facts_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    count = max((len(facts) for facts in rows), default=0)
     return [
-        max((len(one_line(e.facts[i])) for e in entries if i < len(e.facts)), default=0)
+        max((len(one_line(facts[i])) for facts in rows if i < len(facts)), default=0)
         for i in range(count)
     ]
 
@@ -271,17 +306,64 @@ def _entry(
 
 
 # --- help --------------------------------------------------------------------------------------------------------
-def help_lines(rows: Sequence[tuple[str, str]], width: int, height: int, scroll: int) -> list[Line]:
-    """Keys and what they do, made from the bindings in force."""
-    lines: list[Line] = [
-        [("class:title", "Keys"), ("class:dim", "  Esc closes, /help lists commands")],
-        [],
-    ]
-    size = max((len(keys) for keys, _ in rows), default=0)
-    body: list[Line] = [
-        [("class:tool.name", f"{keys:{size}}  "), ("", about)] for keys, about in rows
-    ]
-    room = max(height - len(lines), 1)
+def help_lines(
+    keys: Sequence[tuple[str, str]],
+    commands: Sequence[tuple[str, str]],
+    width: int,
+    height: int,
+    scroll: int,
+) -> list[Line]:
+    """Keys, made from the bindings in force, and commands: beside each other where there is room."""
+    left, right = list(_table("Keys", keys)), list(_table("Commands", commands))
+    half = width // 2 - 1
+    body: list[Line]
+    if half >= 56:
+        none: Line = []
+        body = [
+            [*padded(fitted(one, half), half), ("", "  "), *fitted(other, half)]
+            for one, other in zip_longest(left, right, fillvalue=none)
+        ]
+    else:
+        body = [fitted(line, width) for line in (*left, [], *right)]
+    room = max(height - 2, 1)
     scroll = max(0, min(scroll, len(body) - room))
-    lines += body[scroll : scroll + room]
+    more = " · PgDn shows more" if len(body) > room + scroll else ""
+    return [
+        [("class:title", "Help"), ("class:dim", f"  Esc closes{more}")],
+        [],
+        *body[scroll : scroll + room],
+    ]
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[Line]:
+    size = max((len(name) for name, _ in rows), default=0)
+    yield [("class:note.title", title)]
+    for name, about in rows:
+        yield [("class:key", f"{one_line(name):{size}}  "), ("", one_line(about))]
+
+
+# --- the beginning -----------------------------------------------------------------------------------------------
+UNASKED = {
+    "ask": "Files are changed and commands run only when you allow it.",
+    "auto": "Files here are changed and confined commands run without asking.",
+    "full": "Nothing is asked but what rules say.",
+}
+
+
+def welcome(state: State, hints: Sequence[tuple[str, str]], width: int) -> list[Line]:
+    """What stands in an empty chat: what this is, and the keys to begin with."""
+    now = state.standing
+    lines: list[Line] = [[], [("class:title", "CodeTether")], []]
+    said = "Say what is to be done: a bug to fix, a change to make, code to explain or to review."
+    for text in (said, UNASKED.get(now.access, "")):
+        lines += wrapped([("", text)], width) if text else []
+    lines.append([])
+    size = max((len(keys) for keys, _ in hints), default=0)
+    lines += [[("class:key", f"{keys:{size}}  "), ("class:dim", about)] for keys, about in hints]
+    latest = next((each for each in state.around.sessions if each.key != now.session), None)
+    if latest is not None:
+        lines += [
+            [],
+            [("class:key", "/resume"), ("class:dim", f"  goes on with: {one_line(latest.label)}")],
+        ]
     return [fitted(line, width) for line in lines]

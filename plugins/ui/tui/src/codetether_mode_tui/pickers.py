@@ -12,15 +12,14 @@ class Picker:
         self.about = choosing.about
         self.filter = ""
         self.at = 0
+        self._moved = False
         self.replace(choosing)
-        keys = [entry.key for entry in self.entries]
-        self.at = keys.index(self.current) if self.current in keys else 0
 
     def replace(self, choosing: Choosing) -> None:
-        """New entries; the selection stays on its entry."""
-        before = self.selected.key if hasattr(self, "_entries") and self.selected else ""
+        """New entries; the selection stays on its entry, or on what is in force until the person chose another."""
+        before = self.selected.key if self._moved and self.selected else choosing.current
         self.title, self.current, self.more = choosing.title, choosing.current, choosing.more
-        self._entries = choosing.entries
+        self._entries, self.columns, self.notes = choosing.entries, choosing.columns, choosing.notes
         keys = [entry.key for entry in self.entries]
         self.at = keys.index(before) if before in keys else min(self.at, max(len(keys) - 1, 0))
 
@@ -38,12 +37,13 @@ class Picker:
 
     def move(self, step: int) -> None:
         """Up or down, no further than the ends."""
+        self._moved = True
         self.at = max(0, min(self.at + step, len(self.entries) - 1))
 
     def type(self, text: str) -> None:
         """Add to the filter."""
         self.filter += text
-        self.at = 0
+        self.at, self._moved = 0, True
 
     def erase(self) -> None:
         """Take the last character off the filter."""

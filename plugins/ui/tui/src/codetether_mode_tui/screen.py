@@ -12,6 +12,7 @@ from codetether_conversation import Act, Speak
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import AnyFormattedText
 from prompt_toolkit.input import create_input
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import (
@@ -24,7 +25,6 @@ from prompt_toolkit.layout import (
 )
 from prompt_toolkit.layout.dimension import Dimension
 from prompt_toolkit.layout.menus import CompletionsMenu
-from prompt_toolkit.layout.processors import BeforeInput, Processor
 from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.output import ColorDepth, create_output
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style, merge_styles
@@ -35,8 +35,8 @@ from codetether_mode_tui.chat import Scrollback
 from codetether_mode_tui.completing import InputCompleter
 from codetether_mode_tui.frame import Painted, Rows
 from codetether_mode_tui.handlers import Handlers
-from codetether_mode_tui.keys import bound, help_rows
-from codetether_mode_tui.lines import Line, beside, padded
+from codetether_mode_tui.keys import bound, first_steps, help_rows, hints
+from codetether_mode_tui.lines import Line, beside, inset, padded, rule
 from codetether_mode_tui.pasting import Pastes
 from codetether_mode_tui.state import State
 from codetether_mode_tui.themes import Theme, rules
@@ -106,8 +106,10 @@ class Screen:
         self.chat = Scrollback(self.state)
         self.pastes = Pastes()
         self.keys = bound(settings.keys)
+        self._hints, self._first_steps = hints(self.keys), first_steps(self.keys)
         self.help_scroll = 0
         self._chat_from, self._chat_to = 0, 0  # columns of the last frame
+        self._chat_top = 0  # its first row
         self._next_frame = 0.0
         self._history = history
         self._source, self._sink = source, sink
@@ -232,7 +234,6 @@ class Screen:
         control = BufferControl(
             self.buffer,
             search_buffer_control=self.search.control,
-            input_processors=self._processors(),
             focus_on_click=True,
         )
         self.input = Window(
@@ -240,7 +241,7 @@ class Screen:
             height=self._input_height,
             wrap_lines=True,
             dont_extend_height=True,
-            style="",
+            get_line_prefix=_prompt,
         )
         body = Painted(self._body)
         body.clicked = self._mouse
@@ -252,7 +253,7 @@ class Screen:
                 _row(self._edge),
                 self.input,
                 to_container(self.search),
-                _row(lambda width: panels.status(self.state, width)),
+                _row(lambda width: panels.status(self.state, width, self._hints)),
             ],
             body,
             style="class:ground",
@@ -262,9 +263,6 @@ class Screen:
             FloatContainer(rows, [Float(menu, xcursor=True, ycursor=True)]),
             focused_element=self.input,
         )
-
-    def _processors(self) -> list[Processor]:
-        return [BeforeInput("> ", style="class:input.border")]
 
     # --- sizes ---
     @property
@@ -293,36 +291,45 @@ class Screen:
         ask = self.state.ask
         if ask is None:
             return 0
-        return len(panels.question(ask, max(self.width - 2, 10), 10_000))
+        return len(panels.question(ask, max(self.width - 2, 10), 10_000, tall=self.height >= 20))
 
     # --- the parts ---
     def _body(self, width: int, height: int) -> list[Line]:
-        """The chat, alone or between the sidebar and the inspector."""
+        """The chat, alone or between the sidebar and the inspector; what stands over it has all the room."""
+        over = self._over(width - 2, height)
+        if over is not None:
+            return [inset(line, width) for line in over]
         left = SIDEBAR if self.columns else 0
         right = INSPECTOR if left and self.state.inspector and width >= WIDE + 20 else 0
         room = width - sum(panel + 1 for panel in (left, right) if panel)
-        rows = [self._main(room, height)]
+        top = [] if not left else [rule([each for each in (left, room, right) if each])]
+        height -= len(top)
+        rows: list[list[Line]] = [self._chat(room - 2, height)]
         if left:
-            rows.insert(0, panels.sidebar(self.state, left - 1, height))
+            rows.insert(0, panels.sidebar(self.state, left - 2, height))
         if right:
-            rows.append(panels.inspector(self.state, right - 1, height))
+            rows.append(panels.inspector(self.state, right - 2, height))
         self._chat_from = left + 1 if left else 0
         self._chat_to = self._chat_from + room
         widths = [each for each in (left, room, right) if each]
-        return list(beside(rows, widths, height)) if left else rows[0]
+        self._chat_top = len(top)
+        return [*top, *beside(rows, widths, height)]
 
-    def _main(self, width: int, height: int) -> list[Line]:
-        """The chat, or what stands over it."""
+    def _over(self, width: int, height: int) -> list[Line] | None:
+        """What stands over the chat, if anything."""
         state = self.state
         if state.help:
-            return panels.help_lines(help_rows(self.keys), width, height, self.help_scroll)
+            keys = help_rows(self.keys)
+            return panels.help_lines(keys, state.around.commands, width, height, self.help_scroll)
         if state.picker is not None:
             return panels.picker(state.picker, width, height)
         if state.view == "board" and state.board is not None:
             return state.board.lines(width, height, state.clock())
-        return self._chat(width, height)
+        return None
 
     def _chat(self, width: int, height: int) -> list[Line]:
+        if not self.state.items:
+            return panels.welcome(self.state, self._first_steps, width)
         rows = self.chat.rows(width - 1, height)
         begin, end = self.chat.share()
         if begin <= 0.0 and end >= 1.0 and self.chat.following:
@@ -338,7 +345,10 @@ class Screen:
 
     def _ask(self, width: int, height: int) -> list[Line]:
         ask = self.state.ask
-        return panels.question(ask, width - 2, height) if ask is not None else []
+        if ask is None:
+            return []
+        rows = panels.question(ask, width - 2, height, tall=self.height >= 20)
+        return [inset(row, width) for row in rows]
 
     def _edge(self, width: int) -> Line:
         ask = self.state.ask
@@ -358,7 +368,8 @@ class Screen:
         return None
 
     def _clicked(self, row: int) -> None:
-        if self.state.view == "chat" and row < len(self.chat.shown):
+        row -= self._chat_top
+        if self.state.view == "chat" and 0 <= row < len(self.chat.shown):
             self.state.toggle(self.chat.shown[row])
 
     # --- what keys need ---
@@ -372,6 +383,11 @@ class Screen:
         self.pastes.forget()
         self.chat.to_end()
         self.do(Speak(text))
+
+
+def _prompt(line: int, wrapped: int) -> AnyFormattedText:
+    """What stands before each line of the input."""
+    return [("class:input.border", " > " if line == wrapped == 0 else "   ")]
 
 
 def _row(paint: Callable[[int], Line]) -> Painted:

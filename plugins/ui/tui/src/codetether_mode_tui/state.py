@@ -94,6 +94,7 @@ class State:
         self._thinking: Thinking | None = None
         self._calls: dict[str, Called] = {}
         self._step = 0
+        self._declined: set[str] = set()  # pickers that were closed while entries were to come
 
     # --- what is told ---
     def take(self, told: Told) -> None:
@@ -188,7 +189,7 @@ class State:
 
     def _think(self, text: str) -> None:
         if self._thinking is None:
-            self._thinking = Thinking()
+            self._thinking = Thinking(since=self.clock())
             self.items.append(self._thinking)
             self._do("thinking")
         self._thinking.text += text
@@ -197,6 +198,7 @@ class State:
     def _close_thinking(self) -> None:
         if self._thinking is not None:
             self._thinking.done = True
+            self._thinking.seconds = self.clock() - self._thinking.since
             self._thinking.changed()
             self._thinking = None
 
@@ -262,7 +264,7 @@ class State:
             self._note(event.error or "the turn failed", "error", hint=event.hint)
         elif event.reason in ENDS:
             self._note(ENDS[event.reason], "warning", hint=event.hint)
-        self.items.append(Note(text=f"{event.seconds:.1f} s", kind="end"))
+        self.items.append(Note(text=_told(event), kind="end"))
 
     def _note(self, text: str, kind: str, title: str = "", hint: str = "") -> None:
         self.items.append(Note(text=text, kind=kind, title=title, hint=hint))
@@ -281,8 +283,18 @@ class State:
     def _choose(self, choosing: Choosing) -> None:
         if self.picker is not None and self.picker.about == choosing.about:
             self.picker.replace(choosing)
+        elif choosing.about in self._declined and choosing.entries:
+            if not choosing.more:
+                self._declined.discard(choosing.about)
         else:
+            self._declined.discard(choosing.about)
             self.picker = Picker(choosing)
+
+    def close_picker(self) -> None:
+        """The person has chosen, or wants none; what comes late does not open it again."""
+        if self.picker is not None and self.picker.more:
+            self._declined.add(self.picker.about)
+        self.picker = None
 
     def _wish(self, what: str, name: str) -> None:
         match what:
@@ -299,7 +311,7 @@ class State:
 
     def _mode_ended(self, ended: ModeEnded) -> None:
         if self.board is not None:
-            self.board.end(ended.code, ended.said)
+            self.board.end(ended.code, ended.said, self.clock())
             kind = "text" if ended.code == 0 else "error"
             self._note(self.board.summary(), kind, title=f"/{ended.mode}")
         self.view = "chat"
@@ -350,6 +362,24 @@ class State:
     def last_said(self) -> list[Said]:
         """What the person said, the newest first."""
         return [item for item in reversed(self.items) if isinstance(item, Said)]
+
+
+def _told(event: TurnFinished) -> str:
+    """What a turn took."""
+    tokens = event.usage.input + event.usage.output
+    parts = (
+        f"{event.seconds:.1f} s",
+        f"{event.steps} steps" if event.steps > 1 else "",
+        f"{counted(tokens)} tokens" if tokens else "",
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def counted(tokens: int) -> str:
+    """A number of tokens in at most six characters."""
+    if tokens >= 1_000_000:
+        return f"{tokens / 1e6:.1f}M"
+    return f"{tokens / 1e3:.1f}k" if tokens >= 1_000 else str(tokens)
 
 
 def is_long(item: Item) -> bool:

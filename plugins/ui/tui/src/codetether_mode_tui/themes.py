@@ -158,9 +158,11 @@ def rules(theme: Theme) -> dict[str, str]:
     c = theme.colors
     ground = f"bg:{c['background']}" if c["background"] else ""
     dim = c["timestamp_color"]
-    add, remove = ("#7ee787", "#ff8f85") if theme.dark else ("#116329", "#a40e26")
-    if not any(value.startswith("#") for value in c.values()):
+    add, remove = ("#7ee787", "#ff8f85") if theme.dark else ("#116329", "#82071e")
+    if not c["user_color"].startswith("#"):  # the terminal's own colours
         add, remove = "ansigreen", "ansired"
+    grounds = ("#12261e", "#2d1517", "#1d572d", "#792024") if theme.dark else ("#e6ffec", "#ffebe9", "#abf2bc", "#ffc1c0")  # fmt: skip
+    add, remove = f"{add} bg:{grounds[0]}", f"{remove} bg:{grounds[1]}"
     return {
         "ground": f"{ground} {theme.text}".strip(),
         "user": f"bold {c['user_color']}",
@@ -178,6 +180,7 @@ def rules(theme: Theme) -> dict[str, str]:
         "tool.running": c["tool_color"],
         "tool.failed": c["error_color"],
         "output": dim,
+        "key": c["tool_color"],
         "selected": f"reverse {c['tool_color']}",
         "border": c["border_color"],
         "title": f"bold {c['assistant_color']}",
@@ -199,14 +202,18 @@ def rules(theme: Theme) -> dict[str, str]:
         "diff.file": "bold",
         "diff.hunk": c["assistant_color"],
         "diff.add": add,
+        "diff.add.word": f"bg:{grounds[2]}",
         "diff.remove": remove,
-        "diff.same": dim,
+        "diff.remove.word": f"bg:{grounds[3]}",
+        "diff.same.number": dim,
+        "diff.same": "",
         "picker.at": f"noreverse {c['status_bar_foreground']} bg:{c['status_bar_background']}",
         "completion-menu.completion": f"noreverse {c['status_bar_foreground']} bg:{c['status_bar_background']}",
         "completion-menu.completion.current": "reverse",
         "completion-menu.meta.completion": f"noreverse {c['status_bar_foreground']} bg:{c['status_bar_background']}",
         "completion-menu.meta.completion.current": "reverse",
         "gauge": c["user_color"],
+        "gauge.rest": c["border_color"],
         "scrollbar.button": f"bg:{c['border_color']}" if c["border_color"] else "reverse",
     }
 
