@@ -9,7 +9,7 @@ import pyte
 import pytest
 import trio
 from codetether.api import Notice, StepFinished, Style, ToolStarted, Usage, cells
-from codetether_live import Board, observer, picture, showing
+from codetether_live import Board, picture, showing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,10 +24,9 @@ async def board():
 async def test_a_board_as_lines(autojump_clock):
     shown = await board()
     shown.enter("one", "running")
-    watch = observer(shown, "one")
-    await watch(ToolStarted("c", "bash", {}, "bash: pytest -q"))
-    await watch(StepFinished(1, Usage(1200, 34, cost=0.25)))
-    await watch(Notice("warning", "look"))
+    shown.heard("one", ToolStarted("c", "bash", {}, "bash: pytest -q"))
+    shown.heard("one", StepFinished(1, Usage(1200, 34, cost=0.25)))
+    shown.heard("one", Notice("warning", "look"))
     await trio.sleep(62)
     shown.enter("two", "failed", "exit code 1")
     lines = picture(shown, trio.current_time(), 100, 20, Style(False))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-import trio
-from codetether_live import Board, observer
+from codetether_live import Board
 
 from codetether_crew.attempt import Attempt
 from codetether_crew.hands import DELTAS
@@ -35,7 +34,7 @@ class Book:
         other: Iterable[Attempt],
         *,
         notice: Callable[[str, str], msgspec.Struct],
-        heard: Callable[[str, dict[str, Any]], msgspec.Struct],
+        heard: Callable[[str, SessionEvent], msgspec.Struct],
     ) -> None:
         self.board = Board(title)
         self.tell = tell
@@ -66,8 +65,6 @@ class Book:
     async def see(self, work: Work, event: SessionEvent) -> None:
         """Show and tell what an agent does."""
         if work.key in self.board.rows:
-            await observer(self.board, work.key)(event)
-        else:
-            await trio.lowlevel.checkpoint()
+            self.board.heard(work.key, event)
         if not isinstance(event, DELTAS):
-            await self.tell(self._heard(work.key, msgspec.to_builtins(event)))
+            await self.tell(self._heard(work.key, event))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import trio
 from codetether.api import (
     Notice,
@@ -97,6 +95,24 @@ class Board:
         lines, self._lines = self._lines, []
         return [line.lstrip("\0") for line in lines if brief or not line.startswith("\0")]
 
+    def heard(self, key: str, event: SessionEvent) -> None:
+        """What a part's session tells of itself."""
+        match event:
+            case ToolStarted():
+                self.doing(key, event.title)
+            case ToolFinished() if not event.ok:
+                self.doing(key, f"{event.name} failed: {event.summary}")
+            case StepStarted():
+                self.doing(key, "thinking")
+            case StepFinished():
+                self.spent(key, event.usage, steps=1)
+            case Spent():
+                self.spent(key, event.usage)
+            case Retrying():
+                self.doing(key, f"again in {event.wait:.0f} s: {event.why}")
+            case Notice(level="error" | "warning"):
+                self.say(f"{self.rows[key].name}: {event.text}")
+
     @property
     def usage(self) -> Usage:
         """What all parts used."""
@@ -108,27 +124,3 @@ class Board:
     def count(self, state: str) -> int:
         """How many parts are in a state."""
         return sum(row.state == state for row in self.rows.values())
-
-
-def observer(board: Board, key: str) -> Callable[[SessionEvent], Awaitable[None]]:
-    """For an executor's `observe`: keeps a part's row up to date by its session's events."""
-
-    async def observe(event: SessionEvent) -> None:
-        match event:
-            case ToolStarted():
-                board.doing(key, event.title)
-            case ToolFinished() if not event.ok:
-                board.doing(key, f"{event.name} failed: {event.summary}")
-            case StepStarted():
-                board.doing(key, "thinking")
-            case StepFinished():
-                board.spent(key, event.usage, steps=1)
-            case Spent():
-                board.spent(key, event.usage)
-            case Retrying():
-                board.doing(key, f"again in {event.wait:.0f} s: {event.why}")
-            case Notice(level="error" | "warning"):
-                board.say(f"{board.rows[key].name}: {event.text}")
-        await trio.lowlevel.checkpoint()
-
-    return observe

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from codetether.api import SessionEvent
 
 
 class RalphStarted(msgspec.Struct, tag="ralph_started", frozen=True, omit_defaults=True):
@@ -53,7 +54,7 @@ class StoryEvent(msgspec.Struct, tag="story_event", frozen=True):
     """Something happened in the session of a story's agent: `event` is an event of a session, without its deltas."""
 
     story: str
-    event: dict[str, Any]
+    event: SessionEvent
 
 
 class StoryAttempted(msgspec.Struct, tag="story_attempted", frozen=True, omit_defaults=True):

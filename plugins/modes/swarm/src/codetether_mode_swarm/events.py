@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from codetether.api import SessionEvent
 
 
 class SwarmStarted(msgspec.Struct, tag="swarm_started", frozen=True, omit_defaults=True):
@@ -47,7 +48,7 @@ class SubagentEvent(msgspec.Struct, tag="subagent_event", frozen=True):
     """Something happened in a sub-agent's session: `event` is an event of a session, without its deltas."""
 
     subtask: str
-    event: dict[str, Any]
+    event: SessionEvent
 
 
 class SubtaskResult(msgspec.Struct, tag="subtask_result", frozen=True, omit_defaults=True):

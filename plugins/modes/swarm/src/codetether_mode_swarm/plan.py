@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from codetether.api import CodetetherError
@@ -83,9 +83,10 @@ def read(answer: str, most: int) -> tuple[Plan | None, list[str]]:
     if problems:
         return None, problems
     ids = _ids(proposed)
+    known = _spellings(proposed, ids)
     tasks = []
     for each, own in zip(proposed, ids, strict=True):
-        wanted, unknown = _resolved(each, proposed, ids)
+        wanted, unknown = _resolved(each, known)
         problems += [f"{each.name!r} depends on {name!r}, which is no sub-task" for name in unknown]
         if own in wanted:
             problems.append(f"{each.name!r} depends on itself")
@@ -145,15 +146,18 @@ def _ids(proposed: Sequence[_Proposed]) -> list[str]:
     return ids
 
 
-def _resolved(
-    each: _Proposed, proposed: Sequence[_Proposed], ids: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """The ids of what `each` depends on, and what names nothing. By name, by the id given, or by our own."""
+def _spellings(proposed: Sequence[_Proposed], ids: Sequence[str]) -> dict[str, str]:
+    """Our ids, by all that a dependency may be named: our own id, the one given, the name."""
     known: dict[str, str] = {}
     for other, own in zip(proposed, ids, strict=True):
         for spelling in (own, str(other.id), other.name):
             if spelling:
                 known.setdefault(spelling.strip().casefold(), own)
+    return known
+
+
+def _resolved(each: _Proposed, known: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The ids of what `each` depends on, and what names nothing."""
     wanted: list[str] = []
     unknown: list[str] = []
     for word in each.dependencies:
