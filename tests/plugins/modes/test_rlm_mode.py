@@ -291,6 +291,25 @@ async def test_a_time_limit_holds_while_the_model_is_looked_up(tmp_path, monkeyp
             await rlm(kernel, "why?", "-f", log(tmp_path / "b.log"), "--timeout", 1)
 
 
+async def test_who_watches_is_told_why_a_step_failed_and_that_the_worker_ended(tmp_path, capsys):
+    model = Model(python("1 / 0"), python("import os\nos._exit(3)"), 'FINAL("x")')
+    async with kernel_at(tmp_path, model) as kernel:
+        assert await rlm(kernel, "why?", "-f", log(tmp_path / "b.log")) == 0
+    lines = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert "[1] 1 / 0: failed, ZeroDivisionError: division by zero (line 1)" in lines
+    assert any(
+        line.startswith("[2] import os os._exit(3): failed, the worker ended") for line in lines
+    )
+    assert "the worker ended in the middle of a step; it is started again for the next one" in lines
+
+
+async def test_who_watches_is_shown_the_end_of_what_was_cut_short(tmp_path, capsys):
+    model = Model(Reply(text="", stall=True))
+    async with kernel_at(tmp_path, model) as kernel:
+        assert await rlm(kernel, "why?", "-f", log(tmp_path / "b.log"), "--timeout", 1) == 1
+    assert "the model: failed, took longer than 1 s" in capsys.readouterr().err
+
+
 async def test_without_an_answer_standard_output_has_nothing(tmp_path, capsys):
     broken = Reply(fault=ProviderFault("invalid", "not today"))
     model = Model(python("_ = slice(1, 3)"), broken)

@@ -11,7 +11,7 @@ from codetether.api import Message, Request, Text, Usage
 from codetether_mode_rlm import texts
 from codetether_mode_rlm.asking import PER_TOKEN, Line, Said, input_tokens
 from codetether_mode_rlm.budget import BudgetOver, Hold, expected
-from codetether_mode_rlm.events import RlmStep
+from codetether_mode_rlm.events import RlmNotice, RlmStep
 from codetether_mode_rlm.reading import Step, read
 from codetether_mode_rlm.subcalls import Subcalls
 
@@ -29,6 +29,7 @@ FAILED = 6  # replies in a row whose every step failed
 KEPT = 4_000  # characters of a partial answer's findings
 FINDINGS = 50  # the last ones, of which a partial answer is made
 EVENT = 2_000
+ENDED = "the worker ended in the middle of a step; it is started again for the next one"
 LEFT_OUT = "[output left out to save room]"
 
 
@@ -122,6 +123,8 @@ class Loop:
             not outcome.error, round(outcome.seconds, 3),
         )  # fmt: skip
         await self.run.tell(event)
+        if outcome.ended:
+            await self.run.tell(RlmNotice("warning", ENDED))
         return outcome
 
     # --- the model ---

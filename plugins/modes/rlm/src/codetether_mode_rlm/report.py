@@ -112,7 +112,7 @@ def farewell(data: dict[str, Any]) -> list[str]:
     """On standard error: how it went."""
     state = "answered" if data["success"] else "answered in part" if data["answer"] else "no answer"
     tokens, stats = data["tokens"]["total"], data["stats"]
-    parts = [f"{data['id']}: {state}", f"{data['iterations']} iterations", f"{data['sub_queries']} sub-calls"]  # fmt: skip
+    parts = [f"{data['id']}: {state}", _count(data["iterations"], "iteration"), _count(data["sub_queries"], "sub-call")]  # fmt: skip
     parts += [f"{tokens:,} tokens", f"{stats['elapsed_ms'] / 1000:.1f} s"]
     if data["cost"] is not None:
         parts.insert(-1, f"${data['cost']:.4f}")
@@ -125,6 +125,10 @@ def farewell(data: dict[str, Any]) -> list[str]:
 def step_lines(event: RlmStep) -> list[str]:
     """A step for --verbose: what was asked, and the beginning of what came of it."""
     lines = [f"[{event.iteration}] {line}" for line in event.code.splitlines()]
-    said = event.output.splitlines()
-    lines += [f"    {line}" for line in said[:PREVIEW]]
-    return lines + ([f"    and {len(said) - PREVIEW} lines more"] if len(said) > PREVIEW else [])
+    said = event.output.strip().splitlines()
+    lines += [f"| {line}" for line in said[:PREVIEW]]
+    return lines + ([f"| and {len(said) - PREVIEW} lines more"] if len(said) > PREVIEW else [])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -161,9 +161,11 @@ class Run:
         self._scope.cancel()
 
     def _cut_off(self) -> Ended:
-        if self._stopped:
-            return Ended("", "interrupted", self._stopped)
-        return Ended("", "timeout", f"took longer than {self.options.timeout:g} s")
+        how = "interrupted" if self._stopped else "timeout"
+        why = self._stopped or f"took longer than {self.options.timeout:g} s"
+        if "root" in self.board.rows:
+            self.board.enter("root", "failed", why)
+        return Ended("", how, why)
 
     async def _settle(self) -> None:
         options, settings = self.options, self.settings
@@ -356,7 +358,7 @@ class Run:
             for line in step_lines(event) if self.verbose else ():
                 self.board.say(line)
             if not self.verbose:
-                failed = "" if event.ok else " (failed)"
+                failed = "" if event.ok else f": failed, {event.output}"
                 self.board.say(f"[{event.iteration}] {event.code}{failed}", brief=True)
         elif isinstance(event, RlmStarted):
             self.board.say(event.why)

@@ -47,7 +47,7 @@ class Outcome(msgspec.Struct):
     middle was left out. `final`: the answer, when it gave one. `error`: why it stopped early, for the model; the state
     is kept, or the text says what was lost. `ranges`: (source, first line, last line) of what it showed or searched
     out, 1-based, as far as line numbers are known by now; Worker.ranges() has all. `seconds`: without sub-calls.
-    `queries`: sub-calls it asked for, `failed` of these without answer.
+    `queries`: sub-calls it asked for, `failed` of these without answer. `ended`: the process did, in the middle of it.
     """
 
     output: str
@@ -58,3 +58,4 @@ class Outcome(msgspec.Struct):
     seconds: float = 0.0
     queries: int = 0
     failed: int = 0
+    ended: bool = False

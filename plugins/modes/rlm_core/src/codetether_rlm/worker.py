@@ -170,7 +170,7 @@ class Worker:
         await self._process.end()
         self._process.failed()
         told = f"{why}. The next cell has the variables of before this one; {self._state.told()}"
-        return Outcome("", error=self._clean(told))
+        return Outcome("", error=self._clean(told), ended=True)
 
     def _outcome(self, done: _Done) -> Outcome:
         self._state.keep(done.kept)
