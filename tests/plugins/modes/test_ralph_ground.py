@@ -185,6 +185,25 @@ async def test_a_commit_of_the_user_that_conflicts_keeps_the_story_on_its_branch
     assert (where / "a.txt").read_text() == "one\nA and mine\nthree\n"
 
 
+@pytest.mark.parametrize(("text", "state"), [("both", "passed"), ("bad", "unverified")])
+async def test_a_conflict_that_the_user_merged_is_judged(tmp_path, at, capsys, text, state):
+    where = at(story("A"), branch="", checks={"test": "! grep -q bad a.txt"})
+    mine = "one\nmine\nthree\n"
+    model = Model(A=first(lambda: commits(where, "a.txt", mine), *clash("A")))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        _, said = await result(kernel, capsys, "run")
+        [kept] = said["branches"]["unmerged"]
+        git(where, "merge", "-q", "-s", "ours", "--no-commit", kept)
+        (where / "a.txt").write_text(f"one\n{text}\nthree\n")
+        git(where, "commit", "-qam", "merged by hand")
+        asked = dict(model.asked)
+        _, said = await result(kernel, capsys, "resume", "--retries", "0")
+    assert said["stories"][0]["state"] == state, said
+    assert model.asked == asked
+    assert git(where, "log", "-1", "--format=%s") == "merged by hand"
+    assert branches(where) == ["main"]
+
+
 async def test_a_branch_that_could_not_follow_is_merged_with_the_result(tmp_path, at, capsys):
     where = at(story("A"), story("B", "A"), branch="", checks={"test": "true"})
     (where / "calc.py").write_text("# mine\n")

@@ -25,6 +25,7 @@ from codetether.api import (
     write_atomic,
 )
 from codetether_gates import Gate, detect
+from codetether_live import Board, showing
 from codetether_prd import Document, PrdError, Story, check, from_parts, report
 
 from codetether_mode_ralph import texts
@@ -65,7 +66,13 @@ async def create(kernel: Kernel, args: Namespace) -> int:
         made = template(project, args.feature or "new-feature", gates)
     else:
         wish = args.feature or await _interview()
-        made, _ = await draft(kernel, directory, project, wish, model=args.model or "", gates=gates)
+        board = Board("create-prd")
+        board.phase = "drafting"
+        async with showing(board):
+            made, _ = await draft(
+                kernel, directory, project, wish, model=args.model or "", gates=gates
+            )
+            board.phase = ""
     found = check(made)
     output = Output(sys.stdout)
     if target is not None:

@@ -152,8 +152,8 @@ def _said(run: Run, data: dict[str, Any]) -> tuple[str, list[str]]:
         lines[0] += (
             f" · {data['passed']} of {data['total']} stories passed · {data['current_iteration']} iterations"
         )
-    if error := data.get("error"):
-        lines.append(f"  {error}")
+    if data.get("error") and data["status"] != "quality_failed":  # the table says why
+        lines.append(f"  {data['error']}")
     branches = data.get("branches", {})
     if branches.get("landed_on"):
         lines.append(f"  the result is on {branches['landed_on']}")

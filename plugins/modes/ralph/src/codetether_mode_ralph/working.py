@@ -139,10 +139,8 @@ class Worker:
             tree = await ground.prepare(one)
             tip = ground.tip
             made = one.mark.commit
-            base = one.mark.base
-            new = made != base and (tip == base or not await ground.repository.contains(tip, made))
-            if new:
-                if tip != base:
+            if made not in (one.mark.base, tip):  # the tip: killed before it was written down
+                if tip != one.mark.base:
                     await self._catch_up(one, tree, tip)
                     return
                 await ground.take(made, tip)
