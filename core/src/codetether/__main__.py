@@ -242,10 +242,21 @@ def _run(name: str, words: "list[str]", off: "list[str]") -> int:
     except BaseExceptionGroup as group:
         error = _only(group)
         _crashed(kernel, error)
+        _mask(kernel, error)
         raise error from None
     except Exception as error:
         _crashed(kernel, error)
+        _mask(kernel, error)
         raise
+
+
+def _mask(kernel: "Kernel", error: BaseException) -> None:
+    """Take secrets out of `error`, which who failed may have said."""
+    from codetether.errors import CodetetherError
+
+    if isinstance(error, CodetetherError):
+        error.message = kernel.redact.text(error.message)
+        error.hint = kernel.redact.text(error.hint)
 
 
 def _crashed(kernel: "Kernel", error: BaseException) -> None:

@@ -301,10 +301,13 @@ class Session:
     async def emit(self, event: SessionEvent) -> None:
         """Tell the listeners, and the plugins that observe (deltas go to listeners only)."""
         while self.kernel.notices:
-            await self.feed.publish(self.kernel.notices.pop(0))
-        await self.feed.publish(event)
+            await self.feed.publish(self._masked(self.kernel.notices.pop(0)))
+        await self.feed.publish(self._masked(event) if isinstance(event, Notice) else event)
         if not isinstance(event, DELTAS) and self.calls.has("codetether_observe"):
             await self.calls.notify("codetether_observe", event=event, session=self)
+
+    def _masked(self, notice: Notice) -> Notice:
+        return Notice(notice.level, self.redact(notice.text), self.redact(notice.hint))
 
     async def add(self, message: Message) -> None:
         """Append to the conversation: to the transcript first."""

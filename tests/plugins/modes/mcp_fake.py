@@ -85,7 +85,7 @@ def call(number, name, arguments, meta):
 
 log("start")
 if script().get("dead"):
-    print("I cannot", file=sys.stderr, flush=True)
+    print("I cannot", os.environ.get("FAKE_TOKEN"), file=sys.stderr, flush=True)
     sys.exit(1)
 print("hello, this line is no message", flush=True)
 for line in sys.stdin:
@@ -103,6 +103,14 @@ for line in sys.stdin:
             serverInfo={"name": "fake", "version": "1"},
             instructions=script().get("instructions", ""),
         )
+    elif method == "tools/list" and "endless" in told:  # a page, and always one more
+        time.sleep(told["endless"])
+        one = {"name": f"t{number}", "description": "x" * told["bytes"]}
+        one["inputSchema"] = {"type": "object"}
+        answer(number, tools=[one], nextCursor="more")
+    elif method == "tools/list" and told.get("flaps"):
+        answer(number, tools=[{"name": f"t{number}", "inputSchema": {"type": "object"}}])
+        send(method="notifications/tools/list_changed")
     elif method == "tools/list":
         answer(number, tools=script()["tools"])
     elif method == "tools/call":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from codetether import trust
-from codetether.api import Answer, Extension, Secrets, ToolProgress, hookimpl
+from codetether.api import Answer, Extension, Notice, Secrets, ToolProgress, hookimpl
 from codetether.testing import call, check_plugin, make_kernel, processes_with
 
 FAKE = Path(__file__).with_name("mcp_fake.py")
@@ -558,6 +558,51 @@ async def test_many_tools_that_come_late_are_found_too(tmp_path):
         told = " ".join(message.text for message in session.messages)
         assert "Gone: mcp__far__change. There are more: find them with mcp_tools." in told
         assert results(session)[-1].text == "MCP server far: unknown tool t7"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "why"), [(0.05, 1, "within 0.5 s"), (0, 3_000_000, "larger than")]
+)
+async def test_a_list_without_end_is_given_up(tmp_path, seconds, size, why):
+    fake = Fake(tmp_path / "fake", endless=seconds, bytes=size)
+    servers = {"far": fake.entry(startupTimeoutSec=0.5 if seconds else 60)}
+    async with session_with(tmp_path, servers) as session:
+        assert remote(session) == []
+        (notice,) = [each for each in session.kernel.notices if "far" in each.text]
+        assert why in notice.text
+    assert fake.heard.count("tools/list") < 30
+
+
+async def test_one_that_is_another_every_moment_is_not_told_of_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("codetether_extension_mcp_client.links.GATHER", 0.001)
+    monkeypatch.setattr("codetether_extension_mcp_client.links.LONGEST_GATHER", 0.001)
+    monkeypatch.setattr("codetether_extension_mcp_client.desk.NEWS_AT_MOST", 3)
+    fake = Fake(tmp_path / "fake", flaps=True)
+    async with session_with(tmp_path, {"far": fake.entry()}) as session:
+        asked = fake.heard.count("tools/list")
+        with trio.fail_after(60):
+            while fake.heard.count("tools/list") < asked + 12:
+                await trio.sleep(0.02)
+        await session.hear()
+        text = " ".join(message.text for message in session.messages)
+        assert text.count("The tools of MCP servers changed.") == 3
+        assert text.count("Further changes are not told") == 1
+
+
+async def test_its_secret_is_in_nothing_that_is_told(tmp_path):
+    """It prints it, and falls."""
+    fake = Fake(tmp_path / "fake", dead=True)
+    servers = {"far": fake.entry(env={"FAKE_TOKEN": "${vault:things}"})}
+    async with session_with(tmp_path, servers, ["done"]) as session:
+        collected = await session.calls.collect("codetether_commands", ui="test")
+        (status,) = [each for group in collected for each in group if each.name == "mcp-servers"]
+        with session.feed.listen() as feed:
+            await session.prompt("go")
+            session.feed.close()
+            told = [event.text async for event in feed if isinstance(event, Notice)]
+        told.append(await status.run(session, ""))
+    assert sum("I cannot" in text for text in told) == 2
+    assert "k-123456789" not in " ".join(told)
 
 
 # --- projects ---

@@ -58,6 +58,23 @@ def listed(home):
     return path
 
 
+def test_what_a_server_says_of_its_secret_is_masked(home, work, tmp_path):
+    """Here the whole program: it prints the error."""
+    path = home / "config" / "codetether-agent" / "mcp.json"
+    path.parent.mkdir(parents=True)
+    secret = "canary-3b1f9e77d2c54a08"
+    said = "import os, sys; sys.exit('I cannot ' + os.environ['MY_TOKEN'])"
+    entry = {"command": sys.executable, "args": ["-c", said], "env": {"MY_TOKEN": secret}}
+    path.write_text(json.dumps({"mcpServers": {"far": entry}}))
+    done = subprocess.run(
+        [CODETETHER, "mcp", "test", "far"],
+        cwd=work, env=environment(home), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "I cannot" in done.stderr
+    assert secret not in done.stderr + done.stdout
+
+
 SERVER = ("--", CODETETHER, "mcp", "serve", "--access-mode", "full")
 
 

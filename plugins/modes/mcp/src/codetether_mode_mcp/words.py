@@ -49,7 +49,7 @@ class _Words:
         elif rows:
             await self._print(view.table(rows))
         else:
-            _tell("no MCP server is configured; add one: codetether mcp add NAME URL")
+            self._tell("no MCP server is configured; add one: codetether mcp add NAME URL")
         self._tell_troubles(configured)
         return 0
 
@@ -64,7 +64,7 @@ class _Words:
         elif tools:
             await self._print(view.tools(tools))
         else:
-            _tell("it has no tools")
+            self._tell("it has no tools")
         return 0
 
     async def _test(self) -> int:
@@ -79,13 +79,13 @@ class _Words:
             title, protocol = connection.title, connection.protocol
         had = ", ".join(f"{count} {what}" for what, count in counts.items())
         await self._print(f"{one_line(title)} answers: {had}")
-        _tell(f"protocol {one_line(protocol)}, connected in {seconds:.1f} s")
+        self._tell(f"protocol {one_line(protocol)}, connected in {seconds:.1f} s")
         return 0
 
     async def _call(self) -> int:
         arguments = _arguments(await self._given())
         async with self._connected() as connection:
-            result = await connection.call(self._args.tool, arguments, _progress)
+            result = await connection.call(self._args.tool, arguments, self._progress)
         if self._args.json:
             found = result.model_dump(mode="json", by_alias=True, exclude_none=True)
             await self._print(json.dumps(found, indent=2))
@@ -98,12 +98,12 @@ class _Words:
         args = self._args
         entry = entry_of(args.target, env=args.env, headers=args.header, cwd=args.cwd)
         path = await trio.to_thread.run_sync(put_in, self._kernel, args.name, entry, args.force)
-        _tell(f"{args.name} is in {path}; try it: codetether mcp test {args.name}")
+        self._tell(f"{args.name} is in {path}; try it: codetether mcp test {args.name}")
         return 0
 
     async def _remove(self) -> int:
         path = await trio.to_thread.run_sync(take_out, self._kernel, self._args.name)
-        _tell(f"{self._args.name} is no longer in {path}")
+        self._tell(f"{self._args.name} is no longer in {path}")
         return 0
 
     # --- logging in ---
@@ -112,7 +112,7 @@ class _Words:
 
         server = await self._server()
         title = await log_in(self._kernel, server, self._directory, _show)
-        _tell(f"logged in to {title}")
+        self._tell(f"logged in to {title}")
         return 0
 
     async def _logout(self) -> int:
@@ -120,7 +120,9 @@ class _Words:
 
         server = await self._server()
         had = await log_out(self._kernel, server)
-        _tell(f"logged out of {server.name}" if had else f"{server.name}: nobody was logged in")
+        self._tell(
+            f"logged out of {server.name}" if had else f"{server.name}: nobody was logged in"
+        )
         return 0 if had else 1
 
     # --- what they share ---
@@ -130,7 +132,7 @@ class _Words:
         if server is None:
             for trouble in configured.troubles:
                 if trouble.server in ("", self._args.name):
-                    _tell(trouble.text)
+                    self._tell(trouble.text)
             known = ", ".join(each.name for each in configured.servers) or "none"
             raise UsageError(
                 f"no MCP server {clean(self._args.name)!r} can be used", f"there are: {known}"
@@ -157,9 +159,17 @@ class _Words:
 
     def _tell_troubles(self, configured: Configured) -> None:
         for trouble in configured.troubles:
-            _tell(trouble.text)
+            self._tell(trouble.text)
             if trouble.hint:
-                _tell(f"  {trouble.hint}")
+                self._tell(f"  {trouble.hint}")
+
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
+        how_far = f"{progress:g}" if total is None else f"{progress:g}/{total:g}"
+        self._tell(f"{how_far} {message or ''}".rstrip())
+
+    def _tell(self, text: str) -> None:
+        text = one_line(self._kernel.redact.text(text))
+        print(f"mcp: {text}", file=sys.stderr, flush=True)
 
 
 def _arguments(text: str) -> dict[str, Any]:
@@ -174,14 +184,5 @@ def _arguments(text: str) -> dict[str, Any]:
     return arguments
 
 
-async def _progress(progress: float, total: float | None, message: str | None) -> None:
-    how_far = f"{progress:g}" if total is None else f"{progress:g}/{total:g}"
-    _tell(f"{how_far} {message or ''}".rstrip())
-
-
 async def _show(address: str) -> None:
     print(f"open this address in a browser:\n  {one_line(address)}", file=sys.stderr, flush=True)
-
-
-def _tell(text: str) -> None:
-    print(f"mcp: {one_line(text)}", file=sys.stderr, flush=True)

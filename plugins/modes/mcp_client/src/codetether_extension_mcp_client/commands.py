@@ -46,7 +46,7 @@ def _prompts(desk: Desk) -> dict[str, dict[str, Prompt]]:
 async def _status(session: Session, _words: str) -> str | None:
     """`/mcp-servers`."""
     try:
-        return "\n".join(Desk.of(session).lines())
+        return session.redact("\n".join(Desk.of(session).lines()))
     except CodetetherError as error:
         return error.message
 

@@ -6,6 +6,7 @@ trio, which no nursery of a call could give.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ STRIKES = 3  # falls without an answer in between, after which a server is left 
 PAUSE = 0.5  # seconds before the second start; four times as long before the third
 CHECK = 30.0
 CLOSING = 1.5
-GATHER = 0.2  # seconds in which news of changed lists are taken together
+GATHER = 0.2  # seconds in which news of changed lists are taken together; twice as long when there are more soon
+LONGEST_GATHER = 30.0
+SOON = 60.0
 
 
 class GaveUp(CodetetherError):
@@ -94,8 +97,10 @@ class Links:
         """Every link, in the order they were first needed."""
         return list(self._links.values())
 
-    async def connect(self, link: Link) -> Connection:
-        """Its connection, made if there is none. Raises GaveUp, or the CodetetherError that says what is wrong."""
+    async def connect(self, link: Link, *, calm: bool = True) -> Connection:
+        """Its connection, made if there is none. `calm`: what it said to have changed is known before it is asked for
+        anything; it is waited for, for a while. Raises GaveUp, or the CodetetherError that says what is wrong.
+        """
         async with link.lock:
             if not link.up and link.settled.is_set():
                 await self._pause(link)
@@ -104,10 +109,9 @@ class Links:
         if link.connection is None:
             error = link.falls[-1][1] if link.falls else CodetetherError(f"{link.server.name} left")
             raise CodetetherError(error.message, error.hint)
-        with trio.move_on_after(link.server.start_timeout):
-            await (
-                link.calm.wait()
-            )  # what it said to have changed is known before it is asked for anything
+        if calm:
+            with trio.move_on_after(link.server.start_timeout):
+                await link.calm.wait()
         link.used = trio.current_time()
         if link.connection is None:
             raise CodetetherError(f"MCP server {link.server.name}: its connection ended")
@@ -176,9 +180,13 @@ class Links:
 
     async def _hear(self, link: Link, connection: Connection) -> None:
         """Ask for its lists again whenever it says that one changed. Never returns."""
+        gather, asked = GATHER, -math.inf
         while True:
             await link.stirred.wait()
-            await trio.sleep(GATHER)
+            soon = trio.current_time() - asked < SOON
+            gather = min(gather * 2, LONGEST_GATHER) if soon else GATHER
+            await trio.sleep(gather)
+            asked = trio.current_time()
             link.stirred = trio.Event()
             try:
                 await self._refresh(link, connection)
@@ -188,7 +196,12 @@ class Links:
                 link.calm.set()
 
     async def _refresh(self, link: Link, connection: Connection) -> None:
-        listing = await ask(connection)
+        limit = link.server.start_timeout
+        with trio.move_on_after(limit) as asking:
+            listing = await ask(connection)
+        if asking.cancelled_caught:
+            text = f"it did not say what it offers within {limit:g} s"
+            raise CodetetherError(f"MCP server {link.server.name}: {text}")
         before, link.listing = link.listing, listing
         await self.shelf.keep(link.server, listing)
         if before is None or not before.same(listing):
@@ -214,6 +227,10 @@ class Links:
                 if not link.users and not link.calling:
                     link.connection = None
                     link.scope.cancel()
+                    if not link.falls:  # else a later session would try it again
+                        self._links = {
+                            key: each for key, each in self._links.items() if each is not link
+                        }
 
     async def _watch(self) -> None:
         """End who is idle."""

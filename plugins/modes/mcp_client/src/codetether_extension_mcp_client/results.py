@@ -87,7 +87,7 @@ def _said(data: object, told: list[str]) -> bool:
         try:
             if json.loads(text) == data:
                 return True
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         if isinstance(data, dict) and [str(value) for value in data.values()] == [text]:
             return True

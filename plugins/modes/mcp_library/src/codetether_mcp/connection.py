@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PAGES = 50  # of one list
 MOST = 1_000  # things in one list
+LARGEST = 20_000_000  # bytes of one list, its pages together
 LISTEN_AGAIN = 15.0  # seconds after a stream of news broke
 AT_MOST = 10  # times its time limit that a call may last which tells of progress
 GONE = "its connection ended"
@@ -224,9 +225,15 @@ class Connection:
     async def _pages(self, ask: Callable[..., Awaitable[Any]]) -> list[Any]:
         pages: list[Any] = []
         cursor: str | None = None
+        size = 0
         for _ in range(PAGES):
             at = cursor
             pages.append(await self._limited(lambda at=at: ask(cursor=at, cache_mode="bypass")))  # type: ignore[misc]
+            size += len(pages[-1].model_dump_json())
+            if size > LARGEST:
+                raise CodetetherError(
+                    f"MCP server {self.server.name}: a list of it is larger than {LARGEST} bytes"
+                )
             cursor = pages[-1].next_cursor
             if cursor is None:
                 break
