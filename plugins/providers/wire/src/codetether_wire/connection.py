@@ -78,12 +78,14 @@ class Response:
         self._head = head
         self._pieces = aiter(head.aiter_stream())
         self._done = done
-        self._closed = False
+        self._ended = self._closed = False
 
     async def read(self) -> bytes:
         """The next piece of the body; b"" at its end. Raises Broken."""
         with told():
-            return await anext(self._pieces, b"")
+            piece = await anext(self._pieces, b"")
+        self._ended = not piece
+        return piece
 
     async def aclose(self) -> None:
         """No more of it is wanted. Its connection serves again when it was read to the end."""
@@ -91,7 +93,8 @@ class Response:
             return
         self._closed = True
         with trio.CancelScope(shield=True):
-            await self._leave()
+            if not self._ended:
+                await self._leave()
             await self._head.aclose()
             await self._done()
 
