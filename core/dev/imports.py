@@ -21,7 +21,7 @@ from workspace import Member, Workspace, requirement_name
 FAST = {"__init__", "__main__", "catalog", "listing", "layers"}
 FAST_MAY = {"os", "sys", "stat"}
 LENT = {"trio", "msgspec"}  # the kernel's ports are made of them, so every plugin may use them
-# Each has one thread with a loop in it, for a library that knows nothing else (docs/design.md).
+# Each has one loop, for a library that knows nothing else (docs/design.md).
 WITH_A_LOOP = {"codetether-mode-tui", "codetether-nats"}
 DOORS = {"codetether.api"}
 ROOMS = (

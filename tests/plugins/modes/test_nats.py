@@ -1,12 +1,14 @@
-"""The connection to a broker: who may be believed, what is never said in the clear, and the thread that it lives in."""
+"""The connection to a broker: who may be believed, what is never said in the clear, and the loop that it lives in."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
+import selectors
 import socket
 import threading
+import time
 
 import nkeys
 import pytest
@@ -267,7 +269,7 @@ def test_whatever_is_in_a_record_it_is_read_or_refused(data):
         record(data)
 
 
-# --- the thread ---
+# --- the loop ---
 async def test_the_loop_gives_results_and_errors_and_cancels():
     loop = Loop()
     ended = []
@@ -308,3 +310,42 @@ async def test_the_loop_gives_results_and_errors_and_cancels():
     assert closed == [True]
     with pytest.raises(CodetetherError, match="was closed"):
         await loop.run(gives, 1)
+
+
+async def test_a_time_that_comes_while_asyncio_looks_for_news_is_not_missed(monkeypatch):
+    look = selectors.DefaultSelector.select
+
+    def slow(selector, timeout=None):  # as when others have the processor meanwhile
+        time.sleep(0.003)
+        return look(selector, timeout)
+
+    async def naps():
+        for _ in range(5):
+            await asyncio.sleep(0.002)
+            await asyncio.sleep(0)
+        return "awake"
+
+    monkeypatch.setattr(selectors.DefaultSelector, "select", slow)
+    loop = Loop()
+    with trio.fail_after(30):
+        assert await loop.run(naps) == "awake"
+    await loop.stop()
+
+
+async def test_what_was_done_before_a_cancellation_was_heard_is_not_lost():
+    loop = Loop()
+    waits = []
+
+    async def obstinate():
+        waits.append(asyncio.get_running_loop().create_future())
+        try:
+            await waits[0]
+        except asyncio.CancelledError:
+            return "done"
+
+    got = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        got.append(await loop.run(obstinate))
+    assert got == ["done"]
+    await loop.stop()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,11 +27,10 @@ if TYPE_CHECKING:
 
     from codetether_executor_nats.sending import Sender
 
-LOOK = 5.0  # seconds between looks at who is there to do it
+LOOK = 5.0  # seconds between looks at the record, besides those that somebody's writing causes, and at who is there to do it
 LAST_WORDS = 2.0  # seconds for events that are still on their way when the result is there
 TAKE_BACK = 5.0  # seconds to tell the broker that nobody wants it
-
-Hear = Callable[[], Coroutine[Any, Any, bytes]]
+START_ONE = "start one on any machine: codetether swarm-worker --nats URL"
 
 
 class Following:
@@ -55,31 +53,24 @@ class Following:
         self._submission = ""
         self._copy = 0  # our job's number in the queue
         self._token = 0  # the claim we know of
+        self._alone = 0.0  # seconds without any worker
         self._heard: dict[int, Usage] = {}  # by claim: events may come before we know of theirs
         self._ended: dict[int, trio.Event] = defaultdict(trio.Event)  # the turn of its sub-agent is
         self._failure: CodetetherError | None = None
 
     async def to_the_end(self) -> AgentResult:
         """Hand the task in and wait. Raises CodetetherError; Unreachable leaves the task on the broker, nothing else does."""
-        result: AgentResult | None = None
-        async with (
-            self.link.ear(self.key) as ear,
-            self._events() as events,
-            trio.open_nursery() as nursery,
-        ):
-
-            async def guarded(work: Callable[..., Awaitable[Any]], *words: Any) -> Any:
+        async with self.link.ear(self.key) as ear:
+            if self._observe is None:
+                return await self._result(ear)
+            result = None
+            async with self.link.events(self.key) as events, trio.open_nursery() as nursery:
+                nursery.start_soon(self._relay, events, self._observe, nursery.cancel_scope)
                 try:
-                    return await work(*words)
+                    result = await self._result(ear)
                 except CodetetherError as error:
-                    self._failure = self._failure or error
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(guarded, self._mind_the_crowd)
-            if events is not None:
-                nursery.start_soon(guarded, self._relay, events)
-            result = await guarded(self._result, ear)
-            nursery.cancel_scope.cancel()
+                    self._failure = error
+                nursery.cancel_scope.cancel()
         if result is None:
             assert self._failure is not None
             raise self._failure
@@ -111,7 +102,7 @@ class Following:
         """
         self._submission = stamp()
         job = await self._job()
-        self._copy, version, record = await self.link.submit(ear, job, claims=self._observed)
+        self._copy, version, record = await self.link.submit(ear, job, LOOK, claims=self._observed)
         if self._copy:
             return version, record
         if record is not None and record.state != "over":
@@ -170,7 +161,7 @@ class Following:
                 if record.token < self._token or record.result is None:
                     raise CodetetherError("the result is of a worker that had lost the sub-task")
                 return version, record
-            if record is not None and record.state == "claimed":
+            if record is not None and record.state == "claimed" and version != self._token:
                 await self._claimed(version, record)
             if record is not None and (record.state, record.submission) == (
                 "over",
@@ -178,9 +169,11 @@ class Following:
             ):
                 raise CodetetherError(f"{self.task.id} was taken back by somebody else")
             before = version
-            version, record = await self.link.changed(ear, version, claims=self._observed)
+            version, record = await self.link.changed(ear, version, LOOK, claims=self._observed)
             if before and record is None:
                 raise CodetetherError(f"{self.task.id} is no longer on the broker")
+            if version == before and not self._token:
+                await self._mind_the_crowd()
 
     async def _claimed(self, version: int, record: Record) -> None:
         again = "again, " if self._token else ""
@@ -192,45 +185,46 @@ class Following:
             await self._observe(Notice(level, text, hint))
 
     async def _mind_the_crowd(self) -> None:
-        """Until a worker has it: is there any? Those that are busy will come to it."""
-        alone = 0.0
-        while not self._token:
-            await trio.sleep(LOOK)
-            crowd = await self.link.crowd()
-            if crowd.idle or crowd.busy:
-                alone = 0.0
-                continue
-            alone += LOOK
-            hint = "start one on any machine: codetether swarm-worker --nats URL"
-            if alone == LOOK:
-                await self._notice("warning", "there is no worker yet", hint)
-            if alone >= self._patience and not self._token:
-                raise CodetetherError(f"no worker came within {self._patience:g} s", hint)
+        """Nobody has had it for LOOK seconds: is there anybody? Those that are busy will come to it."""
+        crowd = await self.link.crowd()
+        if crowd.idle or crowd.busy:
+            self._alone = 0.0
+            return
+        self._alone += LOOK
+        if self._alone == LOOK:
+            await self._notice("warning", "there is no worker yet", START_ONE)
+        if self._alone >= self._patience:
+            raise CodetetherError(f"no worker came within {self._patience:g} s", START_ONE)
 
     # --- events ---
-    @asynccontextmanager
-    async def _events(self) -> AsyncIterator[Hear | None]:
-        if self._observe is None:
-            yield None
-            return
-        async with self.link.events(self.key) as events:
-            yield events
+    async def _relay(
+        self,
+        events: Callable[[], Coroutine[Any, Any, bytes]],
+        observe: Callable[[SessionEvent], Awaitable[None]],
+        scope: trio.CancelScope,
+    ) -> None:
+        try:
+            while True:
+                await self._heard_of(await events(), observe)
+        except CodetetherError as error:
+            self._failure = error
+            scope.cancel()
 
-    async def _relay(self, events: Hear) -> None:
-        assert self._observe is not None
-        while True:
-            try:
-                said = told(await events())
-            except msgspec.DecodeError:
-                continue  # of a worker that is newer than we are
-            if said.token < self._token:
-                continue  # of one that has lost the task and does not know yet
-            if isinstance(said.event, StepFinished | Spent):
-                before = self._heard.get(said.token, Usage())
-                self._heard[said.token] = before + (said.event.usage or Usage())
-            await self._observe(said.event)
-            if isinstance(said.event, TurnFinished):
-                self._ended[said.token].set()
+    async def _heard_of(
+        self, data: bytes, observe: Callable[[SessionEvent], Awaitable[None]]
+    ) -> None:
+        try:
+            said = told(data)
+        except msgspec.DecodeError:
+            return  # of a worker that is newer than we are
+        if said.token < self._token:
+            return  # of one that has lost the task and does not know yet
+        if isinstance(said.event, StepFinished | Spent):
+            before = self._heard.get(said.token, Usage())
+            self._heard[said.token] = before + (said.event.usage or Usage())
+        await observe(said.event)
+        if isinstance(said.event, TurnFinished):
+            self._ended[said.token].set()
 
     async def _hear_the_rest(self, result: AgentResult, token: int) -> None:
         """Events may be lost, and what they cost must not be: a last one tells of what was not heard of."""

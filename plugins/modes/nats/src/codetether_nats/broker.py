@@ -1,4 +1,4 @@
-"""The broker, as the asyncio client sees it. Every coroutine here runs in the thread of `loop.Loop`, none in trio.
+"""The broker, as the asyncio client sees it. Every coroutine here runs in asyncio, through `loop.Loop`.
 
 On it are a queue of jobs, handed out one by one and again when a lease ends; a record for each job that somebody had,
 whose versions the broker says again, numbered, as it keeps them; files; and, not kept, what sub-agents tell.
@@ -35,8 +35,8 @@ PENDING = 4_000_000  # bytes of what is said while the broker is away
 ASK = 5.0  # seconds for one answer
 HEARD = 1_000  # messages that wait for us; more are lost, as everything that is told but not kept may be
 CONSUMER = "workers"
+SHORTLY = 0.01  # seconds that a word which nobody waits for leaves to others
 DOUBLES = 120.0  # seconds in which the queue knows a job that is handed in twice
-VERSION = "Nats-Sequence"  # in the header of what the broker says again
 ANOTHER = (
     10071,
     10164,
@@ -117,13 +117,15 @@ class Broker:
 
     async def promptly(self, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> T:
         """`work(*words)`, given up when the broker goes, since no answer would come. Raises ConnectionReconnectingError then."""
-        task = asyncio.ensure_future(work(*words))
+        task = asyncio.current_task()
+        assert task is not None
         self._asked.add(task)
         try:
-            return await task
+            return await work(*words)
         except asyncio.CancelledError:
             if task in self._asked:
                 raise
+            task.uncancel()
             raise nats.errors.ConnectionReconnectingError from None
         finally:
             self._asked.discard(task)
@@ -299,7 +301,10 @@ class Broker:
         )
 
     async def close(self, ear: Ear, data: bytes, last: int) -> None:
-        """Replace version `last` of the record for good and hear of it no more: nobody waits for the broker's word."""
+        """Replace version `last` of the record for good and hear of it no more: nobody waits for the broker's word, nor for us
+        to send this.
+        """
+        await asyncio.sleep(SHORTLY)
         with suppress(nats.errors.Error, OSError):
             await self.client.publish(self._record(ear.key), data, headers=_expecting(last))
         await self.deafen(ear)
@@ -307,34 +312,25 @@ class Broker:
     async def changed(
         self, ear: Ear, known: int, seconds: float, dull: tuple[bytes, ...] = ()
     ) -> tuple[int, bytes]:
-        """The record's version and bytes as `read` has them, once that is not `known` any more. `ear` wakes us, and looking
-        every so many seconds does, if that was lost. Whatever begins with one of `dull` is not worth it.
+        """The record's version and bytes as `read` has them, once that is not `known` any more, or after so many seconds.
+        Whatever begins with one of `dull` is not worth coming back for earlier.
         """
-        heard = await self._attend(ear)
-        look, ear.trusted = not ear.trusted, False
-        while True:
-            if look:
-                found = await self.read(ear.key)
-                if found[0] != known:
-                    break
-            try:
-                said = await heard.next_msg(timeout=seconds)
-            except nats.errors.TimeoutError:
-                look = True
-                continue
-            look, found = False, (_version(said), said.data)
-            if found[0] > known and not said.data.startswith(dull):
-                break
+        await self._attend(ear)
+        trusted, ear.trusted = ear.trusted, False
+        found = (known, b"") if trusted else await self.read(ear.key)
+        if found[0] == known:
+            heard = await ear.newer(known, dull, seconds)
+            found = (ear.version, ear.data) if heard else await self.read(ear.key)
         ear.trusted = True  # what happens from now on is heard
         return found
 
     def _record(self, key: str) -> str:
         return f"$KV.{self.space}-records.{key}"
 
-    async def _attend(self, ear: Ear) -> Subscription:
+    async def _attend(self, ear: Ear) -> None:
         if ear.heard is None:
-            ear.heard = await self.listen(f"{self.space}.kept.{ear.key}")
-        return ear.heard
+            subject = f"{self.space}.kept.{ear.key}"
+            ear.heard = await self.client.subscribe(subject, cb=ear.hear, pending_msgs_limit=HEARD)
 
     # --- a job that somebody has ---
     async def claim(self, delivery: Delivery, key: str, data: bytes, last: int) -> Hold | None:
@@ -348,7 +344,7 @@ class Broker:
 
     async def finish(self, hold: Hold, data: bytes) -> bool:
         """Replace our claim by `data` and take the job out of the queue; False when the claim was not in place any more."""
-        hold.ending = True
+        hold.ending = True  # a record other than our claim is no loss now
         if not await self.write(hold.key, data, hold.token):
             return False
         await hold.delivery.message.ack()  # if that is lost the next worker sees that it is done
@@ -417,9 +413,3 @@ class _Bounded:
 
 def _expecting(last: int) -> dict[str, Any]:
     return {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last)}
-
-
-def _version(said: Msg) -> int:
-    """Of a record that the broker says again; 0 when somebody else said it."""
-    text = (said.headers or {}).get(VERSION, "")
-    return int(text) if text.isascii() and text.isdigit() else 0

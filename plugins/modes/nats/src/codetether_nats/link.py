@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 CLAIMED = b'{"state":"claimed"'  # how these records begin
-LOOK = 5.0  # seconds between looks at a record, besides those that somebody's writing causes
 CONNECT = 15.0  # seconds for the first connection
 FILE = 600.0  # seconds for a file, either way
 LONG = 3 * ASK  # seconds: what went on for so long did have a broker, most of that time
@@ -142,14 +141,14 @@ class Link:
 
     # --- jobs ---
     async def submit(
-        self, ear: Ear, job: messages.Job, *, claims: bool
+        self, ear: Ear, job: messages.Job, seconds: float, *, claims: bool
     ) -> tuple[int, int, messages.Record | None]:
         """Hand in a job and wait, as `changed` does: its number in the queue, and the record and its version. The number is 0
         when the queue had a job with its key already: then the record is as it is now. Raises CodetetherError when the job is
         too large.
         """
         copy, version, data = await self._ask(
-            self._broker.submit, ear, job.submission, messages.encode(job), LOOK, _dull(claims)
+            self._broker.submit, ear, job.submission, messages.encode(job), seconds, _dull(claims)
         )
         return copy, version, _record(data)
 
@@ -170,8 +169,7 @@ class Link:
         self, offer: Callable[[Delivery], tuple[str, bytes] | None]
     ) -> AsyncIterator[Callable[[float], Coroutine[Any, Any, tuple[Delivery, Hold | None] | None]]]:
         """A place in the line: a function that waits so many seconds for a job, None when none came. One that nobody had before
-        is claimed with what `offer` says, its key and our record, and comes with our hold on it. `offer` is called in another
-        thread.
+        is claimed with what `offer` says, its key and our record, and comes with our hold on it.
         """
         line = await self._ask(self._broker.queue)
 
@@ -197,14 +195,8 @@ class Link:
         return await self._ask(self._broker.hold, delivery, key, token)
 
     def watch(self, hold: Hold, lost: Callable[[], None]) -> None:
-        """Have `lost` called, here in trio, when our claim is not in place any more."""
-        token = trio.lowlevel.current_trio_token()
-
-        def tell() -> None:
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(lost)
-
-        hold.tell = tell
+        """Have `lost` called when our claim is not in place any more."""
+        hold.tell = lost
         if hold.lost:
             lost()
 
@@ -269,12 +261,12 @@ class Link:
         self._loop.begin(self._broker.close, ear, messages.encode(record), last)
 
     async def changed(
-        self, ear: Ear, known: int, *, claims: bool = True
+        self, ear: Ear, known: int, seconds: float, *, claims: bool = True
     ) -> tuple[int, messages.Record | None]:
-        """The record and its version as `read` has them, once that is not `known` any more. Without `claims` those are no reason
-        to come back, most of the time.
+        """The record and its version as `read` has them, once that is not `known` any more, or after so many seconds. Without
+        `claims` those are no reason to come back earlier.
         """
-        version, data = await self._ask(self._broker.changed, ear, known, LOOK, _dull(claims))
+        version, data = await self._ask(self._broker.changed, ear, known, seconds, _dull(claims))
         return version, _record(data)
 
     # --- what is told ---

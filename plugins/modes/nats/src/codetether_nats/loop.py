@@ -1,14 +1,16 @@
-"""A thread with an asyncio loop, for the one client library there is, which knows nothing else.
+"""An asyncio loop inside of trio's, in one thread, for the one client library there is, which knows nothing else.
 
-The only place where both worlds meet: trio awaits what runs in the loop, and cancelling there cancels here. Nothing is
-queued between them, so there is nothing that could grow.
+asyncio asks its selector to wait; ours never does, but has the loop come back to trio, which waits in its place: for the
+selector's own file descriptor, or until asyncio's next time is due. So a call of the library costs no change of threads,
+and nothing is queued between the two. `turn` is the only place where asyncio runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
+import math
+import selectors
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -18,66 +20,59 @@ from codetether.api import CodetetherError
 T = TypeVar("T")
 BEGUN = 1_000  # things begun and not waited for, at one time
 LINGER = 5.0  # seconds that what was cancelled may take to end
+ROUNDS = 100  # of asyncio, before everything else has a turn
 
 
 class Loop:
-    """Started when made; `stop` ends it. Its thread does not keep the process alive."""
+    """Made in trio, and started at once; `stop` ends it."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._selector = _Selector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
         self._begun: set[asyncio.Task[None]] = set()  # asyncio itself holds none of them
-        self._ending = False
-        self._thread = threading.Thread(target=self._serve, name="nats", daemon=True)
-        self._thread.start()
+        self._ended = False
+        self._waiting = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._serve, name="asyncio for nats")
 
     async def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """The result of `work(*args)`, awaited in the loop. Raises what it raises.
+        """The result of `work(*args)`, awaited in asyncio. Raises what it raises, CodetetherError once `stop` was called.
 
         Cancelling cancels it there. When it was done before that was heard, its result is returned all the same: nobody else
         would know of it.
         """
-        token = trio.lowlevel.current_trio_token()
         over = trio.Event()
-        tasks: list[asyncio.Task[T]] = []
-
-        def ended(_: asyncio.Task[T]) -> None:
-            with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(over.set)
-
-        def begin() -> None:
-            tasks.append(self._loop.create_task(work(*args)))
-            tasks[0].add_done_callback(ended)
-
-        def give_up() -> None:
-            for task in tasks:
-                task.cancel()
-
-        self.soon(begin)
+        task = self._start(work(*args))
+        task.add_done_callback(lambda _: over.set())
+        self._turn()
         try:
             await over.wait()
         except trio.Cancelled:
-            with contextlib.suppress(CodetetherError):
-                self.soon(give_up)
+            task.cancel()
+            self._turn()
             with trio.move_on_after(LINGER, shield=True):
                 await over.wait()
-            if not over.is_set() or tasks[0].cancelled() or tasks[0].exception():
+            if not task.done() or task.cancelled() or task.exception():
                 raise
-        if tasks[0].cancelled():
+        if task.cancelled():
             raise CodetetherError("the connection to NATS was closed")
-        return tasks[0].result()
+        return task.result()
 
     def begin(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Have `work(*args)` done in the loop, and do not wait for it. It must tell of its own errors, or have none. With
-        too much begun already it is left out.
+        """Have `work(*args)` done, and do not wait for it. It must tell of its own errors, or have none. With too much begun
+        already it is left out.
         """
+        if self._ended or len(self._begun) >= BEGUN:
+            return
+        task = self._start(work(*args))
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        self._turn()
 
-        def begin() -> None:
-            if len(self._begun) < BEGUN:
-                task = self._loop.create_task(work(*args))
-                self._begun.add(task)
-                task.add_done_callback(self._begun.discard)
-
-        self.soon(begin)
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call what has asyncio do something, cancel a task for instance, and have it done."""
+        if not self._ended:
+            function()
+            self._turn()
 
     async def finish(self) -> None:
         """Wait for what was begun."""
@@ -88,28 +83,75 @@ class Loop:
 
         await self.run(finish)
 
-    def soon(self, function: Callable[[], Any]) -> None:
-        """Have `function` called in the loop's thread. Raises CodetetherError once `stop` was called."""
-        if self._ending:
-            raise CodetetherError("the connection to NATS was closed")
-        self._loop.call_soon_threadsafe(function)
-
     async def stop(self) -> None:
-        """End the loop and its thread; what still runs in it is cancelled."""
-        if not self._ending:
-            self.soon(self._loop.stop)
-            self._ending = True
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._thread.join, LINGER)
+        """Cancel what still runs, and end."""
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
+        async def cancel() -> None:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
             for task in left:
                 task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        finally:
+            if left:
+                await asyncio.wait(left, timeout=LINGER)
+            await self._loop.shutdown_default_executor()
+
+        if self._ended:
+            return
+        with trio.move_on_after(2 * LINGER, shield=True):
+            await self.run(cancel)
+        self._end()
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        if self._ended:
+            work.close()
+            raise CodetetherError("the connection to NATS was closed")
+        return self._loop.create_task(work)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._waiting.cancel()
             self._loop.close()
+
+    @trio.lowlevel.enable_ki_protection
+    def _turn(self) -> None:
+        """Have asyncio do all it can without waiting."""
+        self._selector.begin(self._loop.stop)
+        self._loop.run_forever()
+        wait = self._selector.due - time.monotonic()
+        self._waiting.deadline = min(trio.current_time() + wait, self._waiting.deadline)
+
+    async def _serve(self) -> None:
+        try:
+            while not self._ended:
+                with trio.CancelScope() as self._waiting:
+                    while True:
+                        self._turn()
+                        await trio.lowlevel.wait_readable(self._selector.fileno())
+        finally:
+            self._end()
+
+
+class _Selector(selectors.DefaultSelector):
+    """Never waits. `due`: when asyncio wants to be called at the latest, by time.monotonic."""
+
+    def begin(self, stop: Callable[[], None]) -> None:
+        """Have `stop` called once there is nothing left to do, or ROUNDS were gone."""
+        self._stop = stop
+        self._rounds = 0
+        self._before = time.monotonic()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready now; nothing, without looking, while asyncio has something to do."""
+        self._rounds += 1
+        if timeout == 0 and self._rounds < ROUNDS:
+            return []
+        found = super().select(0)
+        if self._rounds >= ROUNDS:
+            self.due = 0.0
+            self._stop()
+        elif not found:
+            # From before asyncio found out how long to wait: what came due meanwhile it begins now, and comes back for the rest.
+            self.due = math.inf if timeout is None else self._before + timeout
+            self._stop()
+        self._before = time.monotonic()
+        return found

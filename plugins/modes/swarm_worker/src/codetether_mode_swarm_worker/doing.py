@@ -176,39 +176,47 @@ class Doing:
         self._say(f"{job.task.id}: given up, {why}")
         await self._answer(over, job, delivery, version)
 
+    # --- the work ---
     async def _while_it_holds(self, job: Job, hold: Hold) -> AgentResult | None:
-        """The result, handed back; None when the claim was lost before that."""
+        """The result, handed in; None when the claim was lost before that."""
         with trio.CancelScope() as scope:
             self._link.watch(hold, scope.cancel)
-            result, bundle = await self._work(job, hold.token)
-            done = Record(
-                state="done", submission=job.submission, stamp=stamp(), worker=self._name, copy=hold.delivery.copy,
-                token=hold.token, result=self._cut(result), bundle=bundle,
-            )  # fmt: skip
-            # The broker takes it only in the place of our claim: this is where a worker that slept too long fails.
-            if await self._link.finish(hold, done):
-                return result
-            if bundle is not None:
-                self._link.drop_files([bundle.name])
+            return await self._work(job, hold)
         return None
 
-    # --- the work ---
-    async def _work(self, job: Job, token: int) -> tuple[AgentResult, Bundle | None]:
+    async def _work(self, job: Job, hold: Hold) -> AgentResult | None:
         started = trio.current_time()
-        name = f"job-{token}-{stamp()[:6]}"
+        name = f"job-{hold.token}-{stamp()[:6]}"
         try:
             if not job.task.base:
                 async with self._ground.empty(name) as folder:
-                    return await self._agent(job, token, str(folder)), None
+                    result = await self._agent(job, hold.token, str(folder))
+                    return await self._hand_in(job, hold, result, None)
             async with self._ground.tree(self._link, job, name, self._settings.remotes) as tree:
-                result = await self._agent(job, token, _directory(tree, job.task.directory))
-                return result, await self._sent(job, tree, result)
+                place = _directory(tree, job.task.directory)
+                result = await self._agent(job, hold.token, place)
+                return await self._hand_in(job, hold, result, await self._sent(job, tree, result))
         except Unreachable:
             raise
         except CodetetherError as error:
             seconds = trio.current_time() - started
             text = f"on {self._name}: {error.message}{f' ({error.hint})' if error.hint else ''}"
-            return AgentResult(job.task.id, False, "", "error", "", 0, seconds, error=text), None
+            failed = AgentResult(job.task.id, False, "", "error", "", 0, seconds, error=text)
+            return await self._hand_in(job, hold, failed, None)
+
+    async def _hand_in(
+        self, job: Job, hold: Hold, result: AgentResult, bundle: Bundle | None
+    ) -> AgentResult | None:
+        """The broker takes it only in the place of our claim: this is where a worker that slept too long fails."""
+        done = Record(
+            state="done", submission=job.submission, stamp=stamp(), worker=self._name, copy=hold.delivery.copy,
+            token=hold.token, result=self._cut(result), bundle=bundle,
+        )  # fmt: skip
+        if await self._link.finish(hold, done):
+            return result
+        if bundle is not None:
+            self._link.drop_files([bundle.name])
+        return None
 
     async def _agent(self, job: Job, token: int, directory: str) -> AgentResult:
         allowed = self._settings.access

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codetether_mode_swarm_worker import Settings
 
 POLL = 5.0  # seconds of one wait in the line
+SHARE = 3  # of a lease is the longest: who freezes in the line must not be handed what another lost
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
@@ -82,12 +83,13 @@ class _Server:
         return None
 
     async def _stand_in_line(self, link: Link, doing: Doing) -> None:
+        poll = min(POLL, link.lease / SHARE)
         async with link.line(doing.offer) as take:
             while not self._draining:
                 got = None
                 with trio.CancelScope() as waiting:
                     self._waiting.add(waiting)
-                    got = await take(POLL)
+                    got = await take(poll)
                 self._waiting.discard(waiting)
                 if got is None:
                     continue
