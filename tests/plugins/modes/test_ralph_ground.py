@@ -80,6 +80,9 @@ async def test_a_conflict_that_stays_keeps_the_branch_until_it_is_resolved(tmp_p
         code, said = await result(kernel, capsys, "resume")
     assert (code, passes(where)) == (0, ["A", "B", "C"]), said
     assert {name: model.asked[name] for name in "AB"} == asked
+    notes = (where / "progress.txt").read_text()
+    assert notes.count(", conflict\n") == 1
+    assert notes.count(", passed\n\n2") == 3
     assert git(where, "show", "feature/calc:a.txt") == "one\nA and B\nthree"
     assert branches(where) == ["feature/calc", "main"]
 

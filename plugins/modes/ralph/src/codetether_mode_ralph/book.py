@@ -12,7 +12,7 @@ import msgspec
 from codetether.api import Usage
 from codetether_crew import Attempt, Tell, total
 
-from codetether_mode_ralph.course import SHOWN, Course, Mark
+from codetether_mode_ralph.course import DOING, SHOWN, Course, Mark
 from codetether_mode_ralph.events import (
     RalphNotice,
     StoryAttempted,
@@ -64,7 +64,7 @@ class Book(crew.Book):
         await self.write(Entered(one.id, one.mark, attempt, iteration, time.time()))
         if attempt is not None:
             await self.tell(_attempted(one, attempt))
-        self.board.enter(one.id, SHOWN[state], why or ("" if state in SHOWN else state))
+        self.board.enter(one.id, SHOWN[state], why or DOING.get(state, ""))
         mark = one.mark
         branch = mark.branch if mark.kept else ""
         await self.tell(StoryChanged(one.id, one.story.title, state, why, mark.commit, branch))

@@ -17,6 +17,7 @@ SHOWN = {
     "pending": "waiting", "working": "running", "judging": "running", "merging": "running", "passed": "done",
     "unverified": "done", "failed": "failed", "blocked": "failed", "conflict": "failed", "skipped": "skipped",
 }  # fmt: skip
+DOING = {"judging": "its checks run", "merging": "it waits to be merged"}
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -174,7 +174,7 @@ class Worker:
         )
 
     async def _note(self, one: Course, how: str, more: str = "") -> None:
-        head = f"{one.id} {one.story.title}: {self._run.id}, attempt {len(one.attempts)}"
+        head = f"{one.id} {one.story.title}: {self._run.id}, attempt {len(one.attempts)}, {how.partition(':')[0]}"
         when = time.strftime("%Y-%m-%d %H:%M")
         body = "\n\n".join(filter(None, (f"{when}, {how}", more, one.mark.notes)))
         try:
