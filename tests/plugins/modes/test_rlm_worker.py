@@ -301,6 +301,20 @@ async def test_a_chunk_goes_to_a_sub_model_from_its_file_and_counts_as_read(tmp_
         assert much.ranges == []
 
 
+async def test_a_chunk_whose_sub_call_failed_does_not_count_as_read(tmp_path):
+    async def some(queries):
+        return [
+            Reply("", "no budget left") if n == 1 else Reply("seen") for n, _ in enumerate(queries)
+        ]
+
+    text = "".join(f"line {n}\n" for n in range(1, 301))
+    async with working(tmp_path, [file_of(tmp_path, text, "t.txt")], query=some) as made:
+        done = await made.python("parts = chunks(3)\nllm_query_batched(['what?'] * 3, parts[:3])")
+        told = await made.python("[(part.first_line, part.last_line) for part in parts[:3]]")
+    (_, before), (_, _), (after, last) = eval(told.output)
+    assert done.ranges == [("t.txt", 1, before), ("t.txt", after, last)]
+
+
 async def test_many_small_sources_are_a_few_chunks(tmp_path):
     asked = []
 
@@ -327,6 +341,14 @@ async def test_many_small_sources_are_a_few_chunks(tmp_path):
             "all(sum(b - a for n, a, b in found if n == name) == len(text) for name, text in sources.items())"
         )
         assert told.output == "True\n"
+
+
+async def test_of_thousands_of_sources_all_that_were_read_are_named(tmp_path):
+    sources = [Source(f"f{n:04}", data=b"text\n") for n in range(3_000)]
+    async with working(tmp_path, sources) as made:
+        done = await made.python("for part in chunks(size=1_000): part.text")
+        assert done.error is None
+        assert await made.ranges() == [(f"f{n:04}", 1, 1) for n in range(3_000)]
 
 
 async def test_the_time_of_sub_calls_is_not_the_cells(tmp_path):

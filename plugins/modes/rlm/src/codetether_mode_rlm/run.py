@@ -48,7 +48,7 @@ NAMED = 200  # sources told by name
 AGAIN = frozenset({"incomplete", "timeout", "network", "overloaded", "rate_limit"})
 ATTEMPTS = 2
 LAST_SECONDS = 2.0
-COUNT_SECONDS = 10.0  # for the numbers of lines, which take half a second or more for each gigabyte
+COUNT_SECONDS = 5.0  # for the numbers of lines, which take half a second or more for each gigabyte
 APART = 0.002  # seconds from the beginning of one call to that of the next
 
 

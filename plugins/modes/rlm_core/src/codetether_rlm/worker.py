@@ -13,7 +13,7 @@ from codetether_wire.child import ChildEnded
 
 from codetether_rlm.counting import lines_of
 from codetether_rlm.finding import Wanted, find
-from codetether_rlm.inside.texts import merged
+from codetether_rlm.inside.texts import ALL, MOST, merged
 from codetether_rlm.limits import Limits, Outcome, Query, Reply
 from codetether_rlm.mapping import Mapped, Part, facts_of, mapped
 from codetether_rlm.process import Overdue, Process, compile_inside
@@ -29,7 +29,6 @@ Ask = Callable[[list[Query]], Awaitable[list[Reply]]]
 """Answers sub-calls: as many replies as queries, in their order. Failure is a reply with an error."""
 
 GRACE = 5.0  # seconds a cell may take to end after it was interrupted
-MOST = 2_000  # ranges kept of one source
 
 Range = tuple[str, int, int]
 
@@ -179,11 +178,10 @@ class Worker:
             text = f"[{self._clean(self._process.told)}]\n{text}"
             self._process.told = ""
         sizes = {part.name: part.size for part in self._mapped.parts}
-        fresh: dict[str, list[tuple[int, int]]] = {}
-        for name, start, end in done.bytes:
-            if name in sizes and 0 <= start <= end <= sizes[name]:
-                fresh.setdefault(name, []).append((start, end))
-        for name, places in fresh.items():
+        known = [
+            (n, a, b) for n, a, b in done.bytes[:ALL] if n in sizes and 0 <= a <= b <= sizes[n]
+        ]
+        for name, places in _by_source(known).items():
             self._pending[name] = merged([*self._pending.get(name, ()), *places], MOST)
         return Outcome(
             text,
@@ -201,9 +199,8 @@ class Worker:
     def _saw(self, ranges: list[Range]) -> list[Range]:
         """Keep what the worker says of known sources: its word, not more, since a cell can say anything."""
         known = {part.name for part in self._mapped.parts}
-        good = [(n, a, b) for n, a, b in ranges[: 2 * MOST] if n in known and 1 <= a <= b]
-        for name in {name for name, _, _ in good}:
-            new = [(first, last) for each, first, last in good if each == name]
+        good = [(n, a, b) for n, a, b in ranges[:ALL] if n in known and 1 <= a <= b]
+        for name, new in _by_source(good).items():
             self._ranges[name] = merged([*self._ranges.get(name, []), *new], MOST)
         return good
 
@@ -278,6 +275,13 @@ async def worker(
         yield made
     finally:
         await made.aclose()
+
+
+def _by_source(ranges: Sequence[Range]) -> dict[str, list[tuple[int, int]]]:
+    found: dict[str, list[tuple[int, int]]] = {}
+    for name, first, last in ranges:
+        found.setdefault(name, []).append((first, last))
+    return found
 
 
 def _cut(text: str, limit: int) -> tuple[str, bool]:

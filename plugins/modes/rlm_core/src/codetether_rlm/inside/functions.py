@@ -277,13 +277,14 @@ class Functions:
         answer = self._link.ask("query", queries=queries)
         if answer.get("error"):
             raise ValueError(answer["error"])
-        for name, start, end in [part for each in queries for part in each.get("parts", ())]:
-            self._seen.add_bytes(sources[name], start, end)
         replies = []
-        for text, error in answer["replies"]:
+        for asked, (text, error) in zip(queries, answer["replies"], strict=True):
             reply = Reply(text)
             reply.error = error
             replies.append(reply)
+            if error is None:  # else nobody has read it
+                for name, start, end in asked.get("parts", ()):
+                    self._seen.add_bytes(sources[name], start, end)
         self.asked += len(replies)
         self.failed += sum(reply.error is not None for reply in replies)
         return replies

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 BLOCK = 1 << 20  # bytes for each entry of a line index
 READ = 16 << 20  # bytes given at once
 SOON = 64 << 20  # bytes of a source whose lines are counted without being asked
-MOST = 2_000  # ranges kept
+MOST = 2_000  # ranges kept of one source
+ALL = 100_000  # of all together: one of each of the most sources there can be, and as many again
 
 
 class Text:
@@ -238,7 +239,7 @@ class Seen:
             (name, *each) for name, parts in self._lines.items() for each in merged(parts, MOST)
         ]
         self._lines, self._bytes = {}, {}
-        return {"ranges": found[:MOST], "bytes": later[:MOST]}
+        return {"ranges": found[:ALL], "bytes": later[:ALL]}
 
 
 def merged(parts: Iterable[tuple[int, int]], most: int) -> list[tuple[int, int]]:
