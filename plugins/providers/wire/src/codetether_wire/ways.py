@@ -12,11 +12,12 @@ import trio
 
 from codetether_wire.connection import NotReached
 from codetether_wire.place import Place, place_of
+from codetether_wire.streams import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BACKEND = httpcore.TrioBackend()
+BACKEND = Backend()
 
 
 class Way(NamedTuple):
