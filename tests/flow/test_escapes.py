@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from codetether.events import ProviderFault
 from codetether.testing import Call, Reply
@@ -15,8 +13,30 @@ CLIPBOARD, CLEAR, BLINK, TITLE = (
     "\x1b[5;31m",
     "\x1b]0;owned\x07",
 )
-PAYLOADS = [CLIPBOARD, CLEAR, BLINK, TITLE, "\x1bP+q544e\x1b\\", "\x1b[9A", "\x9b31m", "\x9d0;x\x9c", "\u202egnp\u202c",
-            "\x1b[?1049h", "\x1b]8;;http://evil\x1b\\x", "\x07\x07", "\x08\x08\x08", "\x1bc", "\u2066x\u2069"]  # fmt: skip
+# Strings for the terminal itself (OSC, DCS, SOS, PM, APC), controls of it (CSI, single ones), each in seven bits and in
+# eight, and characters that turn text around or cannot be seen.
+STRINGS = ["]52;c;aGk=", "]0;owned", "]1;x", "]2;x", "]4;1;#000", "]7;file:///", "]8;;http://evil", "]9;4;1;50", "]10;?",
+           "]50;x", "]133;A", "]777;notify;a;b", "]1337;File=:aGk=", "P+q544e", "P$qm", "Xx", "^x", "_Gi=1;aGk="]  # fmt: skip
+CONTROLS = ["[9A", "[2J", "[3J", "[5;31m", "[?1049h", "[?1000h", "[?2004h", "[?25l", "[6n", "[c", "[>c", "[21t", "[8;1;1t",
+            "[1;1H", "[9999L", "[!p", "[4h", "[2 q", "c", "7", "(0", "#8", "=", "N", "Z"]  # fmt: skip
+UNSEEN = [
+    "\u202egnp\u202c",
+    "\u2066x\u2069",
+    "\u200ex",
+    "\u061cx",
+    "\u202ax",
+    "\u2068x",
+    "\U000e0041x",
+]
+PAYLOADS = [
+    *(f"\x1b{each}\x07" for each in STRINGS[:13]),
+    *(f"\x1b{each}\x1b\\" for each in STRINGS),
+    *(f"\x1b{each}" for each in CONTROLS),
+    CLIPBOARD, CLEAR, BLINK, TITLE, "\x9b31m", "\x9d0;x\x9c", "\x90q\x9c", "\x98x\x9c", "\x85", "\x8d",
+    "\x07" * 20, "\x08" * 9, "\x0b\x0c", "\x7f", "\x0e", "\x05",
+    *UNSEEN,
+]  # fmt: skip
+assert len(PAYLOADS) >= 60
 ALL = "".join(PAYLOADS)
 
 
@@ -97,9 +117,10 @@ async def test_nor_from_a_list_of_models(strange):
 @pytest.mark.parametrize("sound", [True, False])
 async def test_nor_from_settings_of_the_repository(strange, words, sound):
     """Keys and values may hold anything; so may the name of the directory, which any error names."""
-    place = strange.work / f"d{ALL.replace('/', '')}"
-    place.mkdir()
-    key = json.dumps(ALL + " no key")
+    name = ALL.replace("/", "")
+    place = strange.work.joinpath(*(f"d{name[at : at + 60]}" for at in range(0, len(name), 60)))
+    place.mkdir(parents=True)
+    key = '"{}"'.format("".join(f"\\U{ord(each):08x}" for each in f"{ALL} no key"))
     text = (
         f"[{key}]\n{key} = {key}\n[permissions.tools]\n{key} = 'allow'\n"
         if sound
@@ -110,5 +131,5 @@ async def test_nor_from_settings_of_the_repository(strange, words, sound):
         async with terminal(strange, *words, cwd=place) as screen:
             code = await screen.end()
     assert "Traceback" not in screen.text
-    assert (code == 0) is sound or words[0] != "exec"
+    assert (code == 0) is sound or words[0] != "exec", screen.text
     assert_clean(screen)
