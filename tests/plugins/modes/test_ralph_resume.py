@@ -170,6 +170,7 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, caps
         code, said = await result(kernel, capsys, "resume", ended["id"][-4:])
     assert (code, passes(where)) == (0, ["US-1", "US-2"]), said
     assert "was interrupted" in model.prompts["US-2"][0]
+    assert (ended["tokens"]["total"], said["tokens"]["total"]) == (110, 330)
     assert branches(where) == ["feature/calc", "main"]
 
 

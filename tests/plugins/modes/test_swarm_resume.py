@@ -174,9 +174,11 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, user, ca
         page = capsys.readouterr().out
         assert f"go on: codetether swarm resume {run_id}" in page
         assert f"codetether/{run_id}-left" in page
-        code, _ = await result(kernel, capsys, "resume", run_id)
+        code, said = await result(kernel, capsys, "resume", run_id)
     assert code == 0
     assert (user / "left.txt").exists()
+    # What the agent that was cut short had used counts, there and after it.
+    assert (ended["result"]["tokens"]["total"], said["tokens"]["total"]) == (110 * 6, 110 * 10)
 
 
 async def test_cancel_from_elsewhere_stops_it(tmp_path, user, capsys):

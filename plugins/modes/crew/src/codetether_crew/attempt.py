@@ -30,3 +30,11 @@ def total(attempts: Iterable[Attempt]) -> Usage:
     for each in attempts:
         usage += each.usage
     return usage
+
+
+def beyond(all_of_it: Usage, known: Usage) -> Usage:
+    """What `all_of_it` holds more than `known`."""
+    cost = None if all_of_it.cost is None else max(all_of_it.cost - (known.cost or 0.0), 0.0)
+    names = ("input", "output", "cached", "cache_write", "reasoning")
+    more = {name: max(getattr(all_of_it, name) - getattr(known, name), 0) for name in names}
+    return Usage(**more, cost=cost)

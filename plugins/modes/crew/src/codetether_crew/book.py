@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from codetether_live import Board
 
-from codetether_crew.attempt import Attempt
+from codetether_crew.attempt import Attempt, beyond, total
+from codetether_crew.budget import used
 from codetether_crew.hands import DELTAS
 from codetether_crew.journal import Journal
 from codetether_crew.pasts import Spent
 
 if TYPE_CHECKING:
-    from codetether.api import SessionEvent
+    from codetether.api import SessionEvent, Usage
 
     from codetether_crew.carrying import Tell
     from codetether_crew.hands import Work
@@ -39,6 +40,7 @@ class Book:
         self.board = Board(title)
         self.tell = tell
         self.other = list(other)
+        self.board.spent("", total(self.other))
         self._journal = Journal(folder)
         self._notice = notice
         self._heard = heard
@@ -51,11 +53,23 @@ class Book:
         """Nothing more is written."""
         self._journal.close()
 
+    @property
+    def spent(self) -> Usage:
+        """Tokens and money that the journal knows of, in earlier processes too."""
+        return total(self.other)
+
     async def spend(self, why: str, attempt: Attempt) -> None:
         """An attempt that belongs to no piece of the work."""
         self.other.append(attempt)
-        self.board.spent("", attempt.usage)
         await self.write(Spent(why, attempt))
+
+    async def account(self, spent: Usage) -> None:
+        """At the end: of what was `spent` in all, what no record tells goes into the journal too: calls of agents that were
+        cut short.
+        """
+        rest = beyond(spent, self.spent)
+        if rest.input or rest.output:
+            await self.spend("what was cut short", Attempt(False, usage=rest))
 
     async def notice(self, level: str, text: str) -> None:
         """Tell a person something."""
@@ -66,5 +80,7 @@ class Book:
         """Show and tell what an agent does."""
         if work.key in self.board.rows:
             self.board.heard(work.key, event)
+        elif (usage := used(event)) is not None:
+            self.board.spent("", usage)
         if not isinstance(event, DELTAS):
             await self.tell(self._heard(work.key, event))

@@ -319,6 +319,7 @@ class Run:
             self.book.close()
             return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
         await self.worker.leave()
+        await self.book.account(self.budget.spent)
         laid_out = self.landed == "the working tree" and self.state == "completed"
         await self.ground.close()
         kept = await self.ground.drop_result(laid_out=laid_out)

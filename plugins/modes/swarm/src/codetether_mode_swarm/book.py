@@ -38,10 +38,9 @@ class Book(crew.Book):
 
     @property
     def spent(self) -> Usage:
-        """Tokens and money so far, in earlier processes too."""
-        spent = total(
-            [*self.other, *(each for part in self.parts.values() for each in part.attempts)]
-        )
+        """Tokens and money that the journal knows of, in earlier processes too."""
+        spent = total(each for part in self.parts.values() for each in part.attempts)
+        spent += total(self.other)
         if self.planned is not None:
             spent += Usage(self.planned.input, self.planned.output, cost=self.planned.cost)
         return spent

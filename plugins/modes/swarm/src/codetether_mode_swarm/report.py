@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def report(run: Run, *, good: bool, result_branch: str, seconds: float) -> Outcome:
     """The outcome of a run that has ended or was stopped; `seconds`: of this process."""
     parts = list(run.book.parts.values())
-    usage = run.budget.spent
+    usage = run.book.spent
     data: dict[str, Any] = {
         "success": good,
         "result": "\n\n".join(

@@ -336,6 +336,7 @@ class Run:
             if part.state in ("running", "worked"):
                 part.kept = bool(part.commit)
                 await self.book.write(changed(part))
+        await self.book.account(self.budget.spent)
         kept = await self._result_branch(over=over)
         await self.ground.close()
         seconds = trio.current_time() - self._began_at
