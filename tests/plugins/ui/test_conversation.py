@@ -116,8 +116,8 @@ async def test_what_is_said_while_a_session_opens_is_for_that_session(tmp_path: 
         await person.say("first")
         await person.say("/cost")
         await person.say("second")
-        await person.see(Standing, waiting=("first", "/cost", "second"))
         await person.see(Opened)
+        await person.see(Standing, waiting=("first", "/cost", "second"))
         await person.see(Shown, title="/cost")
         assert (await person.see(TurnFinished)).text == "one"
         assert (await person.see(TurnFinished)).text == "two"
@@ -365,6 +365,18 @@ async def test_models_are_offered(tmp_path: Path) -> None:
         choosing = await person.see(Choosing, about="model", more=False)
         assert choosing.current == "scripted/test"
         assert "scripted" in {entry.group for entry in choosing.entries}
+
+
+async def test_a_command_of_a_project_that_is_not_trusted_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "work" / ".codetether" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "review.md").write_text("Look at $1.")
+    async with talking(tmp_path, [reply("one")]) as person:
+        await person.see(Opened)
+        await person.say("/review a.py")
+        shown = await person.see(Shown)
+        assert "not trusted" in shown.text
+        assert "codetether config trust" in shown.hint
 
 
 async def test_commands_are_files(tmp_path: Path) -> None:

@@ -226,6 +226,30 @@ def test_calls_of_one_line_stand_together(state: State) -> None:
     assert [row[:6] for row in chat(state).splitlines()] == ["✓ bash", "✓ bash", "", "so", ""][:4]
 
 
+def test_what_is_opened_stays_where_it_is(state: State) -> None:
+    for n in range(30):
+        state.take(MessageDone(Message("assistant", (Text(f"answer {n}"),))))
+    state.take(ToolStarted("c1", "bash", {}, "bash make"))
+    state.take(ToolFinished("c1", "bash", True, "exit 0", "\n".join(map(str, range(50))), 1.0))
+    back = Scrollback(state)
+    before = [plain(row) for row in back.rows(60, 10)]
+    back.stay(state.toggle)
+    assert plain(back.rows(60, 10)[0]) == before[0]
+    back.stay(state.toggle)
+    assert [plain(row) for row in back.rows(60, 10)] == before
+    assert back.following
+
+
+def test_what_waits_is_in_sight(state: State) -> None:
+    state.take(Standing("/w", busy=True, waiting=("one\ntwo", "b", "c", "d")))
+    assert [plain(row) for row in panels.waiting(state, 40)] == ["  next: one two", "  next: b", "  and 2 more"]  # fmt: skip
+
+
+def test_without_a_board_one_is_told_what_would_make_one(state: State) -> None:
+    state.take(Screen("view"))
+    assert "/swarm" in plain(panels.input_edge(state, 80))
+
+
 def test_the_result_of_a_long_call_is_in_sight(state: State) -> None:
     state.take(ToolStarted("c1", "bash", {}, "bash " + "x" * 100))
     state.take(ToolFinished("c1", "bash", ok=True, summary="exit 0", text="", seconds=1.5))
@@ -359,7 +383,7 @@ def test_a_swarm_is_seen_at_work(state: State) -> None:
     assert rows[:2] == ["/swarm do it", "ACTIVE · 5s"]
     assert rows[2].endswith(" 0/2 0%")
     first, second = "▶ ● first   → bash make", "  ○ second  pending"
-    assert rows[4:8] == ["stage 1 of 2", f"{first:53}1 steps", "stage 2 of 2", second]
+    assert rows[4:9] == ["stage 1 of 2", f"{first:53}1 steps", "", "stage 2 of 2", second]
     for event in (
         SubagentEvent(
             "a", {"type": "tool_finished", "name": "bash", "ok": False, "summary": "exit 2"}
@@ -376,7 +400,7 @@ def test_a_swarm_is_seen_at_work(state: State) -> None:
     assert "test ok" in rows[1]
     assert rows[5].startswith("▶ ✓ first")
     assert "1,200 tokens" in rows[5]
-    assert rows[7].startswith("  ✗ second")
+    assert rows[8].startswith("  ✗ second")
     board.detail = True
     detail = [plain(row).strip() for row in board.lines(80, 20, 1.0)]
     assert detail[6:11] == ["running", "✗ bash make exit 2", "made it", "merged", "completed"]
@@ -413,7 +437,7 @@ def test_ralph_is_seen_at_work(state: State) -> None:
     assert rows[0] == "/ralph shop: sums"
     assert "iteration 1/10" in rows[1]
     assert rows[5].startswith("▶ ● A first   → bash make")
-    assert rows[7].startswith("  ○ B second  pending")
+    assert rows[8].startswith("  ○ B second  pending")
     for event in (
         StoryAttempted("A", 1, ok=True, text="made it", steps=1, seconds=3.0),
         StoryChanged("A", "first", "judging"),

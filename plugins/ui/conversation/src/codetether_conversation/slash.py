@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 from codetether.api import CodetetherError, UsageError
 
 if TYPE_CHECKING:
@@ -37,10 +38,19 @@ def is_command(text: str) -> bool:
 
 async def run_command(conversation: Conversation, line: str) -> None:
     """Run the command `line`. Raises CodetetherError, also for one that there is not: nothing reaches the model."""
+    from codetether_conversation.written import written_here
+
     word, _, words = line.strip()[1:].partition(" ")
     known = await commands(conversation)
     command = known.get(word.casefold())
     if command is None:
+        if await trio.to_thread.run_sync(
+            written_here, conversation.kernel, conversation.directory, word
+        ):
+            raise UsageError(
+                f"/{word} is a command of this project, which is not trusted",
+                "look at .codetether/ and say: codetether config trust",
+            )
         near = get_close_matches(word, known, 3)
         meant = f"did you mean {' or '.join('/' + name for name in near)}?" if near else ""
         raise UsageError(

@@ -32,6 +32,12 @@ async def written(kernel: Kernel, directory: Path) -> list[Slash]:
     return await trio.to_thread.run_sync(_read_all, folders)
 
 
+def written_here(kernel: Kernel, directory: Path, name: str) -> bool:
+    """Whether the project has a file for the command `name`, trusted or not. Blocks."""
+    folder = (kernel.root_of(directory) or directory) / ".codetether" / "commands"
+    return NAME.fullmatch(name) is not None and (folder / f"{name}.md").is_file()
+
+
 def _read_all(folders: list[Path]) -> list[Slash]:
     found = {}
     for folder in folders:

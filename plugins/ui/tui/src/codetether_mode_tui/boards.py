@@ -198,8 +198,10 @@ class Board:
         at = 0
         stages = {row.stage for row in rows if row.stage is not None}
         before: int | None = None
+        airy = len(rows) + 2 * len(stages) <= room
         for number, row in enumerate(rows):
             if len(stages) > 1 and row.stage is not None and row.stage != before:
+                lines += [[]] * (airy and bool(lines))
                 lines.append([("class:dim", f"stage {row.stage + 1} of {max(stages) + 1}")])
                 before = row.stage
             if number == self.at:

@@ -5,6 +5,7 @@ The place is an item and a line of it, not a number of lines from the top, so no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from codetether_mode_tui.lines import Line
@@ -97,6 +98,14 @@ class Scrollback:
     def to_end(self) -> None:
         """The end, and follow it."""
         self.top = None
+
+    def stay(self, change: Callable[[], None]) -> None:
+        """Make a change of items in sight without moving what stands above them."""
+        if self.state.items:
+            self.top = self.top if self.top is not None else self._end()
+        change()
+        if self.top is not None and self.top >= self._end():
+            self.top = None
 
     def reveal(self, at: int) -> None:
         """Bring item `at` into sight."""

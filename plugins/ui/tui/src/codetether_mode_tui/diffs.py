@@ -78,17 +78,17 @@ def _block(rows: Sequence[Row], size: int, width: int) -> Iterator[Line]:
     while at < len(rows):
         removed = _run(rows, at, "-")
         added = _run(rows, at + removed, "+")
-        if removed and removed == added:  # line for line: what differs within them is marked
+        if removed == added and removed:  # line for line: what differs within them is marked
             pairs = [(rows[at + i], rows[at + removed + i]) for i in range(removed)]
             marks = [_differing(one[2], other[2]) for one, other in pairs]
             for (one, _), (cut, _) in zip(pairs, marks, strict=True):
                 yield from _row(one, size, width, cut)
             for (_, other), (_, cut) in zip(pairs, marks, strict=True):
                 yield from _row(other, size, width, cut)
-            at += 2 * removed
         else:
-            yield from _row(rows[at], size, width)
-            at += 1
+            for row in rows[at : at + max(removed + added, 1)]:
+                yield from _row(row, size, width)
+        at += max(removed + added, 1)
 
 
 def _run(rows: Sequence[Row], at: int, sign: str) -> int:

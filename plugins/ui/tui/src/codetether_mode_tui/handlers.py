@@ -82,7 +82,7 @@ class Handlers:
         self._bind("end", lambda _: screen.chat.to_end(), free)
         self._bind("select-up", lambda _: self._select(-1), free)
         self._bind("select-down", lambda _: self._select(1), free)
-        self._bind("open", lambda _: state.toggle(), free)
+        self._bind("open", lambda _: screen.chat.stay(state.toggle), free)
         self._bind("history-back", lambda e: e.current_buffer.history_backward(), free)
         self._bind("history-forward", lambda e: e.current_buffer.history_forward(), free)
         self._bind("editor", self._editor, free)
@@ -148,7 +148,7 @@ class Handlers:
         elif not buffer.text and state.view == "board" and state.board is not None:
             state.board.detail = not state.board.detail
         elif not buffer.text and state.selected is not None:
-            state.toggle()
+            screen.chat.stay(state.toggle)
         else:
             screen.submit()
 
@@ -246,8 +246,7 @@ class Handlers:
         elif self.screen.buffer.text:
             self.screen.buffer.reset()
             self.screen.pastes.forget()
-        self.state.toast = "Ctrl+C again leaves"
-        self.state.toast_until = self.state.clock() + AGAIN
+        self.state.tell("Ctrl+C again leaves", AGAIN)
 
     # --- the screen ---
     def _help(self, event: KeyPressEvent) -> None:
@@ -261,8 +260,7 @@ class Handlers:
         self.state.inspector = not self.state.inspector
 
     def _board(self, event: KeyPressEvent) -> None:
-        state = self.state
-        state.view = "chat" if state.view == "board" or state.board is None else "board"
+        self.state.turn_over()
 
     def _line(self, step: int) -> None:
         state = self.state
@@ -305,5 +303,4 @@ class Handlers:
         data = last.text.encode("utf-8", "replace")[:CLIPBOARD]
         event.app.output.write_raw(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
         event.app.output.flush()
-        self.state.toast = "copied the last answer"
-        self.state.toast_until = self.state.clock() + AGAIN
+        self.state.tell("copied the last answer")

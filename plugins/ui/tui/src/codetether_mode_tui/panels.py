@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codetether_mode_tui.state import State
 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+WAITING = 3  # lines for messages that wait
 WARN, ALARM = 0.75, 0.9  # of the context window
 
 
@@ -54,6 +55,7 @@ def status(state: State, width: int, hints: str = "") -> Line:
     ]
     right: Line = [*_context(state), ("class:status", f"{spent(state)} ")]
     room = width - width_of(right)
+    hints = hints.replace(" plan", " build") if now.agent == "plan" else hints
     if width_of(left) + len(hints) + 2 <= room:
         left.append(("class:status", f"  {hints}"))
     if room < 20:
@@ -119,6 +121,15 @@ def input_edge(state: State, width: int, *, reason: bool = False) -> Line:
         words = f" /{state.board.mode} runs · {way} "
     body = fitted([(style, "─"), (style, words)], max(width - 1, 1))
     return [*body, (style, "─" * max(width - width_of(body), 0))]
+
+
+def waiting(state: State, width: int) -> list[Line]:
+    """The messages that wait for the turn, the next first."""
+    texts = state.standing.waiting if state.standing.busy else ()
+    shown = [[("class:dim", f"  next: {one_line(text)}")] for text in texts[:WAITING]]
+    if len(texts) > WAITING:
+        shown[-1] = [("class:dim", f"  and {len(texts) - WAITING + 1} more")]
+    return [fitted(line, width) for line in shown]
 
 
 # --- sidebar -----------------------------------------------------------------------------------------------------

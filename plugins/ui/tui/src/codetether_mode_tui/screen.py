@@ -290,7 +290,7 @@ class Screen:
     def _ask_rows(self) -> int:
         ask = self.state.ask
         if ask is None:
-            return 0
+            return len(panels.waiting(self.state, self.width))
         return len(panels.question(ask, max(self.width - 2, 10), 10_000, tall=self.height >= 20))
 
     # --- the parts ---
@@ -346,7 +346,7 @@ class Screen:
     def _ask(self, width: int, height: int) -> list[Line]:
         ask = self.state.ask
         if ask is None:
-            return []
+            return panels.waiting(self.state, width)
         rows = panels.question(ask, width - 2, height, tall=self.height >= 20)
         return [inset(row, width) for row in rows]
 

@@ -290,6 +290,16 @@ class State:
             self._declined.discard(choosing.about)
             self.picker = Picker(choosing)
 
+    def turn_over(self) -> None:
+        """From the chat to the board, and back."""
+        self.view = "chat" if self.view == "board" or self.board is None else "board"
+        if self.board is None:
+            self.tell("nothing runs: /swarm TASK or /ralph begins")
+
+    def tell(self, words: str, seconds: float = 2.0) -> None:
+        """A word above the input, for a while."""
+        self.toast, self.toast_until = words, self.clock() + seconds
+
     def close_picker(self) -> None:
         """The person has chosen, or wants none; what comes late does not open it again."""
         if self.picker is not None and self.picker.more:
@@ -303,7 +313,7 @@ class State:
             case "inspector":
                 self.inspector = not self.inspector
             case "view":
-                self.view = "chat" if self.view == "board" or self.board is None else "board"
+                self.turn_over()
             case "help":
                 self.help = True
             case "theme":

@@ -159,8 +159,6 @@ def rules(theme: Theme) -> dict[str, str]:
     ground = f"bg:{c['background']}" if c["background"] else ""
     dim = c["timestamp_color"]
     add, remove = ("#7ee787", "#ff8f85") if theme.dark else ("#116329", "#82071e")
-    if not c["user_color"].startswith("#"):  # the terminal's own colours
-        add, remove = "ansigreen", "ansired"
     grounds = ("#12261e", "#2d1517", "#1d572d", "#792024") if theme.dark else ("#e6ffec", "#ffebe9", "#abf2bc", "#ffc1c0")  # fmt: skip
     add, remove = f"{add} bg:{grounds[0]}", f"{remove} bg:{grounds[1]}"
     return {
