@@ -210,6 +210,37 @@ async def test_what_failed_is_tried_again_with_other_limits(tmp_path, user, caps
     assert said["tokens"]["total"] == 110 * 5
 
 
+async def test_a_result_that_the_user_took_is_what_is_gone_on_from(tmp_path, user, capsys):
+    faults = [Reply(fault=ProviderFault("invalid", "no"))]
+
+    def two(request, step):
+        return faults.pop() if faults else writes("two.txt", "2")[step]
+
+    model = Model(plan(task("one"), task("two", "one")), one=writes("one.txt", "1"), two=two)
+    async with kernel_at(tmp_path, model, user) as kernel:
+        _, said = await result(kernel, capsys, "do it", "--retries", "0")
+        branch = said["branches"]["result"]
+        git(user, "branch", "-m", branch, "safe")
+        with pytest.raises(CodetetherError, match=f"{branch} is gone"):
+            await swarm(kernel, "resume", said["id"])
+        git(user, "merge", "-q", "safe")
+        git(user, "branch", "-d", "safe")
+        code, said = await result(kernel, capsys, "resume", said["id"])
+    assert (code, said["branches"]["merged_into"]) == (0, "main"), said
+    assert (user / "one.txt").exists()
+    assert (user / "two.txt").exists()
+
+
+async def test_a_run_that_is_done_is_not_begun_again(tmp_path, user, capsys):
+    model = Model(plan(task("one")), one=writes("x.txt", "x"))
+    async with kernel_at(tmp_path, model, user) as kernel:
+        _, said = await result(kernel, capsys, "do it", "--gate", "test -e x.txt")
+        with pytest.raises(UsageError, match="is completed"):
+            await swarm(kernel, "resume", said["id"])
+        with pytest.raises(UsageError, match="plan is made already"):
+            await swarm(kernel, "resume", said["id"], flags=["--dry-run"])
+
+
 @pytest.mark.parametrize("other", [[], ["--gate", "test ! -e bad.txt"]])
 async def test_what_was_merged_before_counts_as_work_of_the_run(tmp_path, user, capsys, other):
     faults = [Reply(fault=ProviderFault("invalid", "no"))]

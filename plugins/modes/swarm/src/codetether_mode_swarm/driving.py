@@ -51,6 +51,8 @@ async def resume(mode: Swarm, args: Namespace) -> int:
     past = runs.find(mode.kernel, named(args))
     if args.dry_run:
         raise UsageError("its plan is made already", f"codetether swarm show {past.id}")
+    if past.status == "completed" and not runs.unmerged(past):
+        raise UsageError(f"{past.id} is completed", f"codetether swarm show {past.id}")
     wishes = _given(args) | {"merge": False if args.no_merge else None}
     _check_same_place(mode.kernel, past.began.options.executor, wishes["executor"])
     gates = () if args.no_gates else tuple(args.gate) if args.gate else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,15 +32,29 @@ class Ground:
         """Whether each sub-agent has a directory of its own."""
         return self.repository is not None
 
-    async def open(self, base: str) -> None:
-        """Make the result's worktree, or find it again; a merge that was cut off is given up, to be done again."""
+    async def open(self, base: str, *, merged: Sequence[str] = (), branch: str = "") -> None:
+        """Make the result's worktree, or find it again; a merge that was cut off is given up, to be done again. Where the
+        user took the result away it begins again from their `branch`, which must hold the commits `merged`.
+        """
         if self.repository is None:
             return
         self.result = await adopt(self.repository, self.run_id, base=base, holder=self.run_id)
         if self.result is None:
-            self.result = await create(self.repository, self.run_id, base=base, holder=self.run_id)
+            start = await self._start(merged, branch) if merged else base
+            self.result = await create(self.repository, self.run_id, base=start, holder=self.run_id)
+            self.result.base = base
         elif (self.result.control / "MERGE_HEAD").exists() or await self.result.changed():
             await abort(self.result)
+
+    async def _start(self, merged: Sequence[str], branch: str) -> str:
+        assert self.repository is not None
+        theirs = await self.repository.commit_of(f"refs/heads/{branch}") if branch else ""
+        if not theirs or not all([await self.repository.contains(theirs, each) for each in merged]):
+            raise CodetetherError(
+                f"the branch {PREFIX}{self.run_id} is gone, and with it what was merged so far",
+                f"merge it into {branch or 'your branch'}, or make it again",
+            )
+        return theirs
 
     def name_of(self, part: Part) -> str:
         """The name of a part's worktree."""

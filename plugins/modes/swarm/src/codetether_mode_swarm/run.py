@@ -149,7 +149,9 @@ class Run:
             self._began = self.past.began
             if self._began.root and not self.ground.isolated:
                 raise CodetetherError(f"the repository of this run is not there: {why_not}")
-        await self.ground.open(self._began.commit)
+        done = [part.commit for part in self.book.parts.values() if part.state == "completed"]
+        merged = [commit for commit in done if commit]
+        await self.ground.open(self._began.commit, merged=merged, branch=self._began.branch)
         self.joiner = Joiner(
             self.kernel, options, self.ground, self.hands, self.book, logs=self.folder / "gates"
         )
