@@ -6,6 +6,7 @@ import os
 from contextlib import asynccontextmanager
 
 import pytest
+import trio
 from codetether.api import PluginError
 from codetether.testing import make_kernel, processes_with
 from codetether_rlm.limits import Limits, Reply
@@ -40,12 +41,12 @@ ATTACKS = {
 
 
 @asynccontextmanager
-async def working(place, sandbox, **limits):
+async def working(place, sandbox, *, lines=10, **limits):
     async def answer(queries):
         return [Reply("x") for _ in queries]
 
     path = place / "source.txt"
-    path.write_text("words\n" * 10)
+    path.write_text("words\n" * lines)
     settings = {"sandbox": sandbox}
     async with (
         make_kernel(
@@ -143,6 +144,20 @@ async def test_a_cell_that_lies_is_believed_nothing_of_consequence(tmp_path):
             outcome = await made.python(lie + words)
             assert outcome.error, words
             assert (await made.command("lines()")).output == "10\n"
+
+
+async def test_a_cell_that_asks_and_does_not_listen_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("codetether_rlm.process.TAKE_SECONDS", 0.5)
+    deaf = (
+        "import gc\nlink = next(each for each in gc.get_objects() if type(each).__name__ == 'Link')\n"
+        "link.send({'ask': 'grep', 'number': 1, 'pattern': 'words', 'limit': 99_999, 'ignore_case': False})\n"
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+    )
+    async with working(tmp_path, "auto", lines=100_000, unconfined_python=True) as made:
+        with trio.fail_after(60):
+            ended = await made.python(deaf)
+        assert "it does not take what it asked for" in (ended.error or "")
+        assert (await made.command("lines()")).output == "100000\n"
 
 
 def test_the_filter_is_known_where_it_is_used():

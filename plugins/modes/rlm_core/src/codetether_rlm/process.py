@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codetether.api import Kernel
 
 START_SECONDS = 30.0
+TAKE_SECONDS = 10.0  # for it to read what it asked for
 KEPT = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH")
 # Where programs and their libraries are; with the interpreter's own folders all that a cell may read.
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/localtime", "/nix/store")
@@ -133,8 +134,8 @@ class Process:
             child = await self.alive()
             self._number += 1
             left = seconds
-            await child.send({**request, "id": self._number})
             with trio.move_on_after(START_SECONDS):
+                await child.send({**request, "id": self._number})
                 await self._greet(child)
             if not self._greeted:
                 raise Overdue
@@ -151,7 +152,11 @@ class Process:
                 if "ask" not in line:
                     return line
                 began = trio.current_time()
-                await child.send({**await serve(line), "answer": line.get("number")})
+                answer = {**await serve(line), "answer": line.get("number")}
+                with trio.move_on_after(TAKE_SECONDS) as taking:
+                    await child.send(answer)
+                if taking.cancelled_caught:
+                    raise ChildEnded("it does not take what it asked for")
                 if line["ask"] != "query":
                     left -= trio.current_time() - began
         except BaseException:
