@@ -230,6 +230,8 @@ def answer(message):
         case "shutdown":
             send({"id": number, "result": None})
         case "exit":
+            if MODE == "lingers":
+                time.sleep(0.3)
             sys.exit(0)
         case _ if number is not None:
             send({"id": number, "result": None})

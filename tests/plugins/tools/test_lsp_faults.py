@@ -188,9 +188,11 @@ async def test_many_questions_start_one_server_and_few_servers_stay(tmp_path):
         assert notes(tmp_path).count("started") == 1
 
 
-async def test_idle_servers_end(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mode", ["good", "lingers"])
+async def test_idle_servers_end(tmp_path, monkeypatch, mode):
+    """A question that comes while one leaves waits, and goes to a new one."""
     monkeypatch.setattr(crew, "CHECK", 0.02)
-    async with session_with(tmp_path, "good", idle_minutes=0.005) as session:
+    async with session_with(tmp_path, mode, idle_minutes=0.005) as session:
         await ask(session)
         with trio.fail_after(20):
             while not notes(tmp_path, "exit"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 from codetether.api import CodetetherError, Launch, SandboxPolicy, clean_env, told
 
-from codetether_tool_lsp.server import Server
+from codetether_tool_lsp.server import LEAVING, Server
 from codetether_tool_lsp.watch import first_look
 
 if TYPE_CHECKING:
@@ -52,7 +52,11 @@ class Crew:
         """The server, running or about to. Raises GaveUp, CodetetherError."""
         key = (found.known.name, found.root)
         server = self._servers.get(key)
+        if server is not None and server.leaving:
+            with trio.move_on_after(LEAVING + CLOSING):
+                await server.over.wait()
         if server is not None and not server.over.is_set():
+            server.used = trio.current_time()  # not idle: it is about to be asked
             return server
         await self._pause(key)
         server = self._servers.get(key)  # another call may have started it meanwhile

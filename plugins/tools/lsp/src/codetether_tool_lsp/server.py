@@ -62,6 +62,7 @@ class Server:
         self.why = ""
         self.used = trio.current_time()
         self.answered = False
+        self.leaving = False
         self.busy = 0
         self.encoding = "utf-16"
         self._capabilities: dict[str, Any] = {}
@@ -129,6 +130,7 @@ class Server:
         """Ask it to go, as the protocol says. Who runs it ends it if it does not."""
         if self._connection is None or self.starting or self.over.is_set():
             return
+        self.leaving = True
         with trio.move_on_after(LEAVING):
             try:
                 await self._connection.request("shutdown", None, LEAVING)
