@@ -8,6 +8,7 @@ import pytest
 from codetether.api import CodetetherError
 from codetether.testing import call
 from ralphs import (  # fmt: skip
+    CALC,
     GATE,
     Model,
     adds,
@@ -264,13 +265,14 @@ async def test_without_commits_the_result_is_laid_into_the_tree(tmp_path, at, ca
     assert git(where, "diff", "--cached", "--name-only") == ""
 
 
-async def test_what_cannot_be_laid_into_the_tree_stays_on_its_branch(tmp_path, at, capsys):
+@pytest.mark.parametrize("mine", ["# mine\n", "# mine\n\n\n\n\n\n" + CALC])
+async def test_what_cannot_be_laid_into_the_tree_stays_on_its_branch(tmp_path, at, capsys, mine):
     where = at(story("US-1"))
-    (where / "calc.py").write_text("# mine\n")
+    (where / "calc.py").write_text(mine)
     async with kernel_at(tmp_path, Model(US_1=adds("sub")), where) as kernel:
         code, said = await result(kernel, capsys, "run", "--no-commit")
     assert (code, said["branches"]["landed_on"]) == (0, "")
-    assert (where / "calc.py").read_text() == "# mine\n"
+    assert (where / "calc.py").read_text() == mine
     assert "def sub" in git(where, "show", f"{said['branches']['result']}:calc.py")
 
 

@@ -144,6 +144,19 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, at, capsys):
     assert (where / "mine.txt").read_text() == "mine\n"
 
 
+async def test_killed_after_the_result_was_laid_into_the_tree(tmp_path, at, capsys):
+    where = at(story("US-2"), checks={"test": "true"})
+    code, said = Child(where, "before", '"type":"ended"', "run", "--no-commit").end()
+    assert code == -signal.SIGKILL, said
+    laid = (where / "calc.py").read_text()
+    assert "def mul" in laid
+    async with kernel_at(tmp_path, agents(), where) as kernel:
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, said["branches"]["landed_on"]) == (0, "the working tree"), said
+    assert (where / "calc.py").read_text() == laid
+    assert branches(where) == ["main"]
+
+
 async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, capsys):
     where = at(story("US-1", passes=True), story("US-2", "US-1"), checks={"test": "true"})
     child = Child(where, "stall", "", "run")

@@ -67,14 +67,15 @@ class Ground:
             await self.repository.git("update-ref", f"refs/heads/{self.result}", self._tip)
 
     async def _start(self, passed: Sequence[str]) -> str:
+        if not passed:
+            return self.base
         theirs = await self.theirs()
-        if (
-            theirs
-            and passed
-            and all([await self.repository.contains(theirs, each) for each in passed])
-        ):
+        if theirs and all([await self.repository.contains(theirs, each) for each in passed]):
             return theirs
-        return self.base
+        raise CodetetherError(
+            f"the branch {self.result} is gone, and {self.branch or 'no branch'} does not hold what passed",
+            "codetether ralph run begins anew, with what is there",
+        )
 
     @property
     def tip(self) -> str:
@@ -194,29 +195,37 @@ class Ground:
         return await advance(self.repository, tip, branch=self.branch)
 
     async def lay_out(self, patch: Path) -> Landing:
-        """Bring the result into the user's tree as changes that are not committed; all of them or none."""
+        """Bring the result into the user's tree as changes that are not committed; all of them or none, and none of a file
+        that they have changed themselves.
+        """
         tip = self.tip
         if await self.repository.commit_of("HEAD") != self.base:
             return Landing(False, why="you have committed meanwhile, or are on another branch")
         await self.repository.git(
             "diff", "--binary", "--full-index", f"--output={patch}", self.base, tip, "--"
         )
+        if (await self.repository.ask("apply", "--check", "--reverse", "--", str(patch))).ok:
+            return Landing(True, tip)  # by a process that was killed before it could say so
+        paths = set(await self.repository.files_between(self.base, tip))
+        if mine := [path for path in await self.repository.uncommitted() if path in paths]:
+            return Landing(False, why=f"you have uncommitted changes ({', '.join(mine[:3])})")
         done = await self.repository.ask("apply", "--whitespace=nowarn", "--", str(patch))
         if not done.ok:
             return Landing(False, why=one_line(done.errors or done.output, 200))
         return Landing(True, tip)
 
-    async def drop_result(self, *, laid_out: bool) -> str:
-        """Take the branch of the run away when the user has all of it; its name when it stays."""
+    async def needed(self, *, laid_out: bool) -> bool:
+        """Whether the user lacks something of the result, so that its branch has to stay."""
         tip = self.tip
+        if tip == self.base or laid_out:
+            return False
         where = f"refs/heads/{self.branch}" if self.branch else "HEAD"
-        known = tip == self.base or laid_out
-        if not known and await self.repository.commit_of(where):
-            known = await self.repository.contains(where, tip)
-        if not known:
-            return self.result
-        await self.repository.git("update-ref", "-d", f"refs/heads/{self.result}", tip)
-        return ""
+        there = await self.repository.commit_of(where)
+        return not there or not await self.repository.contains(there, tip)
+
+    async def drop_result(self) -> None:
+        """Take the branch of the run away, unless somebody else moved it."""
+        await self.repository.ask("update-ref", "-d", f"refs/heads/{self.result}", self.tip)
 
     async def close(self) -> None:
         """Give back what is held; only trees that serve nobody any more are taken away."""

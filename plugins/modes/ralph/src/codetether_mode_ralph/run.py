@@ -169,7 +169,7 @@ class Run:
 
     def _passed(self) -> list[str]:
         marks = self.past.marks.values() if self.past else ()
-        return [mark.commit for mark in marks if mark.state in GOOD]
+        return [mark.commit for mark in marks if mark.state in GOOD and mark.commit]
 
     async def _choose_model(self) -> None:
         wanted = self.options.model or (self.past.began.model if self.past else "")
@@ -322,9 +322,12 @@ class Run:
         await self.book.account(self.budget.spent)
         laid_out = self.landed == "the working tree" and self.state == "completed"
         await self.ground.close()
-        kept = await self.ground.drop_result(laid_out=laid_out)
+        needed = await self.ground.needed(laid_out=laid_out)
+        kept = self.ground.result if needed else ""
         outcome = report(self, result_branch=kept, seconds=trio.current_time() - self._began_at)
         await self.book.write(Ended(self.state, outcome.data, time.time()))
+        if not needed:
+            await self.ground.drop_result()
         self.book.close()
         self.board.phase = ""
         await self.book.tell(RalphFinished(outcome.success, outcome.data))
