@@ -201,6 +201,30 @@ async def test_a_link_that_was_found_may_be_followed_without_a_query(tmp_path):
     assert not await last(tmp_path, first, get(f"{LINK}/secret"), prompt=prompt)
 
 
+async def test_which_links_are_followed_says_not_much(tmp_path):
+    """A page has a link for each letter, and the model spells with them."""
+    letters = [chr(ord("a") + at % 26) * (1 + at // 26) for at in range(30)]
+
+    class Page(Get):
+        """Has them all."""
+
+        api = 1
+
+        async def run(self, params, ctx):
+            self.asked.append(params.url)
+            return ToolOutput(" ".join(f"{MADE_UP}/{letter}" for letter in letters))
+
+    spelled = [get(f"{MADE_UP}/{letter}") for letter in letters]
+    extra = {"tools:get": Page}
+    async with session_of(tmp_path, [get(MADE_UP), *spelled], extra=extra) as session:
+        await session.prompt(f"read {MADE_UP}")
+        again = session.kernel.provider("scripted")
+        again.use([get(f"{MADE_UP}/a"), "done"])
+        await session.prompt("once more")
+    assert len(Page.asked) == 20 + 1
+    assert Page.asked[-1] == f"{MADE_UP}/a"
+
+
 class Person(Extension):
     """Says yes once."""
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from codetether.session import Session
     from codetether.words import ToolResult
 
+FOLLOWED = (
+    20  # addresses: which of its links is followed tells the one who wrote a page something, too
+)
 PROMPT_ID = "prompt_"  # how the ids of messages begin that a turn began with (codetether.loop)
 # Programs that talk to another machine and take what they say from their arguments or their input.
 _PROGRAMS = """
@@ -93,15 +96,18 @@ def _brought(url: str, session: Session) -> bool:
     say what it likes.
     """
     bare = _bare(url)
+    fetched: set[str] = set()
+    found = False
     for each in _line(session):
         if bare in each.sent_on or any(bare in text for text in _given(each)):
             return True
         for tool, arguments, result in _network(each):
-            if result.ok and _bare(_address(tool, arguments)) == bare:
-                return True  # nothing it would say has not been said
-            if "?" not in bare and bare in result.text and not _holds(arguments, bare):
-                return True  # else it may be an echo of the call
-    return False
+            if result.ok and (address := _address(tool, arguments)):
+                fetched.add(_bare(address))
+            # else it may be an echo of the call
+            found |= "?" not in bare and bare in result.text and not _holds(arguments, bare)
+    # What was fetched before has said all it would say.
+    return bare in fetched or (found and len(fetched) < FOLLOWED)
 
 
 def _given(session: Session) -> Iterator[str]:
