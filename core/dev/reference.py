@@ -84,11 +84,27 @@ def hooks_page() -> str:
 
 
 # --- plugins -----------------------------------------------------------------------------------------------------
+GUARDS = """\
+Each has one effect, and what guards it follows from that ([permissions](../permissions.md)); rules, grants, agents and hooks
+can make it stricter, plugins never looser. A call in a `batch` or of a sub-agent is judged as any other.
+
+| effect | unasked with access | beyond that |
+|---|---|---|
+| `read` | `ask`, `auto`, `full` | file tools stay in the workspace, links that lead out included, and leave out what rules deny |
+| `write` | `auto`, `full` | in the workspace only, never in `.git`, never the agent's own settings; those of the repository are always asked; can be undone |
+| `execute` | `auto` in a [sandbox](../sandbox.md), `full` | without a sandbox, or with its network open, commands that may send are asked in every mode; ended with all they started |
+| `network` | `full` | an address the model made up is asked in every mode; private addresses are refused |
+| `agent` | `ask`, `auto`, `full` | sub-agents may do no more than who started them, two levels deep, within budgets |
+"""
+
+
 def kind_page(kind: str, found: list[Entry]) -> str:
     """docs/plugins/<kind>.md."""
     singular = next(one for one, many in KINDS.items() if many == kind)
     port = getattr(ports, singular.capitalize())
     parts = [f"# {TITLES[kind]}\n", WRITTEN, doc(port) + "\n"]
+    if port is Tool:
+        parts += ["## What guards them\n", GUARDS]
     parts += ["| name | what it does | distribution |", "|---|---|---|"]
     parts += [
         f"| [`{entry.name}`](#{_anchor(entry.name)}) | {entry.member.table['description']} | {entry.member.name} |"
@@ -124,7 +140,7 @@ def section(entry: Entry) -> str:
 
 def _tool(tool: Tool[Any]) -> list[str]:
     schema = tool.schema()
-    about = [f"Effect: {tool.effect.value}."]
+    about = [f"Effect: [{tool.effect.value}](#what-guards-them)."]
     if tool.aliases:
         about.append(f"Also answers to {', '.join(f'`{alias}`' for alias in tool.aliases)}.")
     quoted = "\n".join(f"> {line}".rstrip() for line in schema.description.splitlines())

@@ -24,7 +24,7 @@ class Exec(Mode):
         )
         parser.add_argument(
             "--access-mode", choices=("ask", "auto", "full"), default="",
-            help="what may be done unasked: ask = only read, auto = also edit here and run in a sandbox, full = all",
+            help="what may be done unasked: ask = only read, auto = also edit here and run in a sandbox, full = all that sends nothing out",
         )  # fmt: skip
         parser.add_argument(
             "--max-steps", type=positive_count, metavar="N", help="model calls at most"

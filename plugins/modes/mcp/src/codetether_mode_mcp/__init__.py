@@ -97,7 +97,7 @@ def _serve_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--access-mode", choices=("ask", "auto", "full"), default="",
-        help="what may be done unasked: ask = only read, auto = also edit here and run in a sandbox, full = all",
+        help="what may be done unasked: ask = only read, auto = also edit here and run in a sandbox, full = all that sends nothing out",
     )  # fmt: skip
     parser.add_argument("--agent", default="", metavar="NAME", help="whose tools: build, plan, …")
     parser.add_argument(
