@@ -38,6 +38,12 @@ FILES = (
 )
 
 
+def test_its_title_says_what_is_looked_for():
+    tool = Glob(None, "tools:glob")
+    assert tool.title(Params("**/*.py")) == "glob **/*.py"
+    assert tool.title(Params("*.py", "src")) == "glob *.py src"
+
+
 @pytest.fixture
 def root(tmp_path):
     root = tmp_path / "work"

@@ -54,6 +54,12 @@ async def test_files_a_rule_denies_are_left_out_and_that_is_said(root, mode):
     assert output.text.endswith("[1 file left out: denied by a rule]")
 
 
+def test_its_title_says_what_is_looked_for():
+    tool = Grep(None, "tools:grep")
+    assert tool.title(Params("needle")) == "grep needle"
+    assert tool.title(Params("needle", "src")) == "grep needle src"
+
+
 async def test_matches_in_path_order(root):
     output = await grep(root, "needle")
     assert output.text == (

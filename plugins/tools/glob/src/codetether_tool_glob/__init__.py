@@ -47,6 +47,11 @@ class Glob(Tool[Params]):
     params = Params
     effect = Effect.READ
 
+    def title(self, params: Params) -> str:
+        """The pattern, and where."""
+        where = "" if params.path == "." else f" {params.path}"
+        return f"{self.name} {params.pattern[:100]}{where}"
+
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The paths. Raises ToolError: INVALID_ARGUMENT, NOT_FOUND, DENIED, TIMEOUT."""
         base, wanted = _where(params, ctx)

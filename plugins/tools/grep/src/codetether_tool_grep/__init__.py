@@ -53,6 +53,11 @@ class Grep(Tool[Params]):
     params = Params
     effect = Effect.READ
 
+    def title(self, params: Params) -> str:
+        """What is looked for, and where."""
+        where = "" if params.path == "." else f" {params.path}"
+        return f"{self.name} {params.pattern[:100]}{where}"
+
     async def run(self, params: Params, ctx: ToolContext) -> ToolOutput:
         """The matches. Raises ToolError: INVALID_ARGUMENT for a bad pattern, NOT_FOUND, DENIED, TIMEOUT."""
         where = _where(params, ctx)

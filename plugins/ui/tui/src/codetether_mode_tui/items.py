@@ -146,7 +146,7 @@ def _title(call: ToolCall) -> str:
     about = next(
         (
             str(arguments[name])
-            for name in ("command", "path", "url", "pattern", "query")
+            for name in ("command", "pattern", "query", "path", "url")
             if arguments.get(name)
         ),
         "",

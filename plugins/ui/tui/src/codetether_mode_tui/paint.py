@@ -154,7 +154,8 @@ def called(item: Called, width: int, *, selected: bool, clock: int) -> Iterator[
     )
     room = max(width - len(time), 8)
     head: Line = [("class:selected" if selected else style, f"{icon} ")]
-    title: Line = [("class:tool", one_line(item.title or item.name))]
+    name, _, about = one_line(item.title or item.name).partition(" ")
+    title: Line = [("class:tool bold", name), ("class:tool", f" {about}" if about else "")]
     if item.ok is not None and item.summary and not item.open:
         told = ("class:dim" if item.ok else "class:tool.failed", f"  {one_line(item.summary)}")
         title = fitted(title, max(room - 2 - width_of([told]), (room - 2) // 2))
