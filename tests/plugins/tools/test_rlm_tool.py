@@ -3,11 +3,13 @@
 import sys
 from pathlib import Path
 
+import trio
+from codetether.events import Spending, Spent, StepFinished
 from codetether.testing import call, make_kernel
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "modes"))
 
-from rlms import Model, log
+from rlms import Model, log, python
 
 ON = ["sandboxes", "modes:rlm", "tools:rlm"]
 
@@ -53,6 +55,36 @@ async def test_a_session_has_a_file_looked_through_and_pays_for_it(tmp_path):
     ]
     assert result.meta["ended"] == "final"
     assert session.usage.input >= 200
+
+
+async def test_each_of_its_calls_is_told_before_it_is_made_and_when_it_is_over(tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    log(work / "big.log")
+    ask = python("llm_query_batched(['what?'] * 3)")
+    model = Talk(ask, 'FINAL("x")', calls=[call("rlm", query="what?", paths=["big.log"])])
+    events = []
+
+    async def hear(feed):
+        async for event in feed:
+            events.append(event)
+
+    async with (
+        make_kernel(tmp_path / "home", replies=model, plugins=ON, directory=work, context=8_000) as kernel,
+        kernel.open_session(directory=work) as session,
+        trio.open_nursery() as nursery,
+    ):  # fmt: skip
+        with session.feed.listen() as feed:
+            nursery.start_soon(hear, feed)
+            await session.prompt("please")
+            session.feed.close()
+    told = [event for event in events if isinstance(event, Spending | Spent)]
+    assert [type(event) for event in told].count(Spending) == 5
+    assert {(event.why, event.model) for event in told} == {(told[0].why, "scripted/test")}
+    spent = [event.usage for event in told if isinstance(event, Spent)]
+    assert [(usage.input, usage.output) for usage in spent] == [(100, 10)] * 5
+    steps = [event.usage for event in events if isinstance(event, StepFinished)]
+    assert session.usage.input == sum(usage.input for usage in (*spent, *steps))
 
 
 async def test_what_may_not_be_read_is_not_read_this_way(tmp_path):
