@@ -101,6 +101,7 @@ if TYPE_CHECKING:
         remove_session,
     )
     from codetether.session_index import MATCH_END, MATCH_START, Hit, SessionIndex
+    from codetether.standing import Falls, Standing
     from codetether.terminal import (
         Cleaner,
         Style,
@@ -168,6 +169,7 @@ _WHERE = {
     "redact": "Redactor",
     "ripgrep": "ripgrep",
     "session": "Session",
+    "standing": "Falls Standing",
     "trust": "is_trusted",
     "terminal": "Cleaner Style can_move cells clean columns is_terminal one_line wants_colour",
     "words": "Agent Answer Choice Effect Image Message ModelInfo Part Question Request Ruling Subject Text "
@@ -203,6 +205,7 @@ __all__ = [
     "Effect",
     "Executor",
     "Extension",
+    "Falls",
     "Finding",
     "Finish",
     "GitState",
@@ -248,6 +251,7 @@ __all__ = [
     "SessionStarted",
     "Spending",
     "Spent",
+    "Standing",
     "StepFinished",
     "StepStarted",
     "StreamEvent",

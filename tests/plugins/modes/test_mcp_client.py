@@ -327,7 +327,7 @@ async def test_one_that_dies_is_started_again_but_the_call_is_not_repeated(tmp_p
 
 
 async def test_one_that_cannot_start_is_told_and_given_up_after_three_times(tmp_path, monkeypatch):
-    monkeypatch.setattr("codetether_extension_mcp_client.links.PAUSE", 0.01)
+    monkeypatch.setattr("codetether.standing.PAUSE", 0.01)
     fake = Fake(tmp_path / "fake", ECHO)
     async with session_with(tmp_path, {"far": fake.entry()}):
         pass
@@ -337,7 +337,7 @@ async def test_one_that_cannot_start_is_told_and_given_up_after_three_times(tmp_
         assert (await session.prompt("go")).text == "done"
         assert fake.heard.count("start") == 4
         assert "I cannot" in results(session)[0].text
-        assert "not tried again in this run" in results(session)[4].text
+        assert "not started again in this run" in results(session)[4].text
         assert "codetether mcp test far" in results(session)[4].text
 
 

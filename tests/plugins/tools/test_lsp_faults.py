@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from codetether import standing
 from codetether.testing import make_kernel, processes_with
 from codetether.words import ToolCall
 from codetether_tool_lsp import connection, crew, server, watch
@@ -28,7 +29,7 @@ PLUGINS = [
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(crew, "PAUSE", 0.01)
+    monkeypatch.setattr(standing, "PAUSE", 0.01)
     monkeypatch.setattr(watch, "FRESH", 0.0)
 
 
@@ -107,7 +108,7 @@ async def test_three_falls_are_the_end(tmp_path):
         for _ in range(3):
             assert "exit code 3" in (await ask(session)).text
         given_up = await ask(session)
-        assert "fake failed 3 times: it ended (exit code 3)" in given_up.text
+        assert "fake: it ended (exit code 3)" in given_up.text
         assert "not started again" in given_up.text
     assert notes(tmp_path).count("started") == 3
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from codetether.api import CodetetherError, Notice, told
+from codetether.api import CodetetherError, Falls, Notice, Standing, told
 
 from codetether_extension_mcp_client.listing import Listing, Shelf, ask
 
@@ -21,17 +21,10 @@ if TYPE_CHECKING:
     from codetether.api import Kernel, Session
     from codetether_mcp import Connection, Server
 
-STRIKES = 3  # falls without an answer in between, after which a server is left alone
-PAUSE = 0.5  # seconds before the second start; four times as long before the third
 CHECK = 30.0
-CLOSING = 1.5
 GATHER = 0.2  # seconds in which news of changed lists are taken together; twice as long when there are more soon
 LONGEST_GATHER = 30.0
 SOON = 60.0
-
-
-class GaveUp(CodetetherError):
-    """A server fell too often."""
 
 
 class Link:
@@ -46,7 +39,7 @@ class Link:
         self.person = False  # whether anybody who uses it can be asked
         self.calling: list[Session] = []  # of each call that is running, whose it is
         self.used = trio.current_time()
-        self.falls: list[tuple[float, CodetetherError]] = []
+        self.falls = Falls()
         self.lock = trio.Lock()
         self.settled = trio.Event()
         self.settled.set()
@@ -63,7 +56,7 @@ class Link:
     @property
     def why(self) -> str:
         """Why it is not connected, in words; empty when it is, or was never tried."""
-        return "" if self.up or not self.falls else self.falls[-1][1].message
+        return "" if self.up or not self.falls else self.falls.last.message
 
     def stir(self, _list: str = "") -> None:
         """One of its lists is another now."""
@@ -83,8 +76,7 @@ class Links:
         self._idle = idle_minutes * 60
         self._changed = changed
         self._links: dict[tuple[str, str], Link] = {}
-        self._nursery: trio.Nursery | None = None
-        self._gone: trio.Event | None = None
+        self._standing = Standing(kernel, "extensions:mcp_client", self._watch)
 
     def link(self, server: Server, directory: Path) -> Link:
         """The link to `server` for sessions in `directory`; nothing is started."""
@@ -103,11 +95,12 @@ class Links:
         """
         async with link.lock:
             if not link.up and link.settled.is_set():
-                await self._pause(link)
+                name = link.server.name
+                await link.falls.pause(f"see what is wrong: codetether mcp test {name}")
                 await self._start(link)
         await link.settled.wait()
         if link.connection is None:
-            error = link.falls[-1][1] if link.falls else CodetetherError(f"{link.server.name} left")
+            error = link.falls.last if link.falls else CodetetherError(f"{link.server.name} left")
             raise CodetetherError(error.message, error.hint)
         if calm:
             with trio.move_on_after(link.server.start_timeout):
@@ -123,20 +116,9 @@ class Links:
             if not link.up and link.settled.is_set() and not link.falls:
                 await self._start(link)
 
-    async def _pause(self, link: Link) -> None:
-        if len(link.falls) >= STRIKES:
-            last = link.falls[-1][1].message
-            raise GaveUp(
-                f"{last} ({len(link.falls)} times; it is not tried again in this run)",
-                f"see what is wrong: codetether mcp test {link.server.name}",
-            )
-        if link.falls:
-            until = link.falls[-1][0] + PAUSE * 4.0 ** (len(link.falls) - 1)
-            await trio.sleep(max(until - trio.current_time(), 0.0))
-
     async def _start(self, link: Link) -> None:
         link.scope.cancel()
-        nursery = await self._open()
+        nursery = await self._standing.open()
         link.settled, link.scope, link.connection = trio.Event(), trio.CancelScope(), None
         link.stirred = trio.Event()
         link.calm.set()
@@ -148,11 +130,11 @@ class Links:
             with scope:
                 await self._hold(link, settled)
         except CodetetherError as error:
-            self._fell(link, error)
+            link.falls.add(error)
         except Exception as error:
-            self._fell(link, CodetetherError(f"MCP server {link.server.name}: {told(error)}"))
+            link.falls.add(CodetetherError(f"MCP server {link.server.name}: {told(error)}"))
         except BaseExceptionGroup as group:
-            self._fell(link, CodetetherError(f"MCP server {link.server.name}: {told(group)}"))
+            link.falls.add(CodetetherError(f"MCP server {link.server.name}: {told(group)}"))
             if group.split(Exception)[1] is not None:
                 raise
         finally:
@@ -174,9 +156,6 @@ class Links:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(connection.follow, link.stir)
                 await self._hear(link, connection)
-
-    def _fell(self, link: Link, error: CodetetherError) -> None:
-        link.falls = [*link.falls, (trio.current_time(), error)]
 
     async def _hear(self, link: Link, connection: Connection) -> None:
         """Ask for its lists again whenever it says that one changed. Never returns."""
@@ -211,12 +190,12 @@ class Links:
         """Its connection was found dead: the next call makes another."""
         if link.connection is not None:
             link.connection = None
-            self._fell(link, error)
+            link.falls.add(error)
             link.scope.cancel()
 
     def worked(self, link: Link) -> None:
         """It answered a call: what fell before is forgotten."""
-        link.falls = []
+        link.falls.forget()
         link.used = trio.current_time()
 
     def leave(self, session: str) -> None:
@@ -241,42 +220,6 @@ class Links:
                     link.connection = None
                     link.scope.cancel()
 
-    # --- where they live ---
-    async def _open(self) -> trio.Nursery:
-        if self._nursery is None:
-            self._gone = trio.Event()
-            opened = trio.Event()
-            trio.lowlevel.spawn_system_task(self._live, opened)
-            await opened.wait()
-        assert self._nursery is not None
-        return self._nursery
-
-    async def _live(self, opened: trio.Event) -> None:
-        """A system task: it must not raise. When trio ends it is cancelled, and so is every connection."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                opened.set()
-                nursery.start_soon(self._watch)
-                await trio.sleep_forever()
-        except Exception as error:
-            self._kernel.host.fault("extensions:mcp_client", "connections", error)
-        except BaseExceptionGroup as group:
-            errors, rest = group.split(Exception)
-            if errors is not None:
-                self._kernel.host.fault("extensions:mcp_client", "connections", errors)
-            if rest is not None:
-                raise rest from None
-        finally:
-            self._nursery = None
-            opened.set()
-            if self._gone is not None:
-                self._gone.set()
-
     async def aclose(self) -> None:
         """End them all."""
-        nursery, gone = self._nursery, self._gone
-        if nursery is not None and gone is not None:
-            nursery.cancel_scope.cancel()
-            with trio.move_on_after(CLOSING, shield=True):
-                await gone.wait()
+        await self._standing.aclose()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from codetether.api import CodetetherError, Launch, SandboxPolicy, clean_env, told
+from codetether.api import CodetetherError, Falls, Launch, SandboxPolicy, Standing, clean_env, told
 
 from codetether_tool_lsp.server import LEAVING, Server
 from codetether_tool_lsp.watch import first_look
@@ -24,16 +24,10 @@ if TYPE_CHECKING:
     from codetether_tool_lsp.find import Found
     from codetether_tool_lsp.settings import LspSettings
 
-STRIKES = 3  # falls without an answer in between, after which a server is not started again
-PAUSE = 0.5  # seconds before the second start; four times as long before the third
 CHECK = 30.0
 CLOSING = 1.5
 
 Key = tuple[str, Path]
-
-
-class GaveUp(CodetetherError):
-    """A server fell too often."""
 
 
 class Crew:
@@ -43,13 +37,12 @@ class Crew:
         self._kernel = kernel
         self._settings = settings
         self._servers: dict[Key, Server] = {}
-        self._falls: dict[Key, list[tuple[float, str]]] = {}
-        self._nursery: trio.Nursery | None = None
-        self._gone: trio.Event | None = None
+        self._falls: dict[Key, Falls] = {}
+        self._standing = Standing(kernel, "tools:lsp", self._watch)
 
     # --- having one ---
     async def get(self, found: Found, session: Session) -> Server:
-        """The server, running or about to. Raises GaveUp, CodetetherError."""
+        """The server, running or about to. Raises CodetetherError."""
         key = (found.known.name, found.root)
         server = self._servers.get(key)
         if server is not None and server.leaving:
@@ -58,7 +51,7 @@ class Crew:
         if server is not None and not server.over.is_set():
             server.used = trio.current_time()  # not idle: it is about to be asked
             return server
-        await self._pause(key)
+        await self._fallen(key).pause("see `codetether plugins doctor`")
         server = self._servers.get(key)  # another call may have started it meanwhile
         if server is not None and not server.over.is_set():
             return server
@@ -71,31 +64,18 @@ class Crew:
 
     def rests(self, found: Found) -> bool:
         """Whether it fell and may not be started yet."""
-        return not self.running(found) and self._rest((found.known.name, found.root)) > 0
+        return not self.running(found) and self._fallen((found.known.name, found.root)).rest() > 0
 
     def all(self) -> list[Server]:
         """Those that run, in the order they were started."""
         return [server for server in self._servers.values() if not server.over.is_set()]
 
-    async def _pause(self, key: Key) -> None:
-        falls = self._falls.get(key, [])
-        if len(falls) >= STRIKES:
-            raise GaveUp(
-                f"{key[0]} failed {len(falls)} times: {falls[-1][1]}",
-                "it is not started again in this run",
-            )
-        await trio.sleep(self._rest(key))
-
-    def _rest(self, key: Key) -> float:
-        """Seconds until it may be started again."""
-        falls = self._falls.get(key)
-        if not falls:
-            return 0.0
-        return max(falls[-1][0] + PAUSE * 4.0 ** (len(falls) - 1) - trio.current_time(), 0.0)
+    def _fallen(self, key: Key) -> Falls:
+        return self._falls.setdefault(key, Falls())
 
     async def _start(self, key: Key, found: Found, session: Session) -> Server:
         await self._kernel.sweep()
-        nursery = await self._open()
+        nursery = await self._standing.open()
         await self._make_room()
         place = _place(self._kernel.dirs.cache, found)
         await trio.to_thread.run_sync(_make, place)
@@ -138,8 +118,10 @@ class Crew:
 
     def _fell(self, key: Key, server: Server) -> None:
         if not server.scope.cancel_called:
-            falls = [] if server.answered else self._falls.get(key, [])
-            self._falls[key] = [*falls, (trio.current_time(), server.why or "it ended")]
+            falls = self._fallen(key)
+            if server.answered:
+                falls.forget()
+            falls.add(CodetetherError(f"{key[0]}: {server.why or 'it ended'}"))
 
     async def _watch(self) -> None:
         """End who is idle."""
@@ -158,8 +140,8 @@ class Crew:
 
     def beside(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something that nobody waits for. Only while servers live."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._guarded, work)
+        if self._standing.nursery is not None:
+            self._standing.nursery.start_soon(self._guarded, work)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -167,48 +149,12 @@ class Crew:
         except Exception as error:
             self._kernel.host.fault("tools:lsp", "beside", error)
 
-    async def _open(self) -> trio.Nursery:
-        if self._nursery is None:
-            self._gone = trio.Event()
-            opened = trio.Event()
-            trio.lowlevel.spawn_system_task(self._live, opened)
-            await opened.wait()
-        assert self._nursery is not None
-        return self._nursery
-
-    async def _live(self, opened: trio.Event) -> None:
-        """A system task: it must not raise. When trio ends it is cancelled, and so is every server."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                opened.set()
-                nursery.start_soon(self._watch)
-                await trio.sleep_forever()
-        except Exception as error:
-            self._kernel.host.fault("tools:lsp", "servers", error)
-        except BaseExceptionGroup as group:
-            errors, rest = group.split(Exception)
-            if errors is not None:
-                self._kernel.host.fault("tools:lsp", "servers", errors)
-            if rest is not None:
-                raise rest from None
-        finally:
-            self._nursery = None
-            opened.set()
-            if self._gone is not None:
-                self._gone.set()
-
     async def aclose(self) -> None:
         """End them all."""
-        nursery, gone = self._nursery, self._gone
-        if nursery is None or gone is None:
-            return
         async with trio.open_nursery() as leaving:
             for server in self.all():
                 leaving.start_soon(server.leave)
-        nursery.cancel_scope.cancel()
-        with trio.move_on_after(CLOSING, shield=True):
-            await gone.wait()
+        await self._standing.aclose()
 
 
 def _homes(argv: tuple[str, ...]) -> tuple[str, ...]:
