@@ -130,12 +130,24 @@ async def _drivers_off(cwd: str | Path, env: Mapping[str, str]) -> dict[str, str
 
 def head(directory: str | Path) -> GitState | None:
     """The repository around `directory`, from its files: nothing is started. None when there is none."""
+    found = _around(directory)
+    return None if found is None else _state(*found)
+
+
+def root_of(directory: str | Path) -> Path | None:
+    """The root of the repository around `directory`, or None; as `head` finds it."""
+    found = _around(directory)
+    return None if found is None else found[0]
+
+
+def _around(directory: str | Path) -> tuple[Path, Path] | None:
+    """The root of the repository around `directory`, and where its HEAD is."""
     root = os.path.abspath(directory)
     while True:
         if os.path.exists(os.path.join(root, ".git")):
             control = _control(Path(root, ".git"))
             if control is not None:
-                return _state(Path(root), control)
+                return Path(root), control
         above = os.path.dirname(root)
         if above == root:
             return None

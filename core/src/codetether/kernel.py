@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 import trio
 
-from codetether import agents
+from codetether import agents, git
 from codetether.catalog import Row, scan, switched
 from codetether.config import Config
 from codetether.errors import PluginError
 from codetether.events import Notice
-from codetether.git import head
 from codetether.host import Fault, Host
 from codetether.ports import SandboxPolicy
 from codetether.redact import Redactor
@@ -25,9 +24,10 @@ from codetether.trust import is_trusted
 from codetether.words import Agent, Effect, ModelInfo
 
 if TYPE_CHECKING:
-    from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Ui
+    from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Tool, Ui
     from codetether.process import Completed
     from codetether.session import Session
+    from codetether.toolbox import Kit
 
 S = TypeVar("S", bound=msgspec.Struct)
 HIDDEN = (".ssh", ".aws", ".gnupg", ".kube", ".docker", ".netrc", ".vault-token")
@@ -52,6 +52,7 @@ class Kernel:
         ]
         config.tell = lambda text, hint: self._notice(Notice("warning", text, hint))
         self.sessions: list[Session] = []
+        self.kits: dict[tuple[Tool[Any], ...], Kit] = {}  # of toolboxes
         self._sandbox: Sandbox | None = None
         self._swept = False
 
@@ -258,8 +259,7 @@ class Kernel:
 
     def root_of(self, directory: Path) -> Path | None:
         """The root of the repository `directory` is in, or None."""
-        git = head(directory)
-        return Path(git.root) if git is not None else None
+        return git.root_of(directory)
 
     # --- sessions ---
     @property

@@ -217,8 +217,8 @@ async def _equip(session: Session, wanted: bool | Sequence[str]) -> None:
         tools = [tool for tool in tools if not tool.needs_model]
     session.toolbox = Toolbox(session, tools)
     session.system = await _system(session, with_tools=with_tools)
-    schemas = msgspec.json.encode(session.toolbox.schemas)
-    session.overhead = estimate([Message("user", (Text(session.system),))]) + len(schemas) // 4
+    told = estimate([Message("user", (Text(session.system),))])
+    session.overhead = told + session.toolbox.tokens
 
 
 async def _system(session: Session, *, with_tools: bool) -> str:

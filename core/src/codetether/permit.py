@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,8 @@ class Permissions:
 
     def __init__(self, config: Config, directory: Path) -> None:
         self.rules: Sequence[Rule] = config.rules
-        self.own = tuple(
-            os.path.realpath(path)
-            for path in (config.dirs.config, config.dirs.data, config.dirs.file)
-        )
+        dirs = config.dirs
+        self.own = _real(str(dirs.config), str(dirs.data), str(dirs.file))
         self.grants = Grants(grants_file(config.dirs.config), Path(os.path.realpath(directory)))
 
     def decide(self, call: ToolCall, tool: Tool[Any], params: Any, session: Session) -> Decision:
@@ -195,6 +194,11 @@ class Permissions:
         facts = Facts(call, tool, params, session)
         if not self._sensitive(facts):
             self.grants.add(facts.covers, "project" if answer.key == "project" else "session")
+
+
+@lru_cache(16)  # sessions begin often, and these do not move
+def _real(*paths: str) -> tuple[str, ...]:
+    return tuple(map(os.path.realpath, paths))
 
 
 def _sends(facts: Facts, session: Session) -> str:
