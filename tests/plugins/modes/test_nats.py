@@ -20,6 +20,7 @@ from codetether_nats import Place, Unreachable, key_of
 from codetether_nats.loop import Loop
 from codetether_nats.messages import record
 from codetether_nats.place import servers
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,20 +43,20 @@ async def ready(tmp_path, url, **settings):
 async def test_a_name_and_a_password_from_a_file_or_the_source_of_secrets(tmp_path):
     server = NatsServer(
         tmp_path / "nats",
-        f'authorization {{ users: [ {{ user: "us", password: "{PASSWORD}" }} ] }}',
+        f'authorization {{ users: [ {{ user: "steward", password: "{PASSWORD}" }} ] }}',
     )
     try:
         with pytest.raises(Unreachable, match="refuses us") as caught:
             await ready(tmp_path, server.address)
         assert caught.value.refused
-        wrong = secret(tmp_path / "wrong", "us:not-this-one-0123456789")
+        wrong = secret(tmp_path / "wrong", "steward:not-this-one-0123456789")
         with pytest.raises(Unreachable, match="refuses us") as caught:
             await ready(tmp_path, server.address, login=wrong)
         assert "not-this-one" not in caught.value.message + caught.value.hint
-        login = secret(tmp_path / "login", f"us:{PASSWORD}\n")
+        login = secret(tmp_path / "login", f"steward:{PASSWORD}\n")
         kernel = await ready(tmp_path, server.address, login=login)
-        assert kernel.redact.text(f"it is {PASSWORD}") == "it is ***"
-        secret(tmp_path / "login", f"us:{PASSWORD}\n", 0o644)
+        assert kernel.redact.text(f"steward: {PASSWORD}") == "steward: ***"
+        secret(tmp_path / "login", f"steward:{PASSWORD}\n", 0o644)
         with pytest.raises(UsageError, match="others can read"):
             await ready(tmp_path, server.address, login=login)
         worker = Worker(tmp_path / "w", server.address, "--login", wrong)
@@ -69,7 +70,7 @@ async def test_a_name_and_a_password_from_a_file_or_the_source_of_secrets(tmp_pa
 
             async def get(self, name):
                 assert name == "nats"
-                return {"user": "us", "password": PASSWORD}
+                return {"user": "steward", "password": PASSWORD}
 
         async with coordinator(tmp_path / "home", server.address) as kernel:
             kernel.secrets = Kept
@@ -173,6 +174,17 @@ async def test_tls_with_an_authority_of_ones_own_and_a_certificate_on_both_sides
             await ready(tmp_path, url, tls_ca=files["tls_ca"])
         with pytest.raises(UsageError, match="files for TLS cannot be used"):
             await ready(tmp_path, url, tls_ca=str(tmp_path / "absent"))
+        (tmp_path / "us.key").chmod(0o644)
+        with pytest.raises(UsageError, match=r"others can read .*us\.key"):
+            await ready(tmp_path, url, **files)
+        (tmp_path / "us.key").chmod(0o600)
+        locked = serialization.load_pem_private_key(ours.private_key_pem.bytes(), None).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+        )  # fmt: skip
+        with pytest.raises(UsageError, match="files for TLS cannot be used"):  # and nobody is asked
+            await ready(
+                tmp_path, url, **{**files, "tls_key": secret(tmp_path / "locked", locked.decode())}
+            )
         flags = [
             word for name, path in files.items() for word in (f"--{name.replace('_', '-')}", path)
         ]
@@ -185,7 +197,8 @@ async def test_tls_with_an_authority_of_ones_own_and_a_certificate_on_both_sides
         server.close()
 
 
-async def test_nothing_is_said_to_a_server_that_hides_that_it_can_encrypt(tmp_path):
+@pytest.mark.parametrize("scheme", ["tls", "TLS"])
+async def test_nothing_is_said_to_a_server_that_hides_that_it_can_encrypt(tmp_path, scheme):
     heard = []
 
     def serve(listener):
@@ -200,15 +213,55 @@ async def test_nothing_is_said_to_a_server_that_hides_that_it_can_encrypt(tmp_pa
                 heard.append(stream.recv(65536))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=[listener])
+        thread = threading.Thread(target=serve, args=[listener], daemon=True)
         thread.start()
-        url = f"tls://127.0.0.1:{listener.getsockname()[1]}"
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
         login = secret(tmp_path / "login", f"us:{PASSWORD}")
         with pytest.raises(UsageError, match="does not offer TLS"):
             await ready(tmp_path, url, login=login)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(60)
     assert heard == [b""]
+
+
+async def test_other_servers_that_a_greeting_names_are_not_told_anything_in_the_clear(
+    tmp_path, monkeypatch
+):
+    from codetether_nats import link
+
+    monkeypatch.setattr(link, "CONNECT", 1.0)
+    elsewhere = socket.create_server(("127.0.0.1", 0))
+    greeted = []
+
+    def serve(listener):
+        info = {"server_id": "x", "version": "2.9.10", "max_payload": 1048576, "headers": True,
+                "connect_urls": [f"127.0.0.1:{elsewhere.getsockname()[1]}"]}  # fmt: skip
+        while True:
+            try:
+                stream, _ = listener.accept()
+            except OSError:
+                return
+            with stream:
+                stream.settimeout(30)
+                stream.sendall(f"INFO {json.dumps(info)}\r\n".encode())
+                heard = b""
+                while b"PING" not in heard and (more := stream.recv(65536)):
+                    heard += more
+                stream.sendall(b"PONG\r\n")
+                stream.recv(65536)
+                greeted.append(heard)  # and the connection is cut
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, elsewhere:
+        thread = threading.Thread(target=serve, args=[listener], daemon=True)
+        thread.start()
+        with pytest.raises(Unreachable):
+            await ready(tmp_path, f"nats://127.0.0.1:{listener.getsockname()[1]}")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+    assert len(greeted) > 1  # it did look for another
 
 
 @pytest.mark.parametrize(
@@ -219,6 +272,9 @@ async def test_nothing_is_said_to_a_server_that_hides_that_it_can_encrypt(tmp_pa
         ("nats://127.0.0.1:4222,nats://other.example.org", "would not be encrypted"),
         ("nats://us:pass@127.0.0.1", "holds a name or a password"),
         ("tls://token@broker.example.org", "holds a name or a password"),
+        ("us:pass@127.0.0.1", "no address of a NATS server"),
+        ("nats://127.0.0.1?token=pass", "no address of a NATS server"),
+        ("nats://127.0.0.1#pass", "no address of a NATS server"),
         ("http://127.0.0.1:4222", "no address of a NATS server"),
         ("ws://127.0.0.1:4222", "no address of a NATS server"),
         ("127.0.0.1:4222", "no address of a NATS server"),

@@ -71,12 +71,10 @@ def servers(place: Place) -> list[str]:
     found = [each.strip() for each in place.url.split(",") if each.strip()]
     if not found:
         raise UsageError("where is the broker?", "--nats tls://HOST:PORT, or the setting `url`")
-    for each in found:
-        _check(each, place)
-    return found
+    return [_checked(each, place) for each in found]
 
 
-def _check(address: str, place: Place) -> None:
+def _checked(address: str, place: Place) -> str:
     try:
         url = urlsplit(address)
         port = url.port
@@ -87,15 +85,17 @@ def _check(address: str, place: Place) -> None:
             "the address of the broker holds a name or a password, which others on this machine can read",
             f"use --login FILE, or keep `user` and `password` as the secret {NAME!r}",
         )
-    if url.scheme not in SCHEMES or not url.hostname or url.path.strip("/") or url.query:
+    more = url.path.strip("/") or url.query or url.fragment
+    if url.scheme not in SCHEMES or not url.hostname or more:
         raise UsageError(
-            f"{address!r} is no address of a NATS server", "nats://HOST:PORT or tls://HOST:PORT"
-        )
+            "what is given is no address of a NATS server", "nats://HOST:PORT or tls://HOST:PORT"
+        )  # not repeated: who knows what it holds
     if url.scheme == "nats" and not place.plain and not place.tls_ca and not _here(url.hostname):
         raise UsageError(
             f"the connection to {url.hostname}:{port or SCHEMES['nats']} would not be encrypted",
             "use tls://, or set `plain` if the network itself is private",
         )
+    return url.geturl()  # its scheme in small letters
 
 
 def _here(host: str) -> bool:
@@ -123,7 +123,9 @@ def tls_context(place: Place) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=_file(place.tls_ca) or None)
         if place.tls_cert:
-            context.load_cert_chain(_file(place.tls_cert), _file(place.tls_key) or None)
+            key = _file(place.tls_key or place.tls_cert)
+            _ours_alone(Path(key), os.stat(key))
+            context.load_cert_chain(_file(place.tls_cert), key, password="")  # nobody is asked
     except (OSError, ValueError) as error:
         raise UsageError(f"the files for TLS cannot be used: {error}") from None
     return context
@@ -164,19 +166,23 @@ def _secret_text(name: str) -> str:
     path = Path(_file(name))
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            _ours_alone(path, os.fstat(file.fileno()))
             text = file.read(LARGEST_FILE).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"{path} cannot be read: {why}") from None
-    if mode & 0o077:
-        raise UsageError(f"others can read {path}", f"chmod 600 {path}")
     return text
+
+
+def _ours_alone(path: Path, found: os.stat_result) -> None:
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise UsageError(f"others can read {path}", f"chmod 600 {path}")
 
 
 def _keyed(found: dict[str, str], kernel: Kernel) -> dict[str, Any]:
     """As the client library takes it. The texts are given, not files, so that they are read once and by us."""
-    for line in [line for value in found.values() for line in value.splitlines()]:
+    secret = [value for name, value in found.items() if name != "user"]
+    for line in [line for value in secret for line in value.splitlines()]:
         if not line.startswith("-----"):
             kernel.redact.add(line)
     if "creds" in found:
