@@ -42,7 +42,8 @@ async def stream_of(
             raised = exc
         finally:
             receive.close()
-            nursery.cancel_scope.cancel()
+            if nursery.child_tasks:
+                nursery.cancel_scope.cancel()
     if raised is not None:
         raise raised
 

@@ -64,6 +64,10 @@ class Deadlines:
         self._scope.deadline = min(trio.current_time() + _AFTER_COMPLETE, self.end)
         self._touched = math.inf
 
+    def draining(self) -> None:
+        """The vendor said that this was all."""
+        self._scope.deadline = min(trio.current_time() + _DRAIN, self.end)
+
     def fault(self) -> WireFault:
         """What to raise when the scope ran out."""
         if trio.current_time() >= self.end:
@@ -139,10 +143,11 @@ async def _streamed(
         except (NetworkError, WireFault):
             if not decoder.complete:  # what comes after the vendor's own end cannot spoil it
                 raise
-    if scope.cancelled_caught and not decoder.complete:
+        if decoder.over:
+            deadlines.draining()
+            await _drain(response)
+    if scope.cancelled_caught and not decoder.complete and not decoder.over:
         raise deadlines.fault()
-    if decoder.over:
-        await _drain(response)
 
 
 async def _read(
@@ -170,7 +175,7 @@ async def _read(
 
 async def _drain(response: Response) -> None:
     """Read the few bytes behind the end mark, so that the connection can serve the next call."""
-    with trio.move_on_after(_DRAIN), suppress(NetworkError):
+    with suppress(NetworkError):
         for _ in range(8):
             if not await response.read():
                 return

@@ -28,12 +28,10 @@ class Outlet:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Hold this open while events are put in. Everything is handed over before it closes."""
+        """Hold this open while events are put in. It closes once everything is handed over."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             yield
-            await self.drained()
-            nursery.cancel_scope.cancel()
 
     def put(self, events: list[StreamEvent]) -> bool:
         """Take the events. False: enough is held, call `drained` before the next."""
