@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from argparse import ArgumentParser
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,7 @@ __all__ = ["branches", "git", "repository", "writes"]
 PLUGINS = [
     "executors:local", "sandboxes", "modes:ralph", "tools:write_file", "tools:bash", "tools:read_file", "tools:edit",
 ]  # fmt: skip
-GATE = {"test": "python3 -m unittest discover -q"}
+GATE = {"test": f"{sys.executable} -S -m unittest discover -q"}
 QUICK = {"test": "grep -q 'def add' calc.py"}
 TEST = "import unittest\nimport calc\n\nclass T(unittest.TestCase):\n    def test_add(self):\n        self.assertEqual(calc.add(1, 2), 3)\n"
 CALC = "def add(a, b):\n    return a + b\n"

@@ -9,7 +9,6 @@ from codetether.api import CodetetherError
 from codetether.testing import call
 from ralphs import (  # fmt: skip
     CALC,
-    GATE,
     Model,
     adds,
     branches,
@@ -148,9 +147,9 @@ def first(does, *said):
 
 
 async def test_commits_of_the_user_become_part_of_the_result(tmp_path, at, capsys):
-    where = at(story("A"), story("B", "A"), story("C", "B"), branch="", tracked=True)
-    breaks = "def add(a, b):\n    return a + b\nraise SystemExit\n"
-    document(where, story("A"), story("B", "A"), story("C", "B"), branch="", checks=GATE)
+    gate = {"test": "grep raise calc.py && echo FAILED calc::raise && exit 1 || exit 0"}
+    where = at(story("A"), story("B", "A"), story("C", "B"), branch="", checks=gate, tracked=True)
+    breaks = "def add(a, b):\n    raise SystemExit\n"
     model = Model(
         A=first(lambda: commits(where, "mine.txt", "mine\n"), *changes("x.txt", "x")),
         B=first(lambda: commits(where, "calc.py", breaks), *changes("y.txt", "y")),

@@ -36,45 +36,57 @@ def at(tmp_path, monkeypatch):
     return make
 
 
-# A process of its own. It kills itself before or after a record of the journal, or stalls in the agent of US-2.
+# A process of its own. It kills itself before or after a record of the journal, or stalls in the agent of US-2. With
+# `deaths` it says how each of its children ended that do so, which saves them the time to load all that is needed.
 CHILD = """
-import os, signal, sys
+import json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import msgspec, trio
+import codetether_executor_local, codetether_mode_ralph.driving, msgspec, trio
 from pathlib import Path
 from codetether_crew import Journal
 from ralphs import agents, kernel_at, ralph
 
-where, when, mark = Path(sys.argv[2]), sys.argv[3], sys.argv[4].encode()
+where = Path(sys.argv[2])
 write = Journal.write
 
-async def deadly(self, record):
-    now = mark in msgspec.json.encode(record)
-    if now and when == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    await write(self, record)
-    if now and when == "after":
-        os.kill(os.getpid(), signal.SIGKILL)
+def run(when, mark, *words):
+    async def deadly(self, record):
+        now = mark.encode() in msgspec.json.encode(record)
+        if now and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        await write(self, record)
+        if now and when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
 
-Journal.write = deadly
+    Journal.write = deadly
+    trio.run(main, when, words)
 
-async def main():
+async def main(when, words):
     os.chdir(where)
     async with kernel_at(where.parent, agents(stall=when == "stall"), where) as kernel:
-        sys.exit(await ralph(kernel, *sys.argv[5:], "--format", "stream-json"))
+        sys.exit(await ralph(kernel, *words, "--format", "stream-json"))
 
-trio.run(main)
+def fork(*words):
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    run(*words)
+
+if sys.argv[3] != "deaths":
+    run(*sys.argv[3:])
+for line in sys.stdin:
+    print(fork(*json.loads(line)), flush=True)
 """
 
 
 class Child:
     """That process, its events read one by one."""
 
-    def __init__(self, where, when, mark, *words):
+    def __init__(self, where, when, mark="", *words):
         folder = str(Path(__file__).parent)
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD, folder, where, when, mark, *words],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.lines = []
 
@@ -85,6 +97,11 @@ class Child:
             if wanted(line):
                 return line
         raise AssertionError([line["type"] for line in self.lines])
+
+    def die(self, *words):
+        """How a child of a process of deaths ended."""
+        print(json.dumps(words), file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
 
     def end(self, number=0):
         if number:
@@ -130,12 +147,12 @@ DEATHS = [
 async def test_killed_at_every_step_it_goes_on(tmp_path, at, capsys):
     where = at(story("US-1"), story("US-2", "US-1"))
     (where / "mine.txt").write_text("mine\n")
-    word = "run"
+    word, child = "run", Child(where, "deaths")
     for when, mark, passed in DEATHS:
-        code, said = Child(where, when, mark, word).end()
-        assert code == -signal.SIGKILL, (when, mark, code, said)
+        assert child.die(when, mark, word) == -signal.SIGKILL, (when, mark, child.end())
         assert passes(where) == passed, (when, mark)
         word = "resume"
+    assert child.end()[0] == 0
     model = agents()
     async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "resume")
