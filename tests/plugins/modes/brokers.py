@@ -39,6 +39,8 @@ def said(request):
     step = steps[min(sum(message.role == "assistant" for message in request.messages), len(steps) - 1)]  # fmt: skip
     if step == "STALL":
         return Reply(stall=True)
+    if step == "LONG":
+        return "\N{EURO SIGN}" * 600_000
     if step.startswith("$ "):
         return call("bash", command=step[2:])
     return step

@@ -8,7 +8,7 @@ import signal
 import pytest
 import trio
 from brokers import LEASE, NatsServer, Worker, coordinator, go, steps, task
-from codetether.api import Effect, Notice, ToolStarted, TurnFinished
+from codetether.api import AgentResult, Effect, Notice, ToolStarted, TurnFinished
 from codetether_nats import Job, Record, key_of, stamp
 from swarms import branches, git, repository
 
@@ -201,13 +201,13 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing(tmp_path, workers
     own = NatsServer(tmp_path / "own")
     try:
         async with (
-            coordinator(tmp_path / "home", own.address) as kernel,
+            coordinator(tmp_path / "home", own.address, outage=5.0) as kernel,
             trio.open_nursery() as nursery,
         ):
             executor = kernel.executor("nats")
             await executor.ready()
             worker = workers(tmp_path / "w", own.address, "--concurrency", 1)
-            seen, results = Seen(), {}
+            seen, results, late = Seen(), {}, trio.current_time() + 5.0
 
             async def run(name, *said):
                 work = task(steps(*said), name, user, base=base, branch=f"codetether/{name}")
@@ -217,6 +217,9 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing(tmp_path, workers
             await seen.working()
             nursery.start_soon(run, "two", "$ echo two > two.txt", "done too")
             await waits_in_the_queue(executor, 1)
+            await trio.sleep_until(
+                late
+            )  # how long it was there says nothing of how long it is away
             own.kill()
             go(worker)  # it is done while there is no broker
             await trio.sleep(0.3)
@@ -465,3 +468,71 @@ async def test_what_is_no_sub_task_is_dropped_and_the_next_one_is_done(tmp_path,
         await worker.told("names no repository")
     assert sum("is dropped" in line for line in worker.lines) == 5
     assert worker.end() == 0
+
+
+async def test_a_result_larger_than_a_message_is_cut_and_the_worker_goes_on(
+    tmp_path, server, workers
+):
+    worker = workers(tmp_path / "w", server.address, space="long")
+    async with coordinator(tmp_path / "home", server.address, space="long") as kernel:
+        result = await kernel.executor("nats").run(task(steps("LONG")))
+        assert result.ok, result.error
+        assert result.text.startswith("\N{EURO SIGN}" * 100_000)
+        assert result.text.endswith("[the rest is left out]")
+        assert (await kernel.executor("nats").run(task(steps("short"), "s"))).text == "short"
+    assert worker.end() == 0
+
+
+async def test_a_file_that_takes_too_long_fails_its_task(tmp_path, server, user, monkeypatch):
+    from codetether_nats import link
+
+    monkeypatch.setattr(link, "FILE", 0.0)
+    base = git(user, "rev-parse", "HEAD")
+    async with coordinator(tmp_path / "home", server.address, space="slow") as kernel:
+        work = task("x", "t", user, base=base, branch="codetether/t")
+        assert "took longer than 0 s" in (await kernel.executor("nats").run(work)).error
+
+
+async def test_leaving_does_not_wait_for_a_broker_that_is_gone(tmp_path, user):
+    base = git(user, "rev-parse", "HEAD")
+    own = NatsServer(tmp_path / "own")
+    try:
+        with trio.fail_after(60):
+            async with coordinator(tmp_path / "home", own.address, outage=300.0) as kernel:
+                executor = kernel.executor("nats")
+                async with trio.open_nursery() as nursery:
+                    work = task("x", "t", user, base=base, branch="codetether/t")
+                    nursery.start_soon(executor.run, work)
+                    await waits_in_the_queue(executor, 1)
+                    nursery.cancel_scope.cancel()
+                own.kill()
+    finally:
+        own.close()
+
+
+async def test_what_was_done_for_somebody_who_is_gone_is_the_result_with_and_without_a_worker(
+    tmp_path, server, workers, monkeypatch
+):
+    from codetether_executor_nats import following
+
+    async def was_done(link, name):
+        said = AgentResult(name, True, f"{name} was done", "done", "", 0, 0.0)
+        claimed = Record(state="claimed", submission="old", stamp=stamp(), delivery=1)
+        token = await link.write(key_of(name), claimed, 0)
+        done = Record(state="done", submission="old", stamp=stamp(), token=token, result=said)
+        assert await link.write(key_of(name), done, token)
+
+    monkeypatch.setattr(following, "LOOK", 0.2)
+    async with coordinator(tmp_path / "home", server.address, space="gone") as kernel:
+        executor = kernel.executor("nats")
+        await executor.ready()
+        await was_done(executor._link, "alone")
+        assert (await executor.run(task(steps("no"), "alone"))).text == "alone was done"
+        monkeypatch.setattr(following, "LOOK", 60.0)
+        await was_done(executor._link, "told")
+        worker = workers(tmp_path / "w", server.address, space="gone")
+        assert (await executor.run(task(steps("no"), "told"))).text == "told was done"
+        # What is left of it keeps nobody from handing it in once more.
+        await gone(kernel, "told")
+        assert (await executor.run(task(steps("yes"), "told"))).text == "yes"
+    assert [line for line in worker.lines if "begun" in line] == ["told: begun"]
