@@ -16,8 +16,9 @@ TOOLS = ["sandboxes", "tools:bash", "tools:bash_output", "tools:task", "executor
 
 
 @asynccontextmanager
-async def session_of(tmp_path, replies, **settings):
+async def session_of(tmp_path, replies, rules=(), **settings):
     given = {f'plugins."tools:bash".{name}': value for name, value in settings.items()}
+    given["permissions.rules"] = list(rules)
     async with (
         make_kernel(tmp_path, replies=replies, plugins=TOOLS, settings=given) as kernel,
         kernel.open_session(directory=tmp_path / "work", access="full") as session,
@@ -177,9 +178,10 @@ async def test_who_asks_a_person_ends_at_once_and_is_explained(tmp_path, command
         b"Content-Length: 0\r\nConnection: close\r\n\r\n"
     )
     async with ByteServer(lambda request: [locked]) as server:
-        command = command.format(port=server.url.rpartition(":")[2])
-        script = [reply(call("bash", command=f"git init -q .; {command}")), "done"]
-        async with session_of(tmp_path, script, network=True) as session:
+        command = f"git init -q .; {command.format(port=server.url.rpartition(':')[2])}"
+        script = [reply(call("bash", command=command)), "done"]
+        rule = {"tool": "bash", "command": command, "verdict": "allow"}
+        async with session_of(tmp_path, script, [rule], network=True) as session:
             with trio.fail_after(20):
                 await session.prompt("go")
     (result,) = results(session)
