@@ -195,6 +195,15 @@ async def test_the_budget_ends_it_before_the_next_call(tmp_path, user, capsys):
     assert said["stats"]["subagents_completed"] == 2
 
 
+async def test_a_budget_that_is_used_up_is_to_be_raised(tmp_path, user, capsys):
+    model = Model(plan(task("one")), one=[call("bash", command="true")], usage=Usage(900, 100))
+    async with kernel_at(tmp_path, model, user) as kernel:
+        assert await swarm(kernel, "do it", flags=["--budget-tokens", "2000"]) == 1
+    told = capsys.readouterr().err
+    assert told.strip().endswith("--budget-tokens N")
+    assert "2.0k tokens" in told
+
+
 async def test_the_budget_stops_a_sub_agent_in_the_middle(tmp_path, user, capsys):
     model = Model(plan(task("one")), one=[call("bash", command="true")], usage=Usage(900, 100))
     async with kernel_at(tmp_path, model, user) as kernel:

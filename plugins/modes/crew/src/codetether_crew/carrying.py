@@ -21,6 +21,8 @@ from codetether_crew.watching import event_lines, obey_signals
 if TYPE_CHECKING:
     from codetether.api import Kernel, Session
 
+    from codetether_crew.budget import Budget
+
 
 class Outcome(NamedTuple):
     """Whether all of it went well, and the object that --json prints."""
@@ -53,6 +55,15 @@ def left_usd(session: Session) -> float | None:
     if session.budget_usd is None:
         return None
     return max(session.budget_usd - (session.usage.cost or 0.0), 0.0)
+
+
+def raised(budget: Budget) -> str:
+    """The flags with which a run has to go on whose budget is used up; "" while it is not."""
+    if not budget.used_up:
+        return ""
+    spent = budget.spent.input + budget.spent.output
+    tokens = budget.tokens is not None and spent >= budget.tokens
+    return " --budget-tokens N" if tokens else " --budget-usd USD"
 
 
 @contextmanager

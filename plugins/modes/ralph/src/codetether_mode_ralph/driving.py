@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from codetether.api import CodetetherError
-from codetether_crew import Tell, carry_out, form_of, held, left_usd, new_id, told
+from codetether_crew import Tell, carry_out, form_of, held, left_usd, new_id, raised, told
 
 from codetether_mode_ralph.events import RalphEvent, RalphNotice, StoryChanged
 from codetether_mode_ralph.options import Options
@@ -168,5 +168,5 @@ def _said(run: Run, data: dict[str, Any]) -> tuple[str, list[str]]:
             f"  tests, checks or our own files were changed: {', '.join(sorted(touched)[:5])}"
         )
     if not data.get("success") and data.get("status") != "unverified":
-        lines.append(f"  go on: codetether ralph resume {run.id}")
+        lines.append(f"  go on: codetether ralph resume {run.id}{raised(run.budget)}")
     return table(data.get("stories", [])), lines

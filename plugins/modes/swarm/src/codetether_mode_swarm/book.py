@@ -40,10 +40,12 @@ class Book(crew.Book):
     def spent(self) -> Usage:
         """Tokens and money that the journal knows of, in earlier processes too."""
         spent = total(each for part in self.parts.values() for each in part.attempts)
-        spent += total(self.other)
-        if self.planned is not None:
-            spent += Usage(self.planned.input, self.planned.output, cost=self.planned.cost)
-        return spent
+        return spent + total(self.other) + self._planning
+
+    @property
+    def _planning(self) -> Usage:
+        planned = self.planned
+        return Usage(planned.input, planned.output, cost=planned.cost) if planned else Usage()
 
     async def settle(self, plan: Plan, attempt: Attempt) -> None:
         """The plan stands; `attempt` is what it took."""
@@ -56,6 +58,7 @@ class Book(crew.Book):
     async def show(self) -> None:
         """Show and tell the plan, and how far it is."""
         assert self.plan is not None
+        self.board.spent("", self._planning)
         for part in self.parts.values():
             self.board.add(part.task.id, part.task.name, part.task.stage)
             for attempt in part.attempts:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 from codetether.api import UsageError
-from codetether_crew import Tell, carry_out, form_of, held, left_usd, new_id, told
+from codetether_crew import Tell, carry_out, form_of, held, left_usd, new_id, raised, told
 
 from codetether_mode_swarm import runs
 from codetether_mode_swarm.commands import named, plan_lines
@@ -165,8 +165,11 @@ def _said(run: Run, data: dict[str, Any]) -> tuple[str, list[str]]:
                 f" · speed-up {stats['speedup_factor']:.1f} of {stats['possible_speedup']:.1f} possible"
                 f" · critical path {stats['critical_path_length']} steps"
             )
-    if error := data.get("error"):
-        lines.append(f"  {error}")
+    judged = run.joiner.report if run.joiner else None
+    if run.stopped:
+        lines.append(f"  {run.stopped}")
+    elif judged is not None and not judged.ok:
+        lines.append(f"  the checks of the project fail: {judged.told}")
     branches = data.get("branches", {})
     if branches.get("merged_into"):
         lines.append(f"  merged into {branches['merged_into']}")
@@ -181,5 +184,5 @@ def _said(run: Run, data: dict[str, Any]) -> tuple[str, list[str]]:
     if gates.get("touched"):
         lines.append(f"  it changed tests or checks: {', '.join(gates['touched'][:5])}")
     if not data.get("success"):
-        lines.append(f"  go on: codetether swarm resume {run.id}")
+        lines.append(f"  go on: codetether swarm resume {run.id}{raised(run.budget)}")
     return data.get("result", ""), lines
