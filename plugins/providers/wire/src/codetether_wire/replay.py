@@ -19,6 +19,8 @@ class CallIds:
         self._given: dict[str, str] = {}
         taken: set[str] = set()
         for message in messages:
+            if message.role != "assistant":
+                continue
             own = message.model.startswith(f"{origin}/")
             for call in message.calls:
                 sent = next(
