@@ -62,7 +62,7 @@ async def main():
 trio.run(main)
 """
 CHILD = """
-import json, os, resource, sys, time
+import gc, json, os, resource, sys, time
 from argparse import ArgumentParser
 from pathlib import Path
 import trio
@@ -81,6 +81,8 @@ async def main(folder, url, agents):
         mode.arguments(parser)
         words = ["look", "-m", "moonshotai/kimi-k2.5", "--json", "--max-subagents", "2000", "--concurrency", str(agents)]
         out, sys.stdout = sys.stdout, open(os.devnull, "w")
+        gc.freeze()  # both as codetether.__main__ does it
+        gc.set_threshold(10_000, 10, 10)
         cpu, start = time.process_time(), time.perf_counter()
         code = await mode.run(parser.parse_args(words))
         wall, cpu = time.perf_counter() - start, time.process_time() - cpu
