@@ -226,7 +226,9 @@ TurnEnd = Literal["done", "step_limit", "budget", "cancelled", "error", "denied"
 
 
 class TurnFinished(msgspec.Struct, tag="turn_finished", frozen=True, omit_defaults=True):
-    """The turn is over. `text` is the final answer; `usage` sums the turn; `seconds` is wall time."""
+    """The turn is over. `text` is the final answer; `usage` sums the turn, also calls that are no steps; `seconds` is
+    wall time.
+    """
 
     reason: TurnEnd
     text: str

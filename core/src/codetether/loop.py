@@ -25,7 +25,7 @@ from codetether.events import (
     TurnStarted,
 )
 from codetether.masking import Masking, Passed
-from codetether.words import Effect, Image, Message, Request, Text, ToolCall, ToolResult, Usage
+from codetether.words import Effect, Image, Message, Request, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from codetether.session import Session
@@ -65,7 +65,6 @@ class Turn:
     def __init__(self, session: Session, schema: dict[str, Any] | None = None) -> None:
         self._session = session
         self._schema = schema
-        self.usage = Usage()
         self.steps = 0
         self.text = ""
         self._invalid = 0
@@ -108,7 +107,8 @@ class Turn:
         with trio.move_on_after(SHIELD_SECONDS, shield=True):
             await session.sync()
         seconds = trio.current_time() - started
-        finished = TurnFinished(reason, self.text, self.usage, self.steps, seconds, error, hint)  # type: ignore[arg-type]
+        usage = session.turn_usage
+        finished = TurnFinished(reason, self.text, usage, self.steps, seconds, error, hint)  # type: ignore[arg-type]
         with trio.move_on_after(SHIELD_SECONDS, shield=True):
             await session.emit(finished)
         return finished
@@ -164,8 +164,6 @@ class Turn:
     async def _keep(self, message: Message) -> None:
         session = self._session
         message = session.priced(message)
-        if message.usage is not None:
-            self.usage += message.usage
         if message.parts:
             await session.add(message)
             await session.emit(MessageDone(message))

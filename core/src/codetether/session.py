@@ -110,6 +110,7 @@ class Session:
         self.sendable = Sendable()
         self._size = context.Size()
         self.usage = usage or Usage()
+        self.turn_usage = Usage()  # of the turn that runs, or ran last
         self.max_steps = max_steps or agent.max_steps
         self.budget_usd = budget_usd
         self.auto_compact = auto_compact
@@ -226,6 +227,7 @@ class Session:
         self._turning = True
         try:
             self.turns += 1
+            self.turn_usage = Usage()
             await self.begin()
             return await Turn(self, schema).run(text, images)
         finally:
@@ -335,7 +337,7 @@ class Session:
         if message.usage is None:
             return message
         usage = self._with_cost(message.usage)
-        self.usage += usage
+        self._add(usage)
         return msgspec.structs.replace(message, usage=usage)
 
     async def spending(self, why: str, model: str = "") -> None:
@@ -354,10 +356,14 @@ class Session:
             return
         if not model:
             model, usage = self.model_ref, self._with_cost(usage)
-        self.usage += usage
+        self._add(usage)
         self.transcript.append_usage(usage, why, model)
         with trio.move_on_after(TELL_SECONDS, shield=True):
             await self.emit(Spent(why, model, usage, told))
+
+    def _add(self, usage: Usage) -> None:
+        self.usage += usage
+        self.turn_usage += usage
 
     def _with_cost(self, usage: Usage) -> Usage:
         if usage.cost is not None:

@@ -49,6 +49,7 @@ async def test_a_session_has_a_file_looked_through_and_pays_for_it(tmp_path):
     finished, session = await session_of(tmp_path, model)
     [result] = model.results
     assert (finished.reason, result.ok) == ("done", True)
+    assert finished.usage.input == 200
     assert result.text == "node 7\n\nRead: big.log:17000"
     assert result.meta["ranges"] == [
         {"source": "big.log", "first_line": 17_000, "last_line": 17_000}

@@ -73,7 +73,7 @@ async def _relay(
 def _result(
     task: AgentTask, session: Session, finished: TurnFinished, seconds: float
 ) -> AgentResult:
-    usage = session.usage  # with what left no message: summaries, sub-agents of its own
+    usage = finished.usage
     return AgentResult(
         task.id, finished.reason == "done", finished.text, finished.reason, session.id, finished.steps, seconds,
         usage.input, usage.output, usage.cost, finished.error,
