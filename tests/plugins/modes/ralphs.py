@@ -136,3 +136,9 @@ async def result(kernel, capsys, *words):
     code = await ralph(kernel, *words, "--json")
     out = capsys.readouterr().out
     return code, json.loads(out) if out.strip() else {}
+
+
+async def go(where, *words):
+    """For a process of its own: the exit code, with `agents`."""
+    async with kernel_at(where.parent, agents(), where) as kernel:
+        return await ralph(kernel, *words, "--json")

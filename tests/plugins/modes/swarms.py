@@ -109,3 +109,25 @@ async def result(kernel, capsys, *words):
     code = await swarm(kernel, *words, flags=["--json"])
     out = capsys.readouterr().out
     return code, json.loads(out) if out.strip() else {}
+
+
+def tower():
+    """A model that builds three levels; the second one's two parts conflict, and an agent resolves that."""
+    levels = plan(
+        task("base"), task("left", "base"), task("right", "base"), task("top", "left", "right")
+    )
+    both = [call("bash", command="printf 'one\\nboth\\nthree\\n' > a.txt"), "both"]
+    sides = {
+        side: [call("bash", command=f"sed -i s/two/{side}/ a.txt; echo > {side}.txt"), side]
+        for side in ("left", "right")
+    }
+    return Model(
+        levels, base=writes("base.txt", "base\n"), top=writes("top.txt", "top\n"), conflict=both, **sides
+    )  # fmt: skip
+
+
+async def go(where, *words):
+    """For a process of its own: the exit code, with `tower`."""
+    flags = () if words[0] == "resume" else ("--gate", "! grep -q '<<<' a.txt")
+    async with kernel_at(where.parent, tower(), where) as kernel:
+        return await swarm(kernel, *words, flags=[*flags, "--json"])

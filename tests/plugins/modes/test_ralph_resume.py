@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from codetether.api import CodetetherError
 from codetether.testing import call
+from deaths import deaths
 from ralphs import (
     Model,
     adds,
@@ -36,57 +37,32 @@ def at(tmp_path, monkeypatch):
     return make
 
 
-# A process of its own. It kills itself before or after a record of the journal, or stalls in the agent of US-2. With
-# `deaths` it says how each of its children ended that do so, which saves them the time to load all that is needed.
+# A process of its own, which stalls in the agent of US-2.
 CHILD = """
-import json, os, signal, sys
+import os, sys
 sys.path.insert(0, sys.argv[1])
-import codetether_executor_local, codetether_mode_ralph.driving, msgspec, trio
+import trio
 from pathlib import Path
-from codetether_crew import Journal
 from ralphs import agents, kernel_at, ralph
 
-where = Path(sys.argv[2])
-write = Journal.write
-
-def run(when, mark, *words):
-    async def deadly(self, record):
-        now = mark.encode() in msgspec.json.encode(record)
-        if now and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        await write(self, record)
-        if now and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    Journal.write = deadly
-    trio.run(main, when, words)
-
-async def main(when, words):
+async def main():
+    where = Path(sys.argv[2])
     os.chdir(where)
-    async with kernel_at(where.parent, agents(stall=when == "stall"), where) as kernel:
-        sys.exit(await ralph(kernel, *words, "--format", "stream-json"))
+    async with kernel_at(where.parent, agents(stall=True), where) as kernel:
+        sys.exit(await ralph(kernel, *sys.argv[3:], "--format", "stream-json"))
 
-def fork(*words):
-    if pid := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    run(*words)
-
-if sys.argv[3] != "deaths":
-    run(*sys.argv[3:])
-for line in sys.stdin:
-    print(fork(*json.loads(line)), flush=True)
+trio.run(main)
 """
 
 
 class Child:
     """That process, its events read one by one."""
 
-    def __init__(self, where, when, mark="", *words):
+    def __init__(self, where, *words):
         folder = str(Path(__file__).parent)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, folder, where, when, mark, *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-c", CHILD, folder, where, *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.lines = []
 
@@ -97,11 +73,6 @@ class Child:
             if wanted(line):
                 return line
         raise AssertionError([line["type"] for line in self.lines])
-
-    def die(self, *words):
-        """How a child of a process of deaths ended."""
-        print(json.dumps(words), file=self.process.stdin, flush=True)
-        return int(self.process.stdout.readline())
 
     def end(self, number=0):
         if number:
@@ -129,6 +100,7 @@ def entered(name, state):
     return f'"story":"{name}","mark":{{"state":"{state}"'
 
 
+LOADS = ("codetether_executor_local", "codetether_mode_ralph.driving")
 DEATHS = [
     ("after", '"type":"measured"', []),
     ("after", entered("US-1", "working"), []),
@@ -147,12 +119,12 @@ DEATHS = [
 async def test_killed_at_every_step_it_goes_on(tmp_path, at, capsys):
     where = at(story("US-1"), story("US-2", "US-1"))
     (where / "mine.txt").write_text("mine\n")
-    word, child = "run", Child(where, "deaths")
-    for when, mark, passed in DEATHS:
-        assert child.die(when, mark, word) == -signal.SIGKILL, (when, mark, child.end())
-        assert passes(where) == passed, (when, mark)
-        word = "resume"
-    assert child.end()[0] == 0
+    word = "run"
+    with deaths(where, "ralphs:go", *LOADS) as die:
+        for when, mark, passed in DEATHS:
+            die(when, mark, word)
+            assert passes(where) == passed, (when, mark)
+            word = "resume"
     model = agents()
     async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "resume")
@@ -163,8 +135,8 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, at, capsys):
 
 async def test_killed_after_the_result_was_laid_into_the_tree(tmp_path, at, capsys):
     where = at(story("US-2"), checks={"test": "true"})
-    code, said = Child(where, "before", '"type":"ended"', "run", "--no-commit").end()
-    assert code == -signal.SIGKILL, said
+    with deaths(where, "ralphs:go") as die:
+        die("before", '"type":"ended"', "run", "--no-commit")
     laid = (where / "calc.py").read_text()
     assert "def mul" in laid
     async with kernel_at(tmp_path, agents(), where) as kernel:
@@ -176,7 +148,7 @@ async def test_killed_after_the_result_was_laid_into_the_tree(tmp_path, at, caps
 
 async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, capsys):
     where = at(story("US-1", passes=True), story("US-2", "US-1"), checks={"test": "true"})
-    child = Child(where, "stall", "", "run")
+    child = Child(where, "run")
     child.until(
         lambda line: line["type"] == "story_event" and line["event"]["type"] == "tool_finished"
     )

@@ -11,7 +11,20 @@ import trio
 from codetether.api import CodetetherError, UsageError
 from codetether.events import ProviderFault
 from codetether.testing import Reply
-from swarms import Model, branches, git, kernel_at, plan, repository, result, swarm, task, writes
+from deaths import deaths
+from swarms import (
+    Model,
+    branches,
+    git,
+    kernel_at,
+    plan,
+    repository,
+    result,
+    swarm,
+    task,
+    tower,
+    writes,
+)
 
 THREE = plan(
     task("base"), task("left", "base"), task("right", "base"), task("top", "left", "right")
@@ -132,6 +145,44 @@ async def test_after_a_kill_it_goes_on_where_it_was(tmp_path, user, killed, caps
     assert said["tokens"]["total"] == 110 * (
         1 + 4 + 4
     )  # of both processes, but for what died with the first
+
+
+def changed(name, state):
+    return f'"type":"changed","subtask":"{name}","state":"{state}"'
+
+
+DEATHS = [
+    ("before", '"type":"planned"'),
+    ("before", '"type":"measured"'),
+    ("after", changed("base", "running")),
+    ("before", changed("base", "worked")),
+    ("after", changed("base", "worked")),
+    ("before", changed("base", "completed")),
+    ("after", changed("left", "worked")),
+    ("before", '"type":"spent"'),
+    ("after", '"type":"spent"'),
+    ("before", changed("top", "completed")),
+    ("before", '"type":"ended"'),
+]
+
+
+async def test_killed_at_every_step_it_goes_on(tmp_path, user, capsys):
+    (user / "mine.txt").write_text("mine\n")
+    words = ["build a tower"]
+    with deaths(user, "swarms:go", "codetether_executor_local", "codetether_mode_swarm.driving") as die:  # fmt: skip
+        for when, mark in DEATHS:
+            die(when, mark, *words)
+            [journal] = tmp_path.glob("home/**/swarm/*/journal.jsonl")
+            words = ["resume", journal.parent.name]
+    model = tower()
+    async with kernel_at(tmp_path, model, user) as kernel:
+        code, said = await result(kernel, capsys, *words)
+    assert (code, said["success"], model.asked) == (0, True, {}), said
+    assert (user / "a.txt").read_text() == "one\nboth\nthree\n"
+    names = ["a.txt", "base.txt", "left.txt", "mine.txt", "right.txt", "top.txt"]
+    assert sorted(path.name for path in user.iterdir() if path.name != ".git") == names
+    assert branches(user) == ["main"]
+    assert len(git(user, "worktree", "list").splitlines()) == 1
 
 
 async def test_cleanup_after_a_kill_keeps_what_is_merged_nowhere(tmp_path, user, killed, capsys):

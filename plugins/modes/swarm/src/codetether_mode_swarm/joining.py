@@ -101,7 +101,8 @@ class Joiner:
         await self._settled.wait()
         async with self._ground.joining:
             message = f"Merge sub-task {part.task.id}: {part.task.name}"
-            done = await merge(result, part.branch, message)
+            # Not by its branch: that is gone when we were killed after it was merged, and before that was written down.
+            done = await merge(result, part.commit, message)
             if done.conflicts:
                 part.conflicts = done.conflicts
                 done = await self._resolve(part, done, message)
