@@ -201,13 +201,13 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing(tmp_path, workers
     own = NatsServer(tmp_path / "own")
     try:
         async with (
-            coordinator(tmp_path / "home", own.address, outage=5.0) as kernel,
+            coordinator(tmp_path / "home", own.address, outage=4.0) as kernel,
             trio.open_nursery() as nursery,
         ):
             executor = kernel.executor("nats")
             await executor.ready()
             worker = workers(tmp_path / "w", own.address, "--concurrency", 1)
-            seen, results, late = Seen(), {}, trio.current_time() + 5.0
+            seen, results, late = Seen(), {}, trio.current_time() + 4.0
 
             async def run(name, *said):
                 work = task(steps(*said), name, user, base=base, branch=f"codetether/{name}")
@@ -229,6 +229,40 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing(tmp_path, workers
         assert git(user, "show", "codetether/one:who.txt").count("\n") == 0  # one line: done once
         assert git(user, "show", "codetether/two:two.txt") == "two"
         assert sum("begun" in line for line in worker.lines) == 2
+    finally:
+        own.close()
+
+
+async def test_after_an_outage_longer_than_a_lease_nobody_takes_what_another_is_still_at(
+    tmp_path, workers
+):
+    own = NatsServer(tmp_path / "own")
+    try:
+        async with (
+            coordinator(tmp_path / "home", own.address, lease=LEASE) as kernel,
+            trio.open_nursery() as nursery,
+        ):
+            await kernel.executor("nats").ready()
+            first = workers(tmp_path / "w1", own.address, "--concurrency", 1)
+            seen, results = Seen(), {}
+
+            async def run():
+                results["t"] = await kernel.executor("nats").run(
+                    task(steps(WAITS, "done")), seen.observe
+                )
+
+            nursery.start_soon(run)
+            await seen.working()
+            second = workers(tmp_path / "w2", own.address)
+            own.kill()
+            first.send(signal.SIGSTOP)  # so that the other one is back earlier
+            own.start()
+            await second.told("another worker may still be at it")
+            first.send(signal.SIGCONT)
+            (next(first.home.glob("data/*-workers/*/job-*")) / "go").touch()
+            await ended(results, 1)
+        assert results["t"].ok
+        assert len(seen.places) == 1
     finally:
         own.close()
 

@@ -79,7 +79,7 @@ class Broker:
         self.client.encrypted = encrypted
         self.client.anywhere = anywhere
         self.lease = 0.0
-        self.gone = 0.0  # when it went last, by time.monotonic
+        self.gone = self.back = 0.0  # when it went and came back last, by time.monotonic
         self._asked: set[asyncio.Task[Any]] = set()
         self._js: JetStreamContext
         self._records: KeyValue
@@ -89,7 +89,7 @@ class Broker:
     async def open(self, proof: dict[str, Any], tls: ssl.SSLContext | None, name: str) -> None:
         """Connect, once: a server that cannot be reached is an error here, and waited for later."""
         await self.client.connect(
-            self.addresses, name=name, tls=tls, allow_reconnect=False, connect_timeout=int(ASK), error_cb=self._note, disconnected_cb=self._gone,
+            self.addresses, name=name, tls=tls, allow_reconnect=False, connect_timeout=int(ASK), error_cb=self._note, disconnected_cb=self._gone, reconnected_cb=self._back,
             pending_size=PENDING, reconnect_to_server_handler=patience, max_reconnect_attempts=1, reconnect_time_wait=0, ping_interval=10,
             **proof,
         )  # fmt: skip
@@ -134,6 +134,9 @@ class Broker:
         self.gone = time.monotonic()
         while self._asked:
             self._asked.pop().cancel()
+
+    async def _back(self) -> None:
+        self.back = time.monotonic()
 
     async def _note(self, error: Exception) -> None:
         self.trouble = str(error) or type(error).__name__

@@ -17,7 +17,7 @@ from codetether.api import CodetetherError, UsageError
 
 from codetether_nats import messages
 from codetether_nats.broker import ASK, Broker, Crowd, Delivery, TooLarge
-from codetether_nats.client import NotEncrypted
+from codetether_nats.client import LONGEST_WAIT, NotEncrypted
 from codetether_nats.holds import Ear, Hold
 from codetether_nats.loop import Loop
 from codetether_nats.place import proof, servers, tls_context, wants_tls
@@ -34,6 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 CLAIMED = b'{"state":"claimed"'  # how these records begin
 CONNECT = 15.0  # seconds for the first connection
 FILE = 600.0  # seconds for a file, either way
+GRACE = 2 * LONGEST_WAIT  # seconds
 LONG = 3 * ASK  # seconds: what went on for so long did have a broker, most of that time
 PASSING = (
     nats.errors.TimeoutError, nats.errors.NoRespondersError, nats.errors.StaleConnectionError,
@@ -105,6 +106,12 @@ class Link:
     def lease(self) -> float:
         """Seconds after which the queue hands a job to another worker, unless its lease is extended."""
         return self._broker.lease
+
+    @property
+    def grace(self) -> float:
+        """Seconds in which others may come back after an outage that we came back from: they had no way to extend a lease."""
+        back = self._broker.back
+        return max(back + GRACE - time.monotonic(), 0.0) if back else 0.0
 
     @property
     def room(self) -> int:

@@ -127,6 +127,10 @@ class Doing:
                     return None
                 case "another worker's":
                     return None
+            if record is not None and record.state == "claimed" and (grace := self._link.grace):
+                self._say(f"{job.task.id}: another worker may still be at it")
+                await self._link.give_back(delivery, grace)
+                return None
             if delivery.delivery > self._settings.tries:
                 await self._give_up(job, delivery, version)
                 return None
