@@ -14,11 +14,13 @@ import re
 import struct
 import sys
 import termios
+from itertools import groupby
 from pathlib import Path
 
 import pyte
 from rich.console import Console
 from rich.style import Style
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME
 from rich.text import Text
 
 ROWS = 200
@@ -71,20 +73,23 @@ def screen(command: list[str], columns: int) -> list[Text]:
 
 
 def line_of(row: dict[int, pyte.screens.Char], columns: int) -> Text:
+    """A row of the screen, one piece for each run of cells that look the same."""
     text = Text()
-    for column in range(columns):
-        char = row[column]
-        text.append(
-            char.data,
-            Style(
-                color=_colour(char.fg),
-                bgcolor=_colour(char.bg),
-                bold=char.bold,
-                italic=char.italics,
-                reverse=char.reverse,
-            ),
-        )
+    cells = [row[column] for column in range(columns)]
+    for style, run in groupby(cells, key=_style):
+        text.append("".join(cell.data for cell in run), style)
     return text
+
+
+def _style(char: pyte.screens.Char) -> Style:
+    return Style(
+        color=_colour(char.fg),
+        bgcolor=_colour(char.bg),
+        bold=char.bold,
+        italic=char.italics,
+        underline=char.underscore,
+        reverse=char.reverse,
+    )
 
 
 def _colour(name: str) -> str | None:
@@ -95,12 +100,14 @@ def _colour(name: str) -> str | None:
     return {"brown": "yellow"}.get(name, name.replace("bright", "bright_"))
 
 
-def svg(lines: list[Text], columns: int, title: str) -> str:
-    """The picture, with no address of anything outside it."""
+def svg(lines: list[Text], columns: int, title: str, *, light: bool = False) -> str:
+    """The picture, with no address of anything outside it; `light`: in a terminal with a white background."""
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True)
     for line in lines:
         console.print(line, soft_wrap=True)
-    text = console.export_svg(title=title, unique_id="t")
+    text = console.export_svg(
+        title=title, unique_id="t", theme=DEFAULT_TERMINAL_THEME if light else SVG_EXPORT_THEME
+    )
     text = re.sub(r"@font-face \{.*?\}", "", text, flags=re.DOTALL)
     return text.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
 

@@ -7,6 +7,7 @@ answer is on the screen. Writes docs/pictures/tui*.svg.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -51,26 +52,99 @@ def add(a: int, b: int) -> int:
 - nothing else calls `add`
 '''
 """
+PLAN = [
+    ("read the rows", "rows.py", [], "sleep 1; echo 'def rows(): ...' > rows.py"),
+    ("read the settings", "settings.py", [], "./check settings.py"),
+    ("write CSV", "csv_out.py", ["read the rows"], "./check csv_out.py"),
+    (
+        "write JSON",
+        "json_out.py",
+        ["read the rows"],
+        "sleep 1; echo 'def dump(): ...' > json_out.py",
+    ),
+    ("command line", "main.py", ["write CSV", "write JSON", "read the settings"], "true"),
+]
+STORIES = [
+    ("US-001", "Read the rows", [], "sleep 1; echo 'def rows(): ...' > rows.py"),
+    ("US-002", "Read the settings", [], "./check settings.py"),
+    ("US-003", "Write CSV", ["US-001"], "./check csv_out.py"),
+    ("US-004", "Say what is wrong with a row", ["US-002"], "true"),
+    ("US-005", "Document the export", ["US-003", "US-004"], "true"),
+]
 Step = tuple[str, str]  # what must be on the screen, and what is typed then
-APPROVAL: tuple[Step, ...] = (("new session", "the sum is wrong, fix it\r"), ("Allow edit", ""))
+APPROVAL: tuple[Step, ...] = (("CodeTether", "the sum is wrong, fix it\r"), ("Allow edit", ""))
 WORK: tuple[Step, ...] = (
     *APPROVAL,
     ("Allow edit", "s"),
     ("Allow bash", "y"),
     ("nothing else calls", ""),
 )
+SWARM: tuple[Step, ...] = (
+    ("CodeTether", "/swarm export the rows as CSV and as JSON\r"),
+    ("→ bash ./check settings.py", ""),
+    ("write JSON         completed", "\x1b[B"),
+    ("read the settings", ""),
+)
+RALPH: tuple[Step, ...] = (
+    ("CodeTether", "/ralph\r"),
+    ("passed", "\x1b[B"),
+    ("Write CSV                     → bash", ""),
+)
 SHOTS: tuple[tuple[str, str, tuple[Step, ...]], ...] = (
     ("tui", "dark", WORK),
     ("tui-light", "light", WORK),
     ("tui-approval", "solarized-dark", APPROVAL),
+    ("tui-swarm", "dark", SWARM),
+    ("tui-ralph", "light", RALPH),
 )
+
+
+def crowd() -> str:
+    """Rules for what the agents of a swarm and of Ralph say: each looks around, runs its command, and is done."""
+    subtasks = [
+        {
+            "name": name, "instruction": f"Write {path}.", "specialty": "", "dependencies": after, "priority": 0,
+            "files": [path], "writes": True,
+        }
+        for name, path, after, _ in PLAN
+    ]  # fmt: skip
+    rules: list[dict[str, object]] = [
+        {"when": {"user": "You plan work"}, "reply": {"text": json.dumps({"subtasks": subtasks})}}
+    ]
+    works = [(f'Your part, "{name}"', command) for name, _, _, command in PLAN]
+    works += [(f"Story {name}:", command) for name, _, _, command in STORIES]
+    for user, command in works:
+        look = {"name": "list_dir", "arguments": {"path": "."}}
+        work = {"name": "bash", "arguments": {"command": command}}
+        rules += [
+            {"when": {"user": user, "step": 0}, "reply": {"calls": [look]}},
+            {"when": {"user": user, "step": 1}, "reply": {"calls": [work]}},
+            {"when": {"user": user}, "reply": {"text": "It is done."}},
+        ]
+    return json.dumps({"rules": rules})
+
+
+def document() -> str:
+    """The stories Ralph works through."""
+    stories = [
+        {
+            "id": name, "title": title, "description": title, "acceptance_criteria": ["it works"], "priority": 1,
+            "depends_on": needs,
+        }
+        for name, title, needs, _ in STORIES
+    ]  # fmt: skip
+    checks = {"typecheck": "python3 -m py_compile calc.py", "test": "python3 -c 'import calc'"}
+    return json.dumps(
+        {"project": "adder", "feature": "export", "user_stories": stories, "quality_checks": checks}
+    )
 
 
 def main() -> int:
     """All of them."""
     for name, theme, steps in SHOTS:
         lines = shot(theme, steps)
-        (PICTURES / f"{name}.svg").write_text(svg(lines, COLUMNS, f"codetether · {theme}"), "utf-8")
+        picture = svg(lines, COLUMNS, f"codetether · {theme}", light="light" in theme)
+        (PICTURES / f"{name}.svg").write_text(picture, "utf-8")
         print(f"docs/pictures/{name}.svg")
     return 0
 
@@ -83,18 +157,28 @@ def shot(theme: str, steps: tuple[Step, ...]) -> list:  # type: ignore[type-arg]
         work.mkdir()
         (work / "calc.py").write_text("def add(a: int, b: int) -> int:\n    return a - b\n")
         (work / "README.md").write_text("# Adder\n")
-        git = ["git", "-C", str(work), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+        (work / "prd.json").write_text(document())
+        (work / ".gitignore").write_text("__pycache__/\n")
+        (work / "check").write_text(
+            "#!/bin/sh\nsleep 600\n"
+        )  # so that the picture shows it at work
+        (work / "check").chmod(0o755)
+        git = ["git", "-C", str(work)]
         subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+        subprocess.run([*git, "config", "user.name", "a"], check=True)
+        subprocess.run([*git, "config", "user.email", "a@example.org"], check=True)
         subprocess.run([*git, "add", "-A"], check=True)
         subprocess.run([*git, "commit", "-qm", "An adder"], check=True)
         (home / "fix.toml").write_text(SCRIPT)
+        (home / "crowd.json").write_text(crowd())
         config = home / ".config" / "codetether-agent"
         config.mkdir(parents=True)
         (config / "config.toml").write_text(f'[plugins."modes:tui"]\ntheme = "{theme}"\n')
-        return _run(home, work, steps)
+        script = "crowd.json" if steps in (SWARM, RALPH) else "fix.toml"
+        return _run(home, work, script, steps)
 
 
-def _run(home: Path, work: Path, steps: tuple[Step, ...]) -> list:  # type: ignore[type-arg]
+def _run(home: Path, work: Path, script: str, steps: tuple[Step, ...]) -> list:  # type: ignore[type-arg]
     display = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(display)
     program = str(Path(sys.executable).with_name("codetether"))
@@ -107,7 +191,7 @@ def _run(home: Path, work: Path, steps: tuple[Step, ...]) -> list:  # type: igno
             "LANG": "C.UTF-8",
             "TERM": "xterm-256color",
         }
-        os.execve(program, [program, "tui", "-m", "scripted/file:../fix.toml"], env | {"COLORTERM": "truecolor"})  # noqa: S606  # fmt: skip
+        os.execve(program, [program, "tui", "-m", f"scripted/file:../{script}"], env | {"COLORTERM": "truecolor"})  # noqa: S606  # fmt: skip
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     try:
         for wanted, keys in steps:

@@ -773,6 +773,13 @@ def test_shipped_themes_are_whole(tmp_path: Path) -> None:
         get_style_by_name(theme.code)
 
 
+def test_sixteen_colours_get_no_tints(tmp_path: Path) -> None:
+    for name in shipped():
+        few = rules(load(name, tmp_path), few=True)
+        assert (few["diff.add"], few["diff.remove.word"]) == ("ansigreen", "underline")
+        assert "bg:#" in rules(load(name, tmp_path))["diff.add"]
+
+
 def test_a_theme_of_ones_own_over_another(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('base = "light"\nuser_color = [1, 2, 3]\n')
     theme = load("mine", tmp_path, {"error_color": "blue"})

@@ -34,14 +34,14 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem aut
 section {{ border-left: 4px solid #999; margin: 1rem 0; padding: .1rem 1rem; }}
 section.user {{ border-color: #2563eb; }}
 section.assistant {{ border-color: #16a34a; }}
-section h2 {{ font-size: .8rem; color: #666; margin: .5rem 0; text-transform: uppercase; }}
+section > h2:first-child {{ font-size: .8rem; color: #666; margin: .5rem 0; text-transform: uppercase; }}
 pre, .said {{ white-space: pre-wrap; }}
 p, pre, li, td {{ overflow-wrap: anywhere; }}
 pre, code, details {{ font-family: ui-monospace, monospace; font-size: .85rem; background: #8881; }}
 pre, details {{ padding: .5rem; }}
 pre pre, pre code, details pre {{ background: none; padding: 0; }}
 summary {{ cursor: pointer; }}
-section h1, section h3 {{ font-size: 1.15rem; }}
+section h1, section h2, section h3 {{ font-size: 1.15rem; }}
 table {{ border-collapse: collapse; }}
 td, th {{ border: 1px solid #8886; padding: .2rem .6rem; text-align: left; }}
 blockquote {{ border-left: 3px solid #8886; margin-left: 0; padding-left: 1rem; }}

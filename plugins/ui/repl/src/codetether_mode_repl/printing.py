@@ -78,6 +78,8 @@ class Printer:
 
     def _opened(self, opened: Opened) -> None:
         said = [message for message in opened.messages if message.role != "tool" and message.text]
+        if not said:
+            _print("/help lists the commands, Ctrl-D leaves")
         if len(said) > HISTORY:
             _print(f"… {len(said) - HISTORY} earlier messages")
         for message in said[-HISTORY:]:
@@ -105,7 +107,7 @@ class Printer:
         for number, entry in enumerate(choosing.entries, 1):
             here = "*" if entry.key == choosing.current else " "
             group = f"{entry.group}/" if choosing.about == "model" else ""
-            facts = "  ".join(fact for fact in entry.facts if fact)
+            facts = "  ".join(fact for fact in entry.facts if fact not in ("", "?"))
             _print(f"{number:4}{here} {one_line(group + entry.label)}  {one_line(facts)}".rstrip())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from codetether.api import cells, one_line
 
 from codetether_mode_tui import stories
-from codetether_mode_tui.lines import Line, fitted, padded, wrapped
+from codetether_mode_tui.lines import Line, fitted, padded, width_of, wrapped
 
 ICONS = {
     "pending": ("class:dim", "○"), "running": ("class:tool.running", "●"), "worked": ("class:tool.running", "◎"),
@@ -19,6 +19,7 @@ ICONS = {
     "skipped": ("class:dim", "⊗"),
 }  # fmt: skip
 UNENDED = frozenset({"pending", "running", "worked", "working", "judging", "merging"})
+ACTIVITY = 6  # rows that must be left below a list for what the selected one does
 AT_WORK = frozenset({"running", "working"})
 
 
@@ -100,10 +101,9 @@ class Board:
                 self.row(key).see(inner)
             case {"type": "subtask_result", "subtask": str(key)}:
                 row = self.row(key)
-                row.facts = {
-                    "tokens": f"{event.get('tokens', 0):,}",
-                    "s": f"{event['seconds']:.0f}",
-                }
+                tokens = event.get("tokens", 0)
+                row.facts = {"tokens": f"{tokens:,}"} if tokens else {}
+                row.facts["s"] = f"{event['seconds']:.0f}"
                 row.note(
                     "" if event["ok"] else "class:error",
                     str(event["text"] or event.get("error", "")),
@@ -160,7 +160,11 @@ class Board:
         if alone:
             lines += self._alone(rows[min(self.at, len(rows) - 1)], width, room)
         else:
-            lines += self._list(rows, width, room)
+            listed = self._list(rows, width, room)
+            lines += listed
+            if rows and room - len(listed) >= ACTIVITY:
+                at = rows[min(self.at, len(rows) - 1)]
+                lines += _activity(at, width, room - len(listed))
         keys = (
             "Up Down another · PgUp PgDn · Esc list"
             if alone
@@ -212,20 +216,27 @@ class Board:
 
     def _alone(self, row: Row, width: int, room: int) -> list[Line]:
         style, icon = ICONS.get(row.status, ("class:dim", "?"))
-        facts = _facts(row)
-        now: Line = [("class:tool.name", f"→ {one_line(row.tool)}")] if row.doing else []
-        head: Line = [(style, f"{icon} "), ("bold", one_line(row.name)), (style, f"  {row.status}"), ("class:dim", f"  {facts}")]  # fmt: skip
-        body = [piece for kind, text in row.log for piece in wrapped([(kind, text)], width - 2)]
+        head: Line = [(style, f"{icon} "), ("bold", one_line(row.name)), (style, f"  {row.status}"), ("class:dim", f"  {_facts(row)}")]  # fmt: skip
+        body = _body(row, width)
         room = max(room - 2, 1)
-        if now:
-            body.append(fitted(now, width - 2))
         self.scroll = max(0, min(self.scroll, len(body) - room))
         start = max(len(body) - room - self.scroll, 0)
-        return [
-            fitted(head, width),
-            [],
-            *([("", "  "), *line] for line in body[start : start + room]),
-        ]
+        return [fitted(head, width), [], *body[start : start + room]]
+
+
+def _body(row: Row, width: int) -> list[Line]:
+    """What happened in a row, and what happens now."""
+    log = [piece for kind, text in row.log for piece in wrapped([(kind, text)], width - 2)]
+    if row.doing:
+        log.append(fitted([("class:tool.name", f"→ {one_line(row.tool)}")], width - 2))
+    return [[("", "  "), *line] for line in log]
+
+
+def _activity(row: Row, width: int, room: int) -> list[Line]:
+    """The latest of the selected row, below the list."""
+    name = fitted([("class:border", "── "), ("bold", one_line(row.name)), ("", " ")], width)
+    rule = [*name, ("class:border", "─" * (width - width_of(name)))]
+    return [[], rule, *_body(row, width)[-(room - 3) :]]
 
 
 def _facts(row: Row) -> str:

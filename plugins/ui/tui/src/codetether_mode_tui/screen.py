@@ -200,7 +200,8 @@ class Screen:
         if theme.code:
             with contextlib.suppress(Exception):  # a style that Pygments does not have
                 styles.append(style_from_pygments_cls(get_style_by_name(theme.code)))
-        self._style = merge_styles([*styles, Style.from_dict(rules(theme))])
+        few = color_depth(os.environ) in (ColorDepth.DEPTH_1_BIT, ColorDepth.DEPTH_4_BIT)
+        self._style = merge_styles([*styles, Style.from_dict(rules(theme, few=few))])
 
     # --- the application ---
     def _application(self) -> Application[None]:

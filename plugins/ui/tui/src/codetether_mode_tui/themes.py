@@ -153,14 +153,17 @@ def _indexed(index: int) -> str:
 
 
 # --- as prompt_toolkit's rules -----------------------------------------------------------------------------------
-def rules(theme: Theme) -> dict[str, str]:
-    """The style rules of a theme, by class."""
+def rules(theme: Theme, *, few: bool = False) -> dict[str, str]:
+    """The style rules of a theme, by class; `few`: the terminal has 16 colours, so that no tint is near what it should be."""
     c = theme.colors
     ground = f"bg:{c['background']}" if c["background"] else ""
     dim = c["timestamp_color"]
     add, remove = ("#7ee787", "#ff8f85") if theme.dark else ("#116329", "#82071e")
     grounds = ("#12261e", "#2d1517", "#1d572d", "#792024") if theme.dark else ("#e6ffec", "#ffebe9", "#abf2bc", "#ffc1c0")  # fmt: skip
     add, remove = f"{add} bg:{grounds[0]}", f"{remove} bg:{grounds[1]}"
+    words = [f"bg:{ground}" for ground in grounds[2:]]
+    if few:
+        add, remove, words = "ansigreen", "ansired", ["underline", "underline"]
     return {
         "ground": f"{ground} {theme.text}".strip(),
         "user": f"bold {c['user_color']}",
@@ -200,9 +203,9 @@ def rules(theme: Theme) -> dict[str, str]:
         "diff.file": "bold",
         "diff.hunk": c["assistant_color"],
         "diff.add": add,
-        "diff.add.word": f"bg:{grounds[2]}",
+        "diff.add.word": words[0],
         "diff.remove": remove,
-        "diff.remove.word": f"bg:{grounds[3]}",
+        "diff.remove.word": words[1],
         "diff.same.number": dim,
         "diff.same": "",
         "picker.at": f"noreverse {c['status_bar_foreground']} bg:{c['status_bar_background']}",
