@@ -222,6 +222,7 @@ async def test_time_ends_it_and_cleanup_keeps_what_is_merged_nowhere(tmp_path, a
         assert "time limit of 3 s" in said["error"]
         [kept] = said["branches"]["unmerged"]
         assert len(git(where, "worktree", "list").splitlines()) == 2
+        git(where, "branch", f"codetether/{said['id']}-baseline")  # left by a kill
         code, told = await result(kernel, capsys, "cleanup")
         assert (code, told["kept"]) == (0, [kept])
         assert "def mul" in git(where, "show", f"{kept}:calc.py")

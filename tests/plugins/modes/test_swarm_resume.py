@@ -186,6 +186,7 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, user, capsys):
 
 
 async def test_cleanup_after_a_kill_keeps_what_is_merged_nowhere(tmp_path, user, killed, capsys):
+    git(user, "branch", f"codetether/{killed}_before")
     async with kernel_at(tmp_path, healthy(), user) as kernel:
         code, told = await result(kernel, capsys, "cleanup", killed, "--dry-run")
         assert (code, [kept["branch"] for kept in told["kept"]]) == (0, [f"codetether/{killed}"])

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from codetether.api import CodetetherError
-from codetether_worktrees import PREFIX, Lease, Repository, adopt, place_of, remove
+from codetether_worktrees import PREFIX, Lease, Repository, adopt, discard, place_of, remove
+
+from codetether_mode_ralph.ground import SPARE
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -27,6 +29,8 @@ async def clean_up(kernel: Kernel, past: Past) -> dict[str, Any]:
         raise CodetetherError(f"{past.id} is running ({lease.holder()})", "stop that process first")
     try:
         repository = await Repository.find(Path(past.began.root), place_of(kernel.dirs))
+        for what in SPARE:
+            await discard(repository, f"{past.id}-{what}", holder="cleanup")
         kept = [
             branch
             for branch in [mark.branch for mark in past.marks.values() if mark.branch]

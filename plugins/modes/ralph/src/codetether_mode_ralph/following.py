@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codetether_worktrees import merge, spare
+from codetether_worktrees import merge
 
 if TYPE_CHECKING:
     from codetether_mode_ralph.run import Run
@@ -37,8 +37,8 @@ class Follower:
     async def _combine(self, theirs: str) -> str:
         """Both became one result, or why they did not: their branch could not follow earlier, and went on by itself."""
         ground = self._run.ground
-        name, tip = f"{ground.run_id}-merge", ground.tip
-        async with spare(ground.repository, name, base=tip, holder=ground.run_id) as tree:
+        tip = ground.tip
+        async with ground.spare("merge", tip) as tree:
             done = await merge(tree, theirs, f"Merge {ground.branch} into {ground.result}")
             if not done.ok:
                 return f"{done.why}{': ' if done.conflicts else ''}{', '.join(done.conflicts[:5])}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from codetether_worktrees import (
     plain,
     remove,
     reuse,
+    spare,
     squash,
 )
 
@@ -36,6 +37,9 @@ from codetether_mode_ralph.course import Change
 
 if TYPE_CHECKING:
     from codetether_mode_ralph.course import Course
+
+
+SPARE = ("baseline", "merge")  # worktrees of a run that no story has
 
 
 class Ground:
@@ -172,6 +176,10 @@ class Ground:
         """Take a story's worktree away; whether its branch stays, because its commits are nowhere else."""
         tree = self._trees.pop(one.id, None)
         return tree is not None and await self._remove(tree)
+
+    def spare(self, what: str, base: str) -> AbstractAsyncContextManager[Worktree]:
+        """A worktree for something of SPARE, of which nothing stays but what the result takes."""
+        return spare(self.repository, f"{self.run_id}-{what}", base=base, holder=self.run_id)
 
     def release(self, one: Course) -> None:
         """The worktree of a story that passed, all of it committed and in the result, may serve the next one."""

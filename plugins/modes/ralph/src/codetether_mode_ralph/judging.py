@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 from codetether_gates import Gate, Measured, Report, Verdict, check, guarded, measure
-from codetether_worktrees import Worktree, abort, spare
+from codetether_worktrees import Worktree, abort
 
 from codetether_mode_ralph import texts
 from codetether_mode_ralph.course import Change, Check
@@ -83,8 +83,7 @@ class Judge:
 
     async def _measure(self, given: tuple[Gate, ...], ground: Ground) -> Measured:
         kernel, home = self._kernel, Path(self._options.directory)
-        name = f"{ground.run_id}-baseline"
-        async with spare(ground.repository, name, base=ground.tip, holder=ground.run_id) as tree:
+        async with ground.spare("baseline", ground.tip) as tree:
             measured = await measure(
                 given or None, kernel.run_process, tree.directory, home=home, seconds=self._options.gate_seconds,
                 logs=self._logs, redact=kernel.redact.text,

@@ -14,6 +14,10 @@ from codetether_worktrees import PREFIX, Repository, Worktree, abort, adopt, com
 if TYPE_CHECKING:
     from codetether_mode_swarm.parts import Part
 
+BEFORE = (
+    "_before"  # behind the run's id: a worktree as it was before the work; no sub-task's id has a _
+)
+
 
 class Ground:
     """The repository with the worktree that results are merged in; both None when everyone works in `directory`."""

@@ -12,6 +12,7 @@ from codetether_worktrees import Merge, abort, commit, conclude, merge, spare
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.events import GateFinished, SubtaskMerged
+from codetether_mode_swarm.ground import BEFORE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ class Joiner:
             finally:
                 with trio.CancelScope(shield=True):
                     await abort(result)  # what the gates left behind is not the result's
-        name, holder = f"{result.name}_before", self._ground.run_id
+        name, holder = f"{result.name}{BEFORE}", self._ground.run_id
         async with spare(result.repository, name, base=result.base, holder=holder) as tree:
             return await self._measure(given, tree.directory)
 

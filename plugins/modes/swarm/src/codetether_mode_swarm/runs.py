@@ -11,8 +11,9 @@ import msgspec
 import trio
 from codetether.api import CodetetherError
 from codetether_crew import lease_of
-from codetether_worktrees import Repository, adopt, place_of, remove
+from codetether_worktrees import Repository, adopt, discard, place_of, remove
 
+from codetether_mode_swarm.ground import BEFORE
 from codetether_mode_swarm.journal import Past, read
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ async def _trees(kernel: Kernel, past: Past, told: dict[str, Any], *, dry: bool)
     names.append((past.id, began.commit))  # last: what is merged into the result is known by it
     places = ["HEAD", *([f"refs/heads/{began.branch}"] if began.branch else [])]
     result = f"refs/heads/{past.branch}"
+    if not dry:
+        await discard(repository, f"{past.id}{BEFORE}", holder="cleanup")
     for name, base in names:
         branch = f"codetether/{name}"
         tip = await repository.commit_of(f"refs/heads/{branch}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from codetether.api import lazy
 
 if TYPE_CHECKING:
-    from codetether_worktrees.cleanup import Left, remove, spare
+    from codetether_worktrees.cleanup import Left, discard, remove, spare
     from codetether_worktrees.landing import Landing, advance, land
     from codetether_worktrees.leases import Lease
     from codetether_worktrees.merging import Merge, abort, conclude, merge, unresolved
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codetether_worktrees.trees import PREFIX, Worktree, adopt, commit, create, squash
 
 _WHERE = {
-    "cleanup": "Left remove spare",
+    "cleanup": "Left discard remove spare",
     "landing": "Landing advance land",
     "leases": "Lease",
     "merging": "Merge abort conclude merge unresolved",
@@ -52,6 +52,7 @@ __all__ = [
     "commit",
     "conclude",
     "create",
+    "discard",
     "land",
     "merge",
     "names",

@@ -64,15 +64,20 @@ async def spare(
 
     Raises GitFailed.
     """
-    if tip := await repository.commit_of(f"refs/heads/{PREFIX}{name}"):
-        left = await adopt(repository, name, base=tip, holder=holder)
-        if left is not None:
-            await _drop(left)
+    await discard(repository, name, holder=holder)
     tree = await create(repository, name, base=base, holder=holder)
     try:
         yield tree
     finally:
         await _drop(tree)
+
+
+async def discard(repository: Repository, name: str, *, holder: str = "") -> None:
+    """Take a spare worktree away that a process left which was killed, if there is one. Raises GitFailed."""
+    tip = await repository.commit_of(f"refs/heads/{PREFIX}{name}")
+    left = await adopt(repository, name, base=tip, holder=holder) if tip else None
+    if left is not None:
+        await _drop(left)
 
 
 async def _drop(tree: Worktree) -> None:
