@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from contextlib import asynccontextmanager
 
 import pytest
@@ -144,6 +145,18 @@ async def test_a_cell_that_lies_is_believed_nothing_of_consequence(tmp_path):
             outcome = await made.python(lie + words)
             assert outcome.error, words
             assert (await made.command("lines()")).output == "10\n"
+
+
+async def test_what_a_cell_makes_up_takes_its_owner_no_memory(tmp_path):
+    """Sixty megabytes of empty lists would be a gigabyte and a half, decoded as anything."""
+    flood = (
+        "import gc\nlink = next(each for each in gc.get_objects() if type(each).__name__ == 'Link')\n"
+        "link._ours.sendall(b'{\"done\":1,\"x\":[' + b'[],' * 20_000_000 + b'0]}\\n')"
+    )
+    async with working(tmp_path, "auto", unconfined_python=True) as made:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert "cannot be understood" in ((await made.python(flood)).error or "")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KB
 
 
 async def test_a_cell_that_asks_and_does_not_listen_is_ended(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import trio
@@ -27,8 +27,19 @@ KEPT = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH")
 # Where programs and their libraries are; with the interpreter's own folders all that a cell may read.
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/localtime", "/nix/store")
 
-Serve = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Answers what the process asks while it works."""
+Serve = Callable[[str, msgspec.Raw], Awaitable[dict[str, Any]]]
+"""Answers what the process asks while it works: what for, and the line."""
+
+
+class _Line(msgspec.Struct):
+    """What of a line says what it is. What it holds is decoded by who knows the types of that."""
+
+    ask: Literal["grep", "query", ""] = ""
+    number: int = 0
+
+
+class _Greeting(msgspec.Struct):
+    lost: list[str] = []
 
 
 class Overdue(Exception):
@@ -91,7 +102,7 @@ class Process:
         )
         if meanwhile is not None:
             await meanwhile()
-        await child.receive()  # it is ready: mapped, in the sandbox
+        await child.receive(_Line)  # it is ready: mapped, in the sandbox
         document = {
             "parts": [(*part[:4], self.kinds.get(part.name, "")) for part in self._mapped.parts],
             "written": [*self._state.written.values()],
@@ -125,10 +136,11 @@ class Process:
         )
         return self._kernel.sandbox().wrap(Launch(argv, "/", env), policy)
 
-    async def exchange(self, request: dict[str, Any], seconds: float, serve: Serve) -> Any:
-        """Send a request, serve what the child asks meanwhile, and return its answer. Sub-calls take no time of it.
+    async def exchange(self, request: dict[str, Any], seconds: float, serve: Serve) -> msgspec.Raw:
+        """Send a request, serve what the child asks meanwhile, and return the line of its answer. Sub-calls take no time of it.
 
-        Raises ChildEnded, Overdue, CodetetherError, and what `serve` raises. However it fails, the child is ended.
+        Raises ChildEnded, Overdue, ValidationError of msgspec, CodetetherError, and what `serve` raises. However it fails, the
+        child is ended.
         """
         try:
             child = await self.alive()
@@ -141,23 +153,22 @@ class Process:
                 raise Overdue
             while True:
                 began = trio.current_time()
-                line: Any = None
+                line: msgspec.Raw | None = None
                 with trio.move_on_after(max(left, 0)):
-                    line = await child.receive()
+                    line = await child.receive(msgspec.Raw)
                 left -= trio.current_time() - began
                 if line is None:
                     raise Overdue
-                if not isinstance(line, dict):
-                    raise ChildEnded("it said what cannot be understood")
-                if "ask" not in line:
+                about = msgspec.json.decode(line, type=_Line)
+                if not about.ask:
                     return line
                 began = trio.current_time()
-                answer = {**await serve(line), "answer": line.get("number")}
+                answer = {**await serve(about.ask, line), "answer": about.number}
                 with trio.move_on_after(TAKE_SECONDS) as taking:
                     await child.send(answer)
                 if taking.cancelled_caught:
                     raise ChildEnded("it does not take what it asked for")
-                if line["ask"] != "query":
+                if about.ask != "query":
                     left -= trio.current_time() - began
         except BaseException:
             await self.end()
@@ -166,11 +177,10 @@ class Process:
     async def _greet(self, child: Child) -> None:
         if self._greeted:
             return
-        answer = await child.receive()
+        lost = (await child.receive(_Greeting)).lost
         self._greeted = True
-        lost = answer.get("lost", []) if isinstance(answer, dict) else []
         if lost:
-            self.told = f"started again without {', '.join(str(name)[:80] for name in lost[:20])}"
+            self.told = f"started again without {', '.join(name[:80] for name in lost[:20])}"
 
     def failed(self) -> None:
         """It ended in the middle of something: there is a limit to how often it is started again."""

@@ -152,7 +152,7 @@ class Worker:
                 line = await self._process.exchange(
                     {"do": what, "text": text}, seconds, self._serve
                 )
-                outcome = self._outcome(msgspec.convert(line, _Done, strict=False))
+                outcome = self._outcome(msgspec.json.decode(line, type=_Done, strict=False))
             except ChildEnded as ended:
                 outcome = await self._ended(f"the worker ended: {ended.why}")
             except msgspec.ValidationError:
@@ -205,11 +205,11 @@ class Worker:
         return good
 
     # --- what it asks meanwhile ---
-    async def _serve(self, line: dict[str, Any]) -> dict[str, Any]:
-        if line["ask"] == "grep":
-            found = await find(self._mapped, msgspec.convert(line, Wanted, strict=False))
-            return msgspec.structs.asdict(found)
-        asked = msgspec.convert(line, _Queries, strict=False).queries
+    async def _serve(self, ask: str, line: msgspec.Raw) -> dict[str, Any]:
+        if ask == "grep":
+            wanted = msgspec.json.decode(line, type=Wanted, strict=False)
+            return msgspec.structs.asdict(await find(self._mapped, wanted))
+        asked = msgspec.json.decode(line, type=_Queries, strict=False).queries
         if (trouble := self._too_much(asked)) is not None:
             return {"error": trouble}
         queries = await trio.to_thread.run_sync(self._read, asked)

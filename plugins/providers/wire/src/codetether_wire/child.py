@@ -81,8 +81,10 @@ class Child:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ChildEnded(await self.why()) from None
 
-    async def receive(self) -> Any:
-        """The next line, decoded. Raises ChildEnded when there is none, or it is no JSON. May be cancelled."""
+    async def receive(self, kind: Any = Any) -> Any:
+        """The next line, decoded as `kind`: what a child nobody trusts says can take twenty times its size when it is decoded as
+        anything. Raises ChildEnded when there is none, or it is no JSON. May be cancelled.
+        """
         while (end := self._buffer.find(b"\n", self._scanned)) < 0:
             self._scanned = len(self._buffer)
             if self._scanned > LINE_LIMIT:
@@ -100,7 +102,7 @@ class Child:
         del self._buffer[: end + 1]
         self._scanned = 0
         try:
-            return msgspec.json.decode(line)
+            return msgspec.json.decode(line, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError):
             await self.aclose()
             raise ChildEnded("it said something that is no JSON") from None
