@@ -207,6 +207,22 @@ async def test_a_conflict_that_the_user_merged_is_judged(tmp_path, at, capsys, t
     assert branches(where) == ["main"]
 
 
+@pytest.mark.parametrize("words", [("reset", "-q", "--hard", "HEAD^"), ("commit", "-q", "--amend", "-m", "mine")])  # fmt: skip
+async def test_what_the_user_takes_back_is_not_brought_again(tmp_path, at, capsys, words):
+    where = at(story("A"), story("B", "A"), branch="", checks={"test": "true"})
+    back = first(lambda: git(where, *words), *changes("y.txt", "y"))
+    async with kernel_at(tmp_path, Model(A=changes("x.txt", "x"), B=back), where) as kernel:
+        assert await ralph(kernel, "run") == 0
+    told = capsys.readouterr().err
+    assert git(where, "log", "-1", "--format=%s", "main") == (
+        "first" if "reset" in words else "mine"
+    )
+    assert not (where / "y.txt").exists()
+    kept, _ = branches(where)
+    assert git(where, "show", f"{kept}:x.txt") + git(where, "show", f"{kept}:y.txt") == "xy"
+    assert "the result is not on main: you have taken back what was on main" in told
+
+
 async def test_a_branch_that_could_not_follow_is_merged_with_the_result(tmp_path, at, capsys):
     where = at(story("A"), story("B", "A"), branch="", checks={"test": "true"})
     (where / "calc.py").write_text("# mine\n")

@@ -25,6 +25,8 @@ class Follower:
         theirs = await ground.theirs()
         if theirs in ("", self._refused) or await ground.repository.contains(ground.tip, theirs):
             return
+        if await ground.rewritten():
+            return
         if await ground.repository.contains(theirs, ground.tip):
             await ground.take(theirs, ground.tip)
             await self._run.judge.measure_again(ground)  # what fails with these is no story's fault

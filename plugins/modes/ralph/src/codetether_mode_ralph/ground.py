@@ -59,6 +59,7 @@ class Ground:
         self.joining = trio.Lock()  # the result has one writer
         self._trees: dict[str, Worktree] = {}
         self._tip = ""
+        self._published = ""  # the last commit that the user's branch came to by us
         self._free: list[Worktree] = []  # of stories that passed, for the next ones
 
     async def open(self, passed: Sequence[str] = ()) -> None:
@@ -193,14 +194,26 @@ class Ground:
         await self.repository.git("update-ref", f"refs/heads/{self.result}", made, onto)
         self._tip = made
 
+    async def rewritten(self) -> bool:
+        """Whether the user has taken away from their branch what we brought there: then it is left alone."""
+        return bool(self._published) and not await self.repository.contains(
+            f"refs/heads/{self.branch}", self._published
+        )
+
     async def publish(self) -> Landing:
         """Bring the result to the PRD's branch."""
         tip = self.tip
         if not self.branch:
             return Landing(False, why="no branch is checked out")
+        if await self.rewritten():
+            return Landing(False, why=f"you have taken back what was on {self.branch}")
         if await self.repository.branch() == self.branch:
-            return await land(self.repository, tip, branch=self.branch, but=self.own)
-        return await advance(self.repository, tip, branch=self.branch)
+            done = await land(self.repository, tip, branch=self.branch, but=self.own)
+        else:
+            done = await advance(self.repository, tip, branch=self.branch)
+        if done.ok:
+            self._published = tip
+        return done
 
     async def lay_out(self, patch: Path) -> Landing:
         """Bring the result into the user's tree as changes that are not committed; all of them or none, and none of a file
