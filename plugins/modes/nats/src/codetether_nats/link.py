@@ -54,7 +54,7 @@ class Unreachable(CodetetherError):
 
 
 class Link:
-    """A connection to the broker. Made by `connected`, or by `open` and then `aclose`."""
+    """A connection to the broker, from `open` to `aclose`."""
 
     def __init__(self, place: Place, broker: Broker) -> None:
         self.place = place
@@ -75,32 +75,19 @@ class Link:
                 await link._loop.run(link._broker.open, shown, tls, name)
                 await link._loop.run(link._broker.set_up, place.lease)
         except BaseException as error:
-            with trio.CancelScope(shield=True):
-                await link.aclose()
+            await link.aclose()
             if isinstance(error, Exception):
                 raise _told(error, addresses, link._broker.trouble) from None
             raise
         return link
 
-    @classmethod
-    @asynccontextmanager
-    async def connected(cls, place: Place, kernel: Kernel, name: str) -> AsyncIterator[Link]:
-        """As `open`, and closed at the end."""
-        link = await cls.open(place, kernel, name)
-        try:
-            yield link
-        finally:
-            with trio.move_on_after(LONGEST_PAUSE, shield=True):
-                await link.aclose()
-
     async def aclose(self) -> None:
         """Leave the broker, when what was begun there is done."""
-        try:
-            with trio.move_on_after(LONGEST_PAUSE):
-                await self._loop.finish()
-                await self._loop.run(self._broker.disconnect)
-        finally:
-            await self._loop.stop()
+        with trio.move_on_after(LONGEST_PAUSE, shield=True):
+            await self._loop.finish()
+        with trio.move_on_after(LONGEST_PAUSE, shield=True):
+            await self._loop.run(self._broker.disconnect)
+        await self._loop.stop()
 
     @property
     def lease(self) -> float:
@@ -169,7 +156,10 @@ class Link:
     async def queued(self, key: str) -> messages.Job | None:
         """The job with that key that was handed in last and is not done."""
         data = await self._ask(self._broker.queued, key)
-        return None if data is None else messages.job(data)
+        try:
+            return None if data is None else messages.job(data)
+        except msgspec.DecodeError as error:
+            raise CodetetherError(f"a sub-task in the queue cannot be read: {error}") from None
 
     @asynccontextmanager
     async def line(

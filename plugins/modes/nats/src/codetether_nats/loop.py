@@ -47,8 +47,7 @@ class Loop:
         try:
             await over.wait()
         except trio.Cancelled:
-            task.cancel()
-            self._turn()
+            self.soon(task.cancel)
             with trio.move_on_after(LINGER, shield=True):
                 await over.wait()
             if not task.done() or task.cancelled() or task.exception():
@@ -68,7 +67,7 @@ class Loop:
         task.add_done_callback(self._begun.discard)
         self._turn()
 
-    def soon(self, function: Callable[[], None]) -> None:
+    def soon(self, function: Callable[[], object]) -> None:
         """Call what has asyncio do something, cancel a task for instance, and have it done."""
         if not self._ended:
             function()

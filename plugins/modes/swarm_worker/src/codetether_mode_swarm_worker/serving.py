@@ -64,8 +64,7 @@ class _Server:
                     for _ in range(many):
                         nursery.start_soon(self._stand_in_line, link, doing)
         finally:
-            with trio.CancelScope(shield=True):
-                await link.aclose()
+            await link.aclose()
 
     async def _connected(self) -> Link | None:
         """The broker may come later than we do; one that refuses us will not change its mind."""
