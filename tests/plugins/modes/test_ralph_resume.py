@@ -168,6 +168,7 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, caps
         assert await ralph(kernel, "status") == 0
         page = capsys.readouterr().out
         assert "1 of 2 stories passed" in page
+        assert "Do US-2  interrupted" in page
         assert f"codetether ralph resume {ended['id']}" in page
         code, said = await result(kernel, capsys, "resume", ended["id"][-4:])
     assert (code, passes(where)) == (0, ["US-1", "US-2"]), said

@@ -226,6 +226,7 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, user, ca
         page = capsys.readouterr().out
         assert f"go on: codetether swarm resume {run_id}" in page
         assert f"codetether/{run_id}-left" in page
+        assert "2. left  interrupted" in page
         code, said = await result(kernel, capsys, "resume", run_id)
     assert code == 0
     assert (user / "left.txt").exists()

@@ -28,7 +28,9 @@ MARKS = {
     "working": "●",
     "judging": "●",
     "merging": "●",
+    "interrupted": "○",
 }
+AT_WORK = ("working", "judging", "merging")
 HEADS = ("", "story", "title", "state", "tries", "files", "lines", "tokens", "cost", "time")
 TITLE = 40
 
@@ -71,7 +73,11 @@ def _page(data: dict[str, Any]) -> str:
     lines = [f"{one_line(prd['project'])}: {one_line(prd['feature'])}"]
     if data["branch"]:
         lines.append(f"branch {one_line(data['branch'])}")
-    lines += [f"{data['passed']} of {data['total']} stories passed", "", table(data["stories"])]
+    lines += [
+        f"{data['passed']} of {data['total']} stories passed",
+        "",
+        table(data["stories"], running=bool(run) and run["status"] == "running"),
+    ]
     lines += [f"error: {clean(each)}" for each in data["errors"]]
     if run:
         lines += ["", f"last run: {run['id']}, {run['status']}"]
@@ -80,10 +86,14 @@ def _page(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def table(stories: list[dict[str, Any]]) -> str:
-    """The stories for a person, one a line, and below what is wrong with those that did not pass; "" without any."""
+def table(stories: list[dict[str, Any]], *, running: bool = False) -> str:
+    """The stories for a person, one a line, and below what is wrong with those that did not pass; "" without any. `running`:
+    whether a process is at work on them; else none is, whatever it was at when it ended.
+    """
     if not stories:
         return ""
+    if not running:
+        stories = [each | {"state": _left(each["state"])} for each in stories]
     rows = [HEADS, *map(_row, stories)]
     widths = [max(cells(row[at]) for row in rows) for at in range(len(HEADS))]
     lines = ["  ".join(map(_padded, row, widths)).rstrip() for row in rows]
@@ -93,6 +103,10 @@ def table(stories: list[dict[str, Any]]) -> str:
         if each["branch"]:
             lines.append(f"{one_line(each['id'])}: its work is on the branch {each['branch']}")
     return "\n".join(lines)
+
+
+def _left(state: str) -> str:
+    return "interrupted" if state in AT_WORK else state
 
 
 def _row(each: dict[str, Any]) -> tuple[str, ...]:

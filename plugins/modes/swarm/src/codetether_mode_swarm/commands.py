@@ -131,9 +131,10 @@ def _page(past: Past, data: dict[str, Any]) -> str:
     lines = [_line(data), "", clean(past.began.options.task), ""]
     for each in data["plan"]:
         why = f": {each['why']}" if each["why"] else ""
+        cut = each["status"] == "running" and data["status"] != "running"
         branch = f"  branch {each['branch']}" if each["branch"] else ""
         lines.append(
-            f"{each.get('stage', 0) + 1}. {one_line(each['name'])}  {each['status']}{one_line(why, 120)}{branch}"
+            f"{each.get('stage', 0) + 1}. {one_line(each['name'])}  {'interrupted' if cut else each['status']}{one_line(why, 120)}{branch}"
         )
     if data["branches"]:
         lines += ["", f"unmerged: {', '.join(data['branches'])}"]
