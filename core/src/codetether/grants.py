@@ -51,6 +51,11 @@ class Grants:
         self._session: set[Grant] = set()
         self._project: set[Grant] = set(_read(file).get(self._workspace, [])) if file else set()
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is granted."""
+        return bool(self._session or self._project)
+
     def allows(self, wanted: Iterable[Grant]) -> str:
         """`session` or `project` when every one of `wanted` is granted, else nothing."""
         wanted = set(wanted)

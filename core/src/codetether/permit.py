@@ -44,8 +44,13 @@ class Decision(msgspec.Struct, frozen=True):
 
     verdict: Verdict
     why: str
-    covers: tuple[Grant, ...] = ()
+    facts: Facts
     lasting: bool = True
+
+    @property
+    def covers(self) -> tuple[Grant, ...]:
+        """Found when somebody asks: most calls are allowed, and nobody does."""
+        return self.facts.covers
 
 
 class Permissions:
@@ -61,7 +66,7 @@ class Permissions:
         """What may happen to this call, before plugins are asked."""
         facts = Facts(call, tool, params, session)
         verdict, why = self._verdict(facts, session)
-        return Decision(verdict, why, facts.covers, lasting=not self._sensitive(facts))
+        return Decision(verdict, why, facts, lasting=not self._sensitive(facts))
 
     def _verdict(self, facts: Facts, session: Session) -> tuple[Verdict, str]:
         effect = facts.tool.effect
@@ -72,7 +77,7 @@ class Permissions:
         if rule := self._speaks(Verdict.DENY, facts):
             return Verdict.DENY, str(rule)
         sensitive = self._sensitive(facts)
-        if not sensitive and (scope := self.grants.allows(facts.covers)):
+        if not sensitive and self.grants.any and (scope := self.grants.allows(facts.covers)):
             return Verdict.ALLOW, f"allowed for the {scope}"
         if rule := self._speaks(Verdict.ASK, facts):
             return Verdict.ASK, str(rule)
