@@ -1,8 +1,15 @@
 """The executor `nats` against the bare client: a task that does nothing, from one process to another and back.
 
-Bare: nats-py alone publishes to a work queue, another process takes it, publishes an answer and acknowledges. Ours does the
-same and more: the record that says who has the task, the claim that fences others out, the event that tells of its end, the
-thread between trio and asyncio. The server and the workers are processes of their own.
+Bare: nats-py alone, with what a queue needs in which nothing is lost or done twice. It publishes the task to a work queue and
+waits for the broker's word; another process pulls it, claims it (a message that the broker takes only when there is no other
+claim, which is what fences out a worker that was thought dead), publishes the result to a second stream, waits for the broker's
+word each time and acknowledges the task; the result comes back through a consumer, is compared and acknowledged. Three messages
+are stored, one after another, as with us: nobody can do with fewer and keep both promises. `unfenced` leaves the claim out.
+
+Ours has what a bare client has not: the executor's interface, a lease, an agent's folder, trio, and a fourth message, for which
+nobody waits, that the result was taken. It needs no consumer for results: the broker says again what it kept. Server and workers
+are processes of their own. The least of the medians of all turns counts, each side's for itself: other work on the machine
+only ever adds.
 """
 
 from __future__ import annotations
@@ -15,48 +22,57 @@ from pathlib import Path
 
 from measuring import PYTHON
 
-TIMES, WARM = 300, 30
+TIMES, WARM, TURNS = 150, 30, 7
 PEERS = str(Path(__file__).parents[1] / "tests" / "peers")
 BARE_WORKER = """
 import asyncio, sys, nats
-async def main(url):
+ALONE = {nats.js.api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: "0"}
+async def main(kind, url):
     client = await nats.connect(url)
     js = client.jetstream()
-    line = await js.pull_subscribe("bare.jobs", durable="w", stream="bare")
+    line = await js.pull_subscribe(f"{kind}.jobs", durable="w", stream=kind)
     print("ready", flush=True)
     while True:
         try:
             [message] = await line.fetch(1, timeout=30)
         except nats.errors.TimeoutError:
             continue
-        await js.publish("bare.done", message.data)
-        await message.ack_sync()
-asyncio.run(main(sys.argv[1]))
+        if kind == "fenced":
+            await js.publish(f"claims.{message.metadata.sequence.stream}", b"mine", headers=ALONE)
+        await js.publish(f"{kind}.done", message.data)
+        await message.ack()
+asyncio.run(main(sys.argv[1], sys.argv[2]))
 """
 BARE = """
 import asyncio, json, sys, time, nats
-async def main(url, times, warm):
+from nats.js import api
+async def main(kind, url, times, warm):
     client = await nats.connect(url)
     js = client.jetstream()
-    heard = await client.subscribe("bare.done")
+    results = await js.subscribe(f"{kind}.done", durable=f"c{time.time_ns()}", manual_ack=True,
+                                 config=api.ConsumerConfig(deliver_policy=api.DeliverPolicy.NEW))
     took = []
     for number in range(times + warm):
         start = time.perf_counter()
-        await js.publish("bare.jobs", b"x%d" % number)
-        await heard.next_msg(timeout=30)
+        await js.publish(f"{kind}.jobs", b"x%d" % number)
+        result = await results.next_msg(timeout=30)
+        assert result.data == b"x%d" % number
+        await result.ack()
         took.append(time.perf_counter() - start)
     print(json.dumps(sorted(took[warm:])[times // 2]))
     await client.close()
-asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
 """
-STREAM = """
+STREAMS = """
 import asyncio, sys, nats
 from nats.js import api
 async def main(url):
     client = await nats.connect(url)
     js = client.jetstream()
-    await js.add_stream(name="bare", subjects=["bare.jobs"], retention=api.RetentionPolicy.WORK_QUEUE)
-    await js.add_stream(name="done", subjects=["bare.done"])
+    for kind in ("fenced", "unfenced"):
+        await js.add_stream(name=kind, subjects=[f"{kind}.jobs"], retention=api.RetentionPolicy.WORK_QUEUE)
+        await js.add_stream(name=f"{kind}-done", subjects=[f"{kind}.done"])
+    await js.add_stream(name="claims", subjects=["claims.*"])
     await client.close()
 asyncio.run(main(sys.argv[1]))
 """
@@ -120,8 +136,10 @@ def measure() -> list[tuple[str, str, str, bool]]:
         server = NatsServer(folder / "nats")
         workers: list[subprocess.Popen[str]] = []
         try:
-            subprocess.run([PYTHON, "-c", STREAM, server.address], check=True)
-            for code, words in ((BARE_WORKER, []), (OUR_WORKER, [str(folder / "worker")])):
+            subprocess.run([PYTHON, "-c", STREAMS, server.address], check=True)
+            for code, words in (
+                (BARE_WORKER, ["fenced"]), (BARE_WORKER, ["unfenced"]), (OUR_WORKER, [str(folder / "worker")]),
+            ):  # fmt: skip
                 worker = subprocess.Popen(
                     [PYTHON, "-c", code, *words, server.address],
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -129,22 +147,23 @@ def measure() -> list[tuple[str, str, str, bool]]:
                 workers.append(worker)
                 assert worker.stdout is not None
                 assert worker.stdout.readline()
-            bare, ours = [], []
-            for turn in range(3):  # by turns: the machine is not always equally busy
-                bare.append(_median(BARE, server.address))
-                ours.append(_median(OURS, str(folder / f"home{turn}"), server.address))
+            took: dict[str, list[float]] = {"fenced": [], "unfenced": [], "ours": []}
+            for turn in range(TURNS):  # by turns: the machine is not always equally busy
+                for kind in ("fenced", "unfenced"):
+                    took[kind].append(_median(BARE, kind, server.address))
+                took["ours"].append(_median(OURS, str(folder / f"home{turn}"), server.address))
         finally:
             for worker in workers:
                 worker.terminate()
                 worker.wait(30)
             server.close()
-    ratio = min(ours) / min(bare)
+    ours, fenced, unfenced = (min(took[kind]) for kind in ("ours", "fenced", "unfenced"))
     return [
         (
-            "JetStream round trip of a no-op task, against the bare client's",
+            "JetStream round trip of a no-op task, against the bare client's with the same promises",
             "<= 3 x",
-            f"{ratio:.1f} x ({min(ours) * 1000:.2f} ms; bare {min(bare) * 1000:.2f} ms)",
-            ratio <= 3,
+            f"{ours / fenced:.1f} x ({ours * 1000:.2f} ms; bare {fenced * 1000:.2f} ms, or {unfenced * 1000:.2f} unfenced)",
+            ours / fenced <= 3,
         )
     ]
 
