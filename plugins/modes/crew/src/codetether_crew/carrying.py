@@ -99,9 +99,9 @@ async def carry_out(
     """
     output = Output(sys.stdout)
 
-    def broken() -> None:
+    def broken(why: str) -> None:
         for each in running:
-            each.stop("nobody reads the events any more")
+            each.stop(why)
 
     tell = event_lines(output, kernel.redact.text, broken) if form == "stream-json" else _silent
     with only(), hold(tell) as run:
@@ -132,12 +132,12 @@ async def shown(board: Board, form: str) -> AsyncIterator[None]:
 
 async def told(kernel: Kernel, form: str, data: Any, said: Said, code: int) -> int:
     """`code`, once the object or the text for a person is on standard output and how it went on standard error."""
-    redact, output = kernel.redact.text, Output(sys.stdout)
+    redact = kernel.redact.text
     text, lines = said
     if form == "json":
-        await output.write(f"{redact(json.dumps(data, indent=2, ensure_ascii=False))}\n")
+        await _written(f"{redact(json.dumps(data, indent=2, ensure_ascii=False))}\n")
     elif form == "text" and text:
-        await output.write(f"{clean(redact(text))}\n")
+        await _written(f"{clean(redact(text))}\n")
     for line in lines:
         print(clean(redact(line)), file=sys.stderr)
     return code
@@ -145,3 +145,12 @@ async def told(kernel: Kernel, form: str, data: Any, said: Said, code: int) -> i
 
 async def _silent(_: Any) -> None:
     """Nobody listens."""
+
+
+async def _written(text: str) -> None:
+    try:
+        await Output(sys.stdout).write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CodetetherError(f"standard output cannot be written: {error.strerror}") from None

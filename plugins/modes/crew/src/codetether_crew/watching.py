@@ -15,10 +15,10 @@ from codetether_live.screen import SHOW
 
 
 def event_lines(
-    output: Output, redact: Callable[[str], str], broken: Callable[[], None]
+    output: Output, redact: Callable[[str], str], broken: Callable[[str], None]
 ) -> Callable[[msgspec.Struct], Awaitable[None]]:
-    """Writes each event as a line of JSON, with the four keys of docs/events.md in front. `broken` is called when nobody
-    reads them any more.
+    """Writes each event as a line of JSON, with the four keys of docs/events.md in front. `broken` is told why when
+    they cannot be written any more.
     """
     encode = msgspec.json.Encoder().encode
     lock = trio.Lock()
@@ -33,7 +33,9 @@ def event_lines(
             try:
                 await output.write(f"{line}\n")
             except BrokenPipeError:
-                broken()
+                broken("nobody reads the events any more")
+            except OSError as error:
+                broken(f"the events cannot be written any more: {error.strerror}")
 
     return tell
 

@@ -113,13 +113,10 @@ def _options(mode: Rlm, args: Namespace) -> Options:
     try:
         return msgspec.convert(wanted, Options)
     except msgspec.ValidationError as error:
-        raise UsageError(str(error)) from None
+        wrong, _, where = str(error).replace("`", "").partition(" - at $.")
+        raise UsageError(f"--{where.replace('_', '-')}: {wrong}") from None
 
 
 def _events(mode: Rlm, run: Run, output: Output) -> Tell:
     """Events as lines for a program."""
-
-    def broken() -> None:
-        run.stop("nobody reads the events any more")
-
-    return event_lines(output, mode.kernel.redact.text, broken)
+    return event_lines(output, mode.kernel.redact.text, run.stop)
