@@ -250,6 +250,23 @@ def test_without_a_board_one_is_told_what_would_make_one(state: State) -> None:
     assert "/swarm" in plain(panels.input_edge(state, 80))
 
 
+def test_the_inspector_follows_the_call_at_hand(state: State) -> None:
+    inspector = panels.Inspector()
+
+    def seen() -> str:
+        return "\n".join(plain(row) for row in inspector.lines(state, 36, 30))
+
+    state.take(ToolStarted("c1", "bash", {"command": "one"}, "bash one"))
+    assert "command: one" in seen()
+    state.take(ToolProgress("c1", "and its output"))
+    assert "and its output" in seen()
+    state.take(ToolFinished("c1", "bash", True, "exit 0", "x\n" * 100, 1.0))
+    state.take(ToolStarted("c2", "bash", {"command": "two"}, "bash two"))
+    assert "command: two" in seen()
+    state.take(Opened("s-2", "other", ()))
+    assert "command" not in seen()
+
+
 def test_the_result_of_a_long_call_is_in_sight(state: State) -> None:
     state.take(ToolStarted("c1", "bash", {}, "bash " + "x" * 100))
     state.take(ToolFinished("c1", "bash", ok=True, summary="exit 0", text="", seconds=1.5))
@@ -325,7 +342,7 @@ def test_what_is_around_and_how_things_stand(state: State) -> None:
     assert "plan" in status
     assert "context 80%" in status
     assert "1.5k tokens · $0.010" in status
-    assert "80%" in "\n".join(plain(row) for row in panels.inspector(state, 30, 20))
+    assert "80%" in "\n".join(plain(row) for row in panels.Inspector().lines(state, 30, 20))
 
 
 @pytest.mark.parametrize(
@@ -490,7 +507,7 @@ def test_escapes_of_others_are_never_painted(state: State) -> None:
     question = Question("q", "approval", EVIL, EVIL, EVIL, (Choice("once", EVIL),))
     picker = Picker(Choosing("model", EVIL, (Entry("k", EVIL, EVIL, (EVIL,), EVIL),)))
     rows = [
-        *Scrollback(state).rows(70, 400), *panels.sidebar(state, 30, 30), *panels.inspector(state, 40, 40),
+        *Scrollback(state).rows(70, 400), *panels.sidebar(state, 30, 30), *panels.Inspector().lines(state, 40, 40),
         panels.header(state, 90), panels.status(state, 90), panels.input_edge(state, 90),
         *panels.question(Ask(question, 0.0), 70, 40), *panels.picker(picker, 70, 20),
     ]  # fmt: skip

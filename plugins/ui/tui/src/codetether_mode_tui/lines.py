@@ -63,7 +63,11 @@ def rule(widths: Sequence[int]) -> Line:
 def inset(line: Sequence[Fragment], width: int) -> Line:
     """`line` between blanks, exactly `width` cells together."""
     room = max(width - 2, 0)
-    return [("", " "), *padded(fitted(line, room), room), ("", " ")]
+    size = width_of(line)
+    if size > room:
+        line = fitted(line, room)
+        size = width_of(line)
+    return [("", " "), *line, ("", " " * (room - size + 1))]
 
 
 def head(text: str, width: int) -> str:

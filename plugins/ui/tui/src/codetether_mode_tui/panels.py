@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 
 from codetether.api import Question, Usage, clean, one_line
@@ -154,11 +154,32 @@ def sidebar(state: State, width: int, height: int) -> list[Line]:
 
 
 # --- inspector ---------------------------------------------------------------------------------------------------
-def inspector(state: State, width: int, height: int) -> list[Line]:
-    """The tool call at hand, tokens, cost and context."""
+class Inspector:
+    """The tool call at hand, tokens, cost and context. What a call holds is painted once, and no more than is in sight."""
+
+    def __init__(self) -> None:
+        self._call: Called | None = None
+        self._kept: tuple[tuple[int, ...], list[Line]] = ((), [])
+
+    def lines(self, state: State, width: int, height: int) -> list[Line]:
+        """At most `height` of at most `width` cells."""
+        lines = _session(state, width)
+        call = state.current_call
+        if call is not None:
+            lines += [_heading(call, state), *self._detail(call, width, height)]
+        return [fitted(line, width) for line in lines[:height]]
+
+    def _detail(self, call: Called, width: int, height: int) -> list[Line]:
+        key = (call.version, width, height)
+        if call is not self._call or key != self._kept[0]:
+            self._call, self._kept = call, (key, list(islice(detail(call, width), height)))
+        return self._kept[1]
+
+
+def _session(state: State, width: int) -> list[Line]:
     now = state.standing
-    lines: list[Line] = [[("class:title", "Session")]]
-    lines += [
+    return [
+        [("class:title", "Session")],
         _fact("model", one_line(now.model) or "none", width),
         _fact("agent", f"{now.agent}, {now.access}", width),
         _fact("sent", _sent(now.usage), width),
@@ -167,10 +188,6 @@ def inspector(state: State, width: int, height: int) -> list[Line]:
         *_meter(state, width),
         [],
     ]
-    call = state.current_call
-    if call is not None:
-        lines += _call(call, state, width)
-    return [fitted(line, width) for line in lines[:height]]
 
 
 def _sent(usage: Usage) -> str:
@@ -195,12 +212,11 @@ def _meter(state: State, width: int) -> list[Line]:
     return [_fact("context", f"{counted(used)} of {counted(window)}, {share:.0%}", width), bar]
 
 
-def _call(call: Called, state: State, width: int) -> list[Line]:
+def _heading(call: Called, state: State) -> Line:
     state_word = "running" if call.ok is None else "ok" if call.ok else "failed"
     seconds = state.clock() - call.since if call.ok is None else call.seconds
     style = {None: "class:tool.running", True: "class:tool.ok", False: "class:tool.failed"}[call.ok]
-    head: Line = [("class:title", one_line(call.name)), (style, f"  {state_word} {seconds:.1f}s")]
-    return [head, *detail(call, width)]
+    return [("class:title", one_line(call.name)), (style, f"  {state_word} {seconds:.1f}s")]
 
 
 # --- questions ---------------------------------------------------------------------------------------------------

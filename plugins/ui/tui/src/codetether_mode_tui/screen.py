@@ -104,6 +104,7 @@ class Screen:
         self.state.layout = settings.layout
         self.state.inspector = settings.inspector
         self.chat = Scrollback(self.state)
+        self.inspector = panels.Inspector()
         self.pastes = Pastes()
         self.keys = bound(settings.keys)
         self._hints, self._first_steps = hints(self.keys), first_steps(self.keys)
@@ -309,7 +310,7 @@ class Screen:
         if left:
             rows.insert(0, panels.sidebar(self.state, left - 2, height))
         if right:
-            rows.append(panels.inspector(self.state, right - 2, height))
+            rows.append(self.inspector.lines(self.state, right - 2, height))
         self._chat_from = left + 1 if left else 0
         self._chat_to = self._chat_from + room
         widths = [each for each in (left, room, right) if each]
