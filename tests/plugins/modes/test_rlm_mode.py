@@ -396,7 +396,7 @@ async def test_events_are_lines_with_the_keys_of_every_event(tmp_path, capsys):
         (["q", "-f", "."], "is a directory"),
         (["q", "--content", ""], "nothing to read|empty"),
         ([" ", "--content", "x"], "the query is empty"),
-        (["q", "--content", "x", "--concurrency", "1000"], "concurrency"),
+        (["q", "--content", "x", "--concurrency", "1000"], "--concurrency: Expected int <= 256"),
     ],
 )
 async def test_wrong_use_is_told_before_anything_is_asked(tmp_path, monkeypatch, words, why):
