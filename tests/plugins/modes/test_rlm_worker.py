@@ -453,6 +453,16 @@ async def test_a_file_that_becomes_shorter_loses_no_state(tmp_path):
         assert (await made.command("lines()")).error is None
 
 
+async def test_more_lines_than_are_read_at_once_are_cut_and_that_is_told(tmp_path):
+    text = "häu\n" * 4_000_000
+    async with working(tmp_path, [file_of(tmp_path, text, "long.txt")]) as made:
+        for words in ("head(4_000_000)", "tail(4_000_000)"):
+            done = await made.python(f"len({words})")
+            assert done.output.startswith("[cut at 16 MB: ask for fewer lines]\n"), words
+            done = await made.python(f"len({words.replace('4_', '3_')})")
+            assert done.output == "12000000\n"
+
+
 async def test_a_source_that_grows_or_is_replaced_stays_as_it_was(tmp_path):
     path = tmp_path / "grows.log"
     path.write_text(LOG)

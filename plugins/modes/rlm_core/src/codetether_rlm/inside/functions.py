@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codetether_rlm.inside.link import Link, plain
-from codetether_rlm.inside.texts import Seen, Text, sources
+from codetether_rlm.inside.texts import READ, Seen, Text, sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,11 +166,17 @@ class Functions:
     # --- reading ---
     def head(self, n: int = 10, source: str | Text | None = None) -> str:
         """The first n lines."""
-        return self._one(source).first(n)
+        return self._cut_told(self._one(source).first(n))
 
     def tail(self, n: int = 10, source: str | Text | None = None) -> str:
         """The last n lines."""
-        return self._one(source).last(n)
+        return self._cut_told(self._one(source).last(n))
+
+    def _cut_told(self, text: str) -> str:
+        """`text`, of which there may have been more than is read at once: who counts in it must know."""
+        if len(text) > READ // 4 and len(text.encode()) > READ - 4:
+            self._printed(f"[cut at {READ >> 20} MB: ask for fewer lines]\n")
+        return text
 
     def slice(self, start: int, end: int, source: str | Text | None = None) -> str:
         """Lines start to end, from 1, both included."""
