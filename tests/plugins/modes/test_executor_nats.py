@@ -434,10 +434,13 @@ async def test_a_repository_may_come_from_a_remote_that_the_worker_allows(
         [sent] = sender._sent
         assert sent.commit == here
         assert sent.size < 1000  # the one commit that is not there
-        git(user, "remote", "set-url", "origin", "https://me:pass@example.org/x.git")
-        sender._url = ""
-        refused = await executor.run(task(steps("x"), "n", user, base=here, branch="codetether/n"))
-        assert "holds a password" in refused.error
+        for secret in ("me:pass", "ghp_token"):
+            git(user, "remote", "set-url", "origin", f"https://{secret}@example.org/x.git")
+            sender._url = ""
+            refused = await executor.run(
+                task(steps("x"), "n", user, base=here, branch="codetether/n")
+            )
+            assert "holds a password" in refused.error
     assert git(user, "show", "codetether/here:here.txt") == "a.txt\nhere.txt\nnew.txt"
     async with coordinator(
         tmp_path / "home2", server.address, space="remote", remote="origin"

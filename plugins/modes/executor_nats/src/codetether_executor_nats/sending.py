@@ -68,8 +68,14 @@ class Sender:
 
     async def _address(self) -> str:
         url = await self.repository.git("remote", "get-url", "--", self._remote)
-        if "://" in url and urlsplit(url).password:
+        if "://" in url and _holds_a_secret(url):
             raise CodetetherError(
                 f"the address of the remote {self._remote} holds a password, which would be told to every worker"
             )
         return url
+
+
+def _holds_a_secret(url: str) -> bool:
+    """A name alone may be a token, but not with ssh."""
+    parts = urlsplit(url)
+    return bool(parts.password or (parts.username and parts.scheme != "ssh"))
