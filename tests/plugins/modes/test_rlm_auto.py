@@ -152,6 +152,26 @@ async def test_an_attached_file_that_was_cut_is_summarised_before_the_turn(tmp_p
     assert "read_file big.log" in told
 
 
+async def test_of_many_attached_files_those_that_need_it_are_summarised_and_the_rest_is_told(
+    tmp_path,
+):
+    from codetether_headless import CUT, Cut
+
+    work = tmp_path / "work"
+    work.mkdir()
+    small, large = log(work / "small.log", 3_000), log(work / "large.log", 12_000)
+    cut = [Cut(small.relative_to(work), small.stat().st_size, work)] * 6
+    cut += [Cut(large.relative_to(work), large.stat().st_size, work)] * 6
+    model = Talk('FINAL("nothing went wrong")')
+    session = await session_of(
+        tmp_path, model, context=200_000, state={CUT: tuple(cut)}, prompt="why?"
+    )
+    told = model.session[0].messages[-1].text
+    assert told.count("[This attached file large.log has") == 5
+    assert "small.log" not in told
+    assert "1 more of the attached files are not summarised: 5 at most are" in session.notices
+
+
 async def test_a_file_from_elsewhere_that_was_cut_is_summarised_though_it_would_fit(tmp_path):
     from codetether_headless import CUT, read_material
 

@@ -24,17 +24,29 @@ MOST = 5  # files of one prompt that are summarised
 @asynccontextmanager
 async def told_before(plugin: RlmAuto, session: Session, cut: Sequence[Cut]) -> AsyncIterator[None]:
     """Tell the model a summary of each file of `cut` that is too large for it, or that it cannot read by itself."""
-    for each in cut[:MOST]:
-        if text := await _summed(plugin, session, each):
+    needed = [(each, why) for each in cut if (why := _why(plugin, session, each))]
+    for each, why in needed[:MOST]:
+        if text := await _summed(plugin, session, each, why):
             session.tell(text)
+    if (more := len(needed) - MOST) > 0:
+        text = f"{more} more of the attached files are not summarised: {MOST} at most are"
+        await session.emit(Notice("warning", text))
     yield
 
 
-async def _summed(plugin: RlmAuto, session: Session, cut: Cut) -> str:
-    why = too_large(plugin.settings, cut.size, session)
-    inside = cut.root is not None or session.workspace.is_inside(str(cut.path))
-    if not why and inside:
-        return ""  # the model can read the rest, and has room for it
+def _inside(session: Session, cut: Cut) -> bool:
+    return cut.root is not None or session.workspace.is_inside(str(cut.path))
+
+
+def _why(plugin: RlmAuto, session: Session, cut: Cut) -> str:
+    """Why it needs a summary; "" when the model can read the rest, and has room for it."""
+    outside = "only its beginning is in the prompt, and it lies outside of the workspace"
+    return too_large(plugin.settings, cut.size, session) or (
+        "" if _inside(session, cut) else outside
+    )
+
+
+async def _summed(plugin: RlmAuto, session: Session, cut: Cut, why: str) -> str:
     given = {"what": f"attached file {cut.path}", "about": "Its beginning is in the prompt."}
     try:
         file = await trio.to_thread.run_sync(_opened, session, cut)
@@ -45,8 +57,8 @@ async def _summed(plugin: RlmAuto, session: Session, cut: Cut) -> str:
         data = await summary(plugin, session, file, cut.size, given)
     if data is None:
         return ""
-    why = why or "only its beginning is in the prompt, and it lies outside of the workspace"
-    return said(data, given["what"], cut.size, why, str(cut.path) if inside else "")
+    path = str(cut.path) if _inside(session, cut) else ""
+    return said(data, given["what"], cut.size, why, path)
 
 
 def _opened(session: Session, cut: Cut) -> BinaryIO:
