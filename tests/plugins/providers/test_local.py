@@ -158,12 +158,13 @@ async def test_lm_studio_and_vllm(kernel):
     assert len(vllm.requests) == 1
 
 
-async def test_junk_from_a_server_is_unknown_not_a_crash(kernel):
+@pytest.mark.parametrize("rows", [[{}], [], [{"id": "another"}], {}])
+async def test_junk_from_a_server_is_unknown_not_a_crash(kernel, rows):
     pages = {
         "/v1/models": listing("m1"),
         "/props": [1],
         "/api/show": {"model_info": None},
-        "/api/v0/models": {"data": [{}]},
+        "/api/v0/models": {"data": rows},
     }
     async with ByteServer(serving(pages)) as server:
         provider = make(kernel, server)

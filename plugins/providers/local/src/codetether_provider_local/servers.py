@@ -103,7 +103,7 @@ async def _loaded(provider: Local, root: Endpoint, model: str, seconds: float) -
 
 async def _lm_studio(provider: Local, root: Endpoint, model: str, seconds: float) -> dict[str, Any]:
     rows = (await provider.fetch(root, "/api/v0/models", seconds=seconds))["data"]
-    row = next(row for row in rows if row["id"] == model)
+    row: dict[str, Any] = next((row for row in rows if row["id"] == model), {})
     abilities = row.get("capabilities")
     return {
         "context": _positive(row.get("loaded_context_length"))
