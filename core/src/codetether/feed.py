@@ -16,6 +16,7 @@ import trio
 from codetether.events import SessionEvent, TextDelta, ThoughtDelta, ToolProgress
 
 ROOM = 256
+DELTAS = (TextDelta, ThoughtDelta, ToolProgress)
 PATIENCE = 5.0
 
 
@@ -71,7 +72,7 @@ class Listener(trio.abc.ReceiveChannel[SessionEvent]):
         """Take the event, or say that there is no room."""
         if self._closed:
             return True
-        if isinstance(event, TextDelta | ThoughtDelta | ToolProgress):
+        if isinstance(event, DELTAS):
             last = self._queue[-1] if self._queue else None
             call = event.call_id if isinstance(event, ToolProgress) else ""
             if isinstance(last, _Run) and last.kind is type(event) and last.call == call:

@@ -66,8 +66,10 @@ class Specs:
         """Called once for every plugin, however late it is loaded, when the kernel can be used."""
 
     @way("notify")
-    async def codetether_observe(self, event: SessionEvent, session: Session) -> None:
-        """Something happened in a session. Streamed deltas never come here: listen to `session.feed` for those."""
+    def codetether_observe(self, event: SessionEvent, session: Session) -> Awaitable[None] | None:
+        """Something happened in a session. Streamed deltas never come here: listen to `session.feed` for those. Answer
+        None at once when it is nothing to you, as most are: what is awaited costs every event of every session a timer.
+        """
 
     @way("collect")
     def codetether_doctor(self) -> Iterable[Finding] | Awaitable[Iterable[Finding]]:  # type: ignore[empty-body]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from codetether.events import Retrying, StreamEvent, TextDelta, ThoughtDelta
 from codetether.redact import Redactor
 
+DELTAS = (TextDelta, ThoughtDelta)
+
 
 class Passed(NamedTuple):
     """What of an event goes into the answer, and what is shown."""
@@ -36,7 +38,7 @@ class Masking:
         if isinstance(event, Retrying):
             self._held = self._before = ""  # the vendor will say everything again
             yield Passed(event, event)
-        elif not isinstance(event, TextDelta | ThoughtDelta):
+        elif not isinstance(event, DELTAS):
             yield from self.rest()
             yield Passed(event, None)
         elif not self._redact.knows_any:

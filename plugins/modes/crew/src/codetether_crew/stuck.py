@@ -19,6 +19,9 @@ from codetether.api import (
     ToolStarted,
 )
 
+PROGRESS = (
+    StepStarted, StepFinished, Spending, Spent, ToolStarted, ToolFinished, ToolProgress,
+)  # fmt: skip
 SAME = 6  # the same call with the same result so often in a row
 WINDOW = 16  # calls looked back at
 FEW = 2  # so few different ones among them
@@ -40,16 +43,7 @@ class Watch:
 
     def see(self, event: SessionEvent) -> None:
         """Take note of an event of its session."""
-        if isinstance(
-            event,
-            StepStarted
-            | StepFinished
-            | Spending
-            | Spent
-            | ToolStarted
-            | ToolFinished
-            | ToolProgress,
-        ):
+        if isinstance(event, PROGRESS):
             self._progress()
         if isinstance(event, ToolStarted):
             arguments = msgspec.json.encode(event.arguments, order="sorted")

@@ -104,7 +104,7 @@ class McpClient(Extension):
         return desk.introduction() if desk is not None else None
 
     @hookimpl
-    async def codetether_observe(self, event: SessionEvent, session: Session) -> None:
+    def codetether_observe(self, event: SessionEvent, session: Session) -> None:
         """Offer what came while the session was opened; end the connections only it had."""
         if isinstance(event, SessionStarted) and self.key in session.state:
             session.state[self.key].catch_up()

@@ -6,7 +6,7 @@ veto a tool call or a prompt, change a call's arguments, add to what the model r
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -120,15 +120,17 @@ class ShellHooks(Extension):
         return await within.after_tool(call, result) if within is not None else None
 
     @hookimpl
-    async def codetether_observe(self, event: SessionEvent, session: Session) -> None:
+    def codetether_observe(self, event: SessionEvent, session: Session) -> Awaitable[None] | None:
         """`on_ask` beside the question, `session_end` at the end."""
-        if not isinstance(event, Asked | SessionFinished):
-            return
+        if not isinstance(event, (Asked, SessionFinished)):
+            return None
         within = self._within(session)
-        if within is not None and isinstance(event, Asked):
+        if within is None:
+            return None
+        if isinstance(event, Asked):
             within.asked(event.question)
-        elif within is not None:
-            await within.ended()
+            return None
+        return within.ended()
 
     @hookimpl
     def codetether_doctor(self) -> Iterable[Finding]:

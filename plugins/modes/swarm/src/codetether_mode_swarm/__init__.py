@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -54,11 +55,13 @@ class Swarm(Mode):
         return await for_session(self, wanted, session, progress)
 
     @hookimpl
-    async def codetether_observe(self, event: SessionEvent, session: Session) -> None:
+    def codetether_observe(self, event: SessionEvent, session: Session) -> Awaitable[None] | None:
         """Before each model call of a sub-agent: is there anything left to spend?"""
-        for run in self.running:
-            if run.owns(session) and not run.budget.allows(event):
-                session.cancel()
-                await (
-                    trio.lowlevel.checkpoint_if_cancelled()
-                )  # here, in the session's own task: no call is made
+        mine = [run for run in self.running if run.owns(session)]
+        over = [run for run in mine if not run.budget.allows(event)]
+        return _ended(session) if over else None
+
+
+async def _ended(session: Session) -> None:
+    session.cancel()
+    await trio.lowlevel.checkpoint_if_cancelled()  # in the session's own task: no call is made

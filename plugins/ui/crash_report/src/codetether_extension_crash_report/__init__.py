@@ -58,7 +58,7 @@ class CrashReport(Extension):
         watch(self)
 
     @hookimpl
-    async def codetether_observe(self, event: SessionEvent, session: Session) -> None:
+    def codetether_observe(self, event: SessionEvent, session: Session) -> None:
         """Send one waiting report beside the first session, if that is wanted."""
         if isinstance(event, SessionStarted) and not self._tried:
             self._tried = True
