@@ -201,11 +201,12 @@ class Broker:
         """Hand in a job and wait, as `changed` does, for what becomes of it: its number in the queue, the record's version and
         bytes. The number is 0 when the queue has a job with its key already: then the record is as it is now.
         """
+        first = ear.heard is None
         await self._attend(ear)
         copy = await self.hand_in(ear.key, submission, data, alone=True)
         if not copy:
             return copy, *await self.read(ear.key)
-        ear.trusted = True  # and if it was done already, whoever gets it from the queue says so
+        ear.trusted = first  # if it was done already, whoever gets it from the queue says so
         return copy, *await self.changed(ear, 0, seconds, dull)
 
     async def hand_in(self, key: str, submission: str, data: bytes, *, alone: bool) -> int:
