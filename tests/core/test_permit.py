@@ -119,6 +119,23 @@ def work(tmp_path):
     return tmp_path / "work"
 
 
+# --- long commands ---
+@pytest.mark.parametrize(
+    "piece",
+    ["x", "x ", "a;", "a@", "2>&1 ", "'a' ", "cat <<E\nab\n", "a:", "http", "sudo ", "$(", "a=b "],
+)
+def test_a_long_command_is_judged_like_any_other(work, piece):
+    """With rules of every kind, without a sandbox, and unasked: each way of looking at it goes through it once."""
+    rules = [
+        {"tool": "bash", "command": "rm *", "verdict": "deny"},
+        {"tool": "bash", "command": "git status *", "verdict": "allow"},
+    ]
+    case = Case(work, "full", rules=rules)
+    command = piece * (100_000 // len(piece))
+    assert case.verdict(BASH, command=command) in (ALLOW, ASK)
+    assert case.verdict(BASH, command=f"{command}\nrm -rf /") is DENY
+
+
 # --- access modes ---
 @pytest.mark.parametrize(
     ("access", "level", "write", "execute", "network"),

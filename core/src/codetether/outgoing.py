@@ -54,8 +54,9 @@ QUIET = frozenset(
     {"echo", "printf", "grep", "rg", "cat", "ls", "test", "true", "cd", "touch", "mkdir"}
 )
 GIT_QUIET = frozenset({"commit", "log", "grep", "diff", "show", "add", "status", "tag", "branch"})
-# an address, bash's own sockets, or a place on another machine, wherever they stand
-PLACE = re.compile(r"[a-z][a-z0-9+.-]*://|/dev/(?:tcp|udp)/|\b[\w.-]+@[\w.-]+:", re.IGNORECASE)
+# an address, bash's own sockets, or a place on another machine, wherever they stand; looked for in one go, however long
+# the command is
+PLACE = re.compile(r"://|/dev/(?:tcp|udp)/|[\w.-]@[\w.-]{1,255}:")
 
 
 def sends(facts: Facts, session: Session) -> str:

@@ -7,6 +7,7 @@ its answer. `fragments` cuts at every operator, quoted or not, and so finds too 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 
 # words of a piece that are tried as the program: a long command must not cost its square
@@ -103,6 +104,10 @@ GIT_LETTERS = {
 }
 
 
+PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]+")  # characters that mean only themselves
+LONG = 10_000
+
+
 def parts(command: str) -> list[list[str]] | None:
     """The simple commands a command line consists of, each as its words; None when it is not plainly so.
 
@@ -134,17 +139,10 @@ class _Reader:
     def next(self) -> str | None:
         """The next word or separator; None at the end or on failure."""
         text = self.text
-        while self.at < len(text) and text[self.at] in " \t":
-            self.at += 1
+        while self._skipped():
+            pass
         if self.at >= len(text):
             return None
-        for redirect in SAFE_REDIRECTS:
-            if text.startswith(redirect, self.at) and text[self.at + len(redirect) :][:1] in (
-                "",
-                *" \t;|\n",
-            ):
-                self.at += len(redirect)
-                return self.next()
         for operator in ("&&", "||", ";", "|", "\n"):
             if text.startswith(operator, self.at):
                 self.at += len(operator)
@@ -152,10 +150,29 @@ class _Reader:
                 return None if self.failed else ""
         return self._word()
 
+    def _skipped(self) -> bool:
+        """Pass over blanks or a harmless redirect; whether there was any."""
+        before = self.at
+        while self.text[self.at : self.at + 1] in (" ", "\t"):
+            self.at += 1
+        for redirect in SAFE_REDIRECTS:
+            end = self.at + len(redirect)
+            if self.text.startswith(redirect, self.at) and self.text[end : end + 1] in (
+                "",
+                *" \t;|\n",
+            ):
+                self.at = end
+                break
+        return self.at > before
+
     def _word(self) -> str | None:
-        word = " "
+        word = [" "]
         start = self.at
         while self.at < len(self.text):
+            if plain := PLAIN.match(self.text, self.at):
+                word.append(plain[0])
+                self.at = plain.end()
+                continue
             ch = self.text[self.at]
             if ch in " \t\n;|":
                 break
@@ -163,7 +180,7 @@ class _Reader:
                 inner = self._quoted(ch)
                 if inner is None:
                     return None
-                word += inner
+                word.append(inner)
                 continue
             if (
                 ch in UNSAFE
@@ -173,9 +190,9 @@ class _Reader:
             ):
                 self.failed = True
                 return None
-            word += ch
+            word.append(ch)
             self.at += 1
-        return word
+        return "".join(word)
 
     def _quoted(self, quote: str) -> str | None:
         end = self.text.find(quote, self.at + 1)
@@ -218,9 +235,11 @@ def _may_lead(before: str, first: str) -> bool:
 
 def _loose_words(piece: str) -> list[str]:
     try:
-        return shlex.split(piece)
+        if len(piece) <= LONG:  # it takes every character by itself
+            return shlex.split(piece)
     except ValueError:
-        return piece.replace("'", "").replace('"', "").replace("\\", "").split()
+        pass
+    return piece.replace("'", "").replace('"', "").replace("\\", "").split()
 
 
 def may_execute(words: list[str], spelled_out: int) -> bool:
