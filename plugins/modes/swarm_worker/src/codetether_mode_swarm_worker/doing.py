@@ -142,9 +142,7 @@ class Doing:
         """Whose a job is by the record that is in place; "" when we may have it."""
         if record is None:
             return ""
-        if (
-            record.submission != job.submission
-        ):  # of a time it was handed in before or after this one
+        if record.submission != job.submission:  # it was handed in at another time too
             if record.copy > delivery.copy:
                 return "nobody's"
             return "done before" if record.state == "done" else ""
