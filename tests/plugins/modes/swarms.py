@@ -126,8 +126,8 @@ def tower():
     )  # fmt: skip
 
 
-async def go(where, *words):
+async def go(where, *words, gate="! grep -q '<<<' a.txt"):
     """For a process of its own: the exit code, with `tower`."""
-    flags = () if words[0] == "resume" else ("--gate", "! grep -q '<<<' a.txt")
+    flags = () if words[0] == "resume" else ("--gate", gate)
     async with kernel_at(where.parent, tower(), where) as kernel:
         return await swarm(kernel, *words, flags=[*flags, "--json"])

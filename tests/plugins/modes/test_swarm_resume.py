@@ -185,6 +185,33 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, user, capsys):
     assert len(git(user, "worktree", "list").splitlines()) == 1
 
 
+async def test_killed_while_gates_look_at_a_resolution_it_is_made_and_judged_again(
+    tmp_path, user, capsys
+):
+    code = "import sys, trio; sys.path.insert(0, sys.argv[1]); import os, pathlib, swarms; os.chdir(sys.argv[2]); "
+    code += (
+        "trio.run(lambda: swarms.go(pathlib.Path(sys.argv[2]), 'build a tower', gate=sys.argv[3]))"
+    )
+    gate = "! grep -q both a.txt || { touch looking; sleep 60; }"
+    folder = str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, folder, user, gate], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )  # fmt: skip
+    with trio.fail_after(60):
+        while not list(tmp_path.glob("home/**/looking")):
+            await trio.sleep(0.1)
+    process.kill()
+    process.wait()
+    [journal] = tmp_path.glob("home/**/swarm/*/journal.jsonl")
+    async with kernel_at(tmp_path, tower(), user) as kernel:
+        code, said = await result(
+            kernel, capsys, "resume", journal.parent.name, "--gate", "! grep -q both a.txt"
+        )
+    states = {each["name"]: each["status"] for each in said["subtask_results"]}
+    assert sorted(states.values()) == ["cancelled", "completed", "completed", "conflict"], said
+    assert "both" not in git(user, "show", f"{said['branches']['result']}:a.txt")
+
+
 async def test_cleanup_after_a_kill_keeps_what_is_merged_nowhere(tmp_path, user, killed, capsys):
     git(user, "branch", f"codetether/{killed}_before")
     async with kernel_at(tmp_path, healthy(), user) as kernel:

@@ -36,9 +36,16 @@ class Ground:
         """Whether each sub-agent has a directory of its own."""
         return self.repository is not None
 
-    async def open(self, base: str, *, merged: Sequence[str] = (), branch: str = "") -> None:
+    async def open(
+        self,
+        base: str,
+        *,
+        merged: Sequence[str] = (),
+        doubtful: Sequence[str] = (),
+        branch: str = "",
+    ) -> None:
         """Make the result's worktree, or find it again; a merge that was cut off is given up, to be done again. Where the
-        user took the result away it begins again from their `branch`, which must hold the commits `merged`.
+        user took the result away it begins again from their `branch`, which must hold the commits `merged`. `doubtful`: commits of parts whose conflicts were being resolved.
         """
         if self.repository is None:
             return
@@ -49,6 +56,16 @@ class Ground:
             self.result.base = base
         elif (self.result.control / "MERGE_HEAD").exists() or await self.result.changed():
             await abort(self.result)
+        await self._drop_doubtful(doubtful)
+
+    async def _drop_doubtful(self, doubtful: Sequence[str]) -> None:
+        """A merge whose conflict was resolved, and that the gates had not looked at, is to be made again."""
+        if not doubtful or self.result is None:
+            return
+        said = await self.result.git("rev-list", "--parents", "--max-count=1", self.result.branch)
+        _, *parents = said.split()
+        if len(parents) == 2 and parents[1] in doubtful:
+            await self.result.git("reset", "--hard", "--quiet", parents[0])
 
     async def _start(self, merged: Sequence[str], branch: str) -> str:
         assert self.repository is not None

@@ -13,6 +13,7 @@ from codetether_worktrees import Merge, abort, commit, conclude, merge, spare
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.events import GateFinished, SubtaskMerged
 from codetether_mode_swarm.ground import BEFORE
+from codetether_mode_swarm.journal import changed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +107,7 @@ class Joiner:
             done = await merge(result, part.commit, message)
             if done.conflicts:
                 part.conflicts = done.conflicts
+                await self._book.write(changed(part))  # until the gates have looked it is in doubt
                 done = await self._resolve(part, done, message)
                 part.resolved = done.ok
             part.files = done.files

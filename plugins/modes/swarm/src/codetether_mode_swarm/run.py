@@ -149,9 +149,12 @@ class Run:
             self._began = self.past.began
             if self._began.root and not self.ground.isolated:
                 raise CodetetherError(f"the repository of this run is not there: {why_not}")
-        done = [part.commit for part in self.book.parts.values() if part.state == "completed"]
-        merged = [commit for commit in done if commit]
-        await self.ground.open(self._began.commit, merged=merged, branch=self._began.branch)
+        parts = [part for part in self.book.parts.values() if part.commit]
+        await self.ground.open(
+            self._began.commit, branch=self._began.branch,
+            merged=[part.commit for part in parts if part.state == "completed"],
+            doubtful=[part.commit for part in parts if part.state == "worked" and part.conflicts],
+        )  # fmt: skip
         self.joiner = Joiner(
             self.kernel, options, self.ground, self.hands, self.book, logs=self.folder / "gates"
         )
