@@ -120,6 +120,12 @@ def test_an_answer_grows_and_is_kept(state: State) -> None:
     assert "▌ say hello" in chat(state)
 
 
+def test_what_is_done_between_the_answer_and_its_calls_is_said(state: State) -> None:
+    state.take(TextDelta("I look."))
+    state.take(MessageDone(Message("assistant", (Text("I look."), ToolCall("c1", "bash", "{}")))))
+    assert state.doing == "beginning bash"
+
+
 def test_an_answer_without_deltas_is_shown(state: State) -> None:
     state.take(MessageDone(Message("assistant", (Text("at once"),))))
     assert "at once" in chat(state)

@@ -24,6 +24,7 @@ from codetether.api import (
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    one_line,
 )
 from codetether_conversation import (
     Around,
@@ -220,6 +221,8 @@ class State:
             self._answer.text = text
             self._answer.interrupted = event.message.interrupted
         self._close()
+        if event.message.calls:
+            self._do(f"beginning {one_line(event.message.calls[0].name)}")
 
     def _retry(self, event: Retrying) -> None:
         """What this answer said so far is void."""
