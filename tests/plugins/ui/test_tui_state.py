@@ -273,6 +273,21 @@ def test_the_inspector_follows_the_call_at_hand(state: State) -> None:
     assert "command" not in seen()
 
 
+def test_a_word_above_the_input_goes_by_itself(state: State) -> None:
+    state.tell("copied")
+    assert not state.toast_ended()
+    state.clock.now += 3  # type: ignore[attr-defined]
+    assert state.toast_ended()
+    assert not state.toast_ended()
+
+
+def test_long_help_is_wrapped_under_what_it_is_about() -> None:
+    rows = panels.help_lines([("F1", "words " * 12)], [("/x", "a command")], 50, 20, 0)
+    text = [plain(row).rstrip() for row in rows]
+    assert text[3:5] == ["F1  " + " ".join(["words"] * 7), "    " + " ".join(["words"] * 5)]
+    assert "/x  a command" in text
+
+
 def test_the_result_of_a_long_call_is_in_sight(state: State) -> None:
     state.take(ToolStarted("c1", "bash", {}, "bash " + "x" * 100))
     state.take(ToolFinished("c1", "bash", ok=True, summary="exit 0", text="", seconds=1.5))

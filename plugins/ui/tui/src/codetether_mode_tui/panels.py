@@ -341,8 +341,9 @@ def help_lines(
     scroll: int,
 ) -> list[Line]:
     """Keys, made from the bindings in force, and commands: beside each other where there is room."""
-    left, right = list(_table("Keys", keys)), list(_table("Commands", commands))
     half = width // 2 - 1
+    each = half if half >= 56 else width
+    left, right = list(_table("Keys", keys, each)), list(_table("Commands", commands, each))
     body: list[Line]
     if half >= 56:
         none: Line = []
@@ -362,11 +363,14 @@ def help_lines(
     ]
 
 
-def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[Line]:
+def _table(title: str, rows: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
     size = max((len(name) for name, _ in rows), default=0)
     yield [("class:note.title", title)]
     for name, about in rows:
-        yield [("class:key", f"{one_line(name):{size}}  "), ("", one_line(about))]
+        head = f"{one_line(name):{size}}  "
+        for line in wrapped([("", one_line(about))], max(width - len(head), 12)):
+            yield [("class:key", head), *line]
+            head = " " * len(head)
 
 
 # --- the beginning -----------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ class Screen:
         while True:
             await asyncio.sleep(TICK if self._moves() else 0.5)
             ticks += 1
-            if self._moves():
+            if self._moves() or self.state.toast_ended():
                 self.app.invalidate()
             if ticks % 4 == 0 and (theme := self.theming.reloaded()) is not None:
                 self.use(theme)

@@ -303,6 +303,13 @@ class State:
         """A word above the input, for a while."""
         self.toast, self.toast_until = words, self.clock() + seconds
 
+    def toast_ended(self) -> bool:
+        """Whether the word above the input has to go now; once."""
+        if not self.toast or self.clock() < self.toast_until:
+            return False
+        self.toast = ""
+        return True
+
     def close_picker(self) -> None:
         """The person has chosen, or wants none; what comes late does not open it again."""
         if self.picker is not None and self.picker.more:
