@@ -144,11 +144,11 @@ def _around(directory: str | Path) -> tuple[Path, Path] | None:
     """The root of the repository around `directory`, and where its HEAD is."""
     root = os.path.abspath(directory)
     while True:
-        if os.path.exists(os.path.join(root, ".git")):
+        if os.access(f"{root}/.git", os.F_OK):  # half of what a stat costs where there is none
             control = _control(Path(root, ".git"))
             if control is not None:
                 return Path(root), control
-        above = os.path.dirname(root)
+        above = root.rpartition("/")[0] or "/"
         if above == root:
             return None
         root = above

@@ -43,7 +43,9 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Grants:
-    """The grants of one session. `file` None: nothing is read or kept beyond the session."""
+    """The grants of one session. `workspace`: its root, without links. `file` None: nothing is read or kept beyond
+    the session.
+    """
 
     def __init__(self, file: Path | None, workspace: Path) -> None:
         self._file = file
@@ -108,9 +110,9 @@ def _written(known: dict[str, list[Grant]]) -> bytes:
 def _read(file: Path) -> dict[str, list[Grant]]:
     """The file's grants; one that cannot be understood grants nothing."""
     data = layers.read_bytes(str(file))
+    if not data:
+        return {}
     try:
-        return msgspec.convert(
-            json.loads(data or b"{}").get("workspaces", {}), dict[str, list[Grant]]
-        )
+        return msgspec.convert(json.loads(data).get("workspaces", {}), dict[str, list[Grant]])
     except (ValueError, AttributeError, msgspec.ValidationError):
         return {}

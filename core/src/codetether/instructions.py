@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from codetether.beneath import below
 from codetether.terminal import unhide
 
 if TYPE_CHECKING:
@@ -26,20 +27,22 @@ NESTED_LIMIT = 16_384  # bytes added to one tool result
 
 
 def find(directory: Path, root: Path | None) -> list[Path]:
-    """The instruction files between `root` (the repository; None: `directory` only) and `directory`, nearest last."""
-    directory = directory.resolve()
-    root = directory if root is None else root.resolve()
-    chain = [directory]
-    while chain[-1] != root and root in chain[-1].parents:
-        chain.append(chain[-1].parent)
-    found = []
-    for folder in reversed(chain):
-        for name in NAMES:
-            path = folder / name
-            if path.is_file() and path.resolve().is_relative_to(root):
-                found.append(path)
-                break
-    return found
+    """The instruction files between `root` (the repository; None: `directory` only) and `directory`, nearest last.
+    Both without links.
+    """
+    top = str(directory if root is None else root)
+    chain = [str(directory)]
+    while chain[-1] != top and below(chain[-1], top) is not None:
+        chain.append(os.path.dirname(chain[-1]))
+    return [path for folder in reversed(chain) if (path := _in(folder, top)) is not None]
+
+
+def _in(folder: str, top: str) -> Path | None:
+    for name in NAMES:
+        path = f"{folder}/{name}"
+        if os.path.isfile(path) and below(os.path.realpath(path), top) is not None:
+            return Path(path)
+    return None
 
 
 def text(paths: list[Path], root: Path, room: int = TOTAL_LIMIT) -> str:

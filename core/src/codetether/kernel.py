@@ -254,8 +254,8 @@ class Kernel:
 
     def trusted_folder(self, directory: Path, name: str) -> Path | None:
         """The folder `name` in `.codetether` of the repository `directory` is in, if there is one and it is trusted."""
-        folder = (self.root_of(directory) or directory) / ".codetether" / name
-        return folder if folder.is_dir() and is_trusted(directory, self.dirs) else None
+        folder = f"{self.root_of(directory) or directory}/.codetether/{name}"
+        return Path(folder) if os.path.isdir(folder) and is_trusted(directory, self.dirs) else None
 
     def root_of(self, directory: Path) -> Path | None:
         """The root of the repository `directory` is in, or None."""

@@ -77,7 +77,8 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
 
 
 async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]:
-    directory = wishes.directory.resolve()
+    workspace = Workspace(wishes.directory)
+    directory = workspace.root
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory")
     await kernel.settle_sandbox()
@@ -115,11 +116,12 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             transcript.append_setting(
                 model=f"{provider.name}/{model.id}", agent=agent.name, access=access
             )
+        workspace.read_also(transcript.side)
         limits = kernel.config.kernel.session
         session = Session(
             kernel,
             transcript,
-            Workspace(directory, readable=(transcript.side,)),
+            workspace,
             Permissions(kernel.config, directory),
             agent=agent,
             provider=provider,
@@ -170,7 +172,7 @@ def _note_writes(session: Session) -> None:
         return Notes(folder, workspace.root, tell)
 
     workspace.noting = noting
-    if folder.is_dir() and any(folder.iterdir()):
+    if os.path.isdir(folder) and os.listdir(folder):
         noting().settle_others()
 
 

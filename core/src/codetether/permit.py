@@ -54,13 +54,15 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Permissions:
-    """The rules and grants of one session. `config` gives the rules of all layers and the user's directories."""
+    """The rules and grants of one session. `config` gives the rules of all layers and the user's directories;
+    `root` is the workspace's, without links.
+    """
 
-    def __init__(self, config: Config, directory: Path) -> None:
+    def __init__(self, config: Config, root: Path) -> None:
         self.rules: Sequence[Rule] = config.rules
         dirs = config.dirs
         self.own = _real(str(dirs.config), str(dirs.data), str(dirs.file))
-        self.grants = Grants(grants_file(config.dirs.config), Path(os.path.realpath(directory)))
+        self.grants = Grants(grants_file(config.dirs.config), root)
 
     def decide(self, call: ToolCall, tool: Tool[Any], params: Any, session: Session) -> Decision:
         """What may happen to this call, before plugins are asked."""

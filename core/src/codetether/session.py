@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 DELTAS = (TextDelta, ThoughtDelta, ToolProgress, Retrying)
 TOOL_SECONDS = 120.0
 TELL_SECONDS = 2.0
+_EVERYTHING = frozenset(Effect)
 
 
 class Session:
@@ -117,7 +118,7 @@ class Session:
         self.interactive = interactive
         self.depth = depth
         self.planning = planning
-        self._within = frozenset(Effect) if within is None else within
+        self._within = _EVERYTHING if within is None else within
         self._parent = parent
         self.feed = Feed()
         self.state: dict[str, Any] = {}

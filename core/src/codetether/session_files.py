@@ -251,17 +251,18 @@ def make_file(root: Path, session: str, now: datetime) -> str:
 
     Raises CodetetherError when there is such a session already, OSError when the file cannot be made.
     """
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     while True:
         name = check_id(session or new_id(now))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            os.close(os.open(root / f"{name}{SUFFIX}", flags, 0o600))
+            os.close(os.open(f"{root}/{name}{SUFFIX}", flags, 0o600))
+        except FileNotFoundError:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
             if session:
                 raise CodetetherError(f"There is a session {name} already.") from None
-            continue
-        return name
+        else:
+            return name
 
 
 def sync_directory(path: Path) -> None:

@@ -44,7 +44,9 @@ class Workspace:
     def __init__(self, root: Path, readable: Sequence[Path] = (), *, walk: bool = False) -> None:
         self.root = Path(os.path.realpath(root))
         self._spelled = os.path.abspath(root)
-        self.readable = tuple(Path(os.path.realpath(path)) for path in readable)
+        self.readable: tuple[Path, ...] = ()
+        for path in readable:
+            self.read_also(path)
         self._walk = walk
         self._seen: dict[str, str] = {}
         # Told of every change before it shows, in a thread: path, content and mode before (None: no file), content then.
@@ -55,6 +57,10 @@ class Workspace:
         # Makes the notes of what is being written (codetether.unfinished) with the first write; none without it.
         self.noting: Callable[[], Notes] | None = None
         self.notes: Notes | None = None
+
+    def read_also(self, root: Path) -> None:
+        """Let what is below `root` be read too."""
+        self.readable += (Path(os.path.realpath(root)),)
 
     # --- names ---
     def relative(self, path: str) -> str:

@@ -72,7 +72,7 @@ class Place(Struct):
 
 def places(kernel: Kernel, directory: Path) -> list[Place]:
     """Where skills are looked for; of two with one name the first counts, so the user's before the project's."""
-    own = [Path.home() / ".codetether" / "skills", kernel.dirs.config / "skills"]
+    own = [Path(os.path.expanduser("~/.codetether/skills")), Path(kernel.dirs.config, "skills")]
     project = kernel.trusted_folder(directory, "skills")
     return [Place(path, own=True) for path in own] + (
         [Place(project, own=False)] if project is not None else []
