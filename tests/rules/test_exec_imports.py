@@ -30,12 +30,12 @@ STARTED = "STARTED"  # trio asks `ldconfig` for a library, unless it is told
 HEAVY = {
     "asyncio", "click", "concurrent.futures", "ctransformers", "dataclasses_json", "difflib", "h2", "httpx",
     "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
-    "pygments", "requests", "rich", "setuptools", "shlex", "socksio", "sqlite3", "tomlkit", "tomllib", "unittest",
-    "xml", "yaml",
+    "pygments", "requests", "rich", "setuptools", "shlex", "socksio", "sqlite3", "tomlkit", "tomllib",
+    "trio._dtls", "trio._ssl", "unittest", "xml", "yaml",
 }  # fmt: skip
 START = {
     "codetether": "agents api calls catalog config dirs errors events fill git host hookspecs kernel layers lazy ports "
-    "redact settings trust words",
+    "postponed redact settings trust words",
 }
 PROMPT = {
     "codetether": "answer beneath console context entries faults feed files globs grants instructions "

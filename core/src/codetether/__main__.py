@@ -197,15 +197,18 @@ def _stay_told() -> None:
 
 
 def _load_trio() -> None:
-    """Import it without its question where the library of threads is: to find out, ctypes runs `ldconfig` or even a
-    compiler, and the loader knows it anyway.
+    """Import it without its TLS, which is loaded when it is used. And, on Linux, without its question where the library
+    of threads is: to find out, ctypes runs `ldconfig` or even a compiler, and the loader knows it anyway.
     """
     import ctypes.util
 
+    from codetether.postponed import import_without
+
     ask = ctypes.util.find_library
-    ctypes.util.find_library = lambda name: f"lib{name}.so.0"
+    if sys.platform == "linux":
+        ctypes.util.find_library = lambda name: f"lib{name}.so.0"
     try:
-        import trio  # noqa: F401
+        import_without("trio", "_dtls", "_ssl", "_highlevel_ssl_helpers")
     finally:
         ctypes.util.find_library = ask
 
@@ -213,8 +216,7 @@ def _load_trio() -> None:
 def _run(name: str, words: "list[str]", off: "list[str]") -> int:
     import argparse
 
-    if sys.platform == "linux":
-        _load_trio()
+    _load_trio()
     from codetether.kernel import Kernel
 
     kernel = Kernel.load(os.getcwd(), off=off)

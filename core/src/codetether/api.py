@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         ToolOutput,
         Ui,
     )
+    from codetether.postponed import import_without
     from codetether.process import Completed, run_process
     from codetether.records import GitState, SessionHeader
     from codetether.redact import Redactor
@@ -165,6 +166,7 @@ _WHERE = {
     "kernel": "Kernel",
     "ports": "AgentResult AgentTask Command Executor Extension Finding Launch Mode Plugin Provider ProviderStatus "
     "Router Sandbox SandboxPolicy SecretMissing Secrets Tool ToolContext ToolOutput Ui",
+    "postponed": "import_without",
     "process": "Completed run_process",
     "redact": "Redactor",
     "ripgrep": "ripgrep",
@@ -294,6 +296,7 @@ __all__ = [
     "git",
     "head",
     "hookimpl",
+    "import_without",
     "is_terminal",
     "is_trusted",
     "latest_session",

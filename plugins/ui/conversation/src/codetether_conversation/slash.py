@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,6 +50,8 @@ async def run_command(conversation: Conversation, line: str) -> None:
                 f"/{word} is a command of this project, which is not trusted",
                 "look at .codetether/ and say: codetether config trust",
             )
+        from difflib import get_close_matches
+
         near = get_close_matches(word, known, 3)
         meant = f"did you mean {' or '.join('/' + name for name in near)}?" if near else ""
         raise UsageError(

@@ -141,6 +141,11 @@ class Tui(Mode):
 
     def _screen(self, bridge: Bridge, conversation: Conversation) -> None:
         """The screen's thread: everything of prompt_toolkit happens here."""
+        from codetether.api import import_without
+
+        import_without(
+            "prompt_toolkit", "shortcuts"
+        )  # its line interface, which the frame would wait for
         from codetether_conversation import history
 
         from codetether_mode_tui.screen import Screen

@@ -115,6 +115,7 @@ class Screen:
         self._history = history
         self._source, self._sink = source, sink
         self._theme: Theme | None = None
+        self._has_code = False
         self._style: BaseStyle = Style([])
         self.buffer: Buffer
         self.app: Application[None]
@@ -168,6 +169,8 @@ class Screen:
         if (theme := self.state.theme) is not None:
             self.state.theme = None
             self.theming.choose(self, theme)
+        if self._theme is not None and self.state.may_show_code and not self._has_code:
+            self.use(self._theme)
         self.app.invalidate()
 
     def _put(self, draft: str) -> None:
@@ -193,14 +196,10 @@ class Screen:
         return self.state.standing.busy or (board is not None and board.running)
 
     def use(self, theme: Theme) -> None:
-        from prompt_toolkit.styles import style_from_pygments_cls
-        from pygments.styles import get_style_by_name
-
+        """Show it in these colours; with those of code only when there may be some, for Pygments takes its time."""
         self._theme = theme
-        styles: list[BaseStyle] = []
-        if theme.code:
-            with contextlib.suppress(Exception):  # a style that Pygments does not have
-                styles.append(style_from_pygments_cls(get_style_by_name(theme.code)))
+        self._has_code = self.state.may_show_code
+        styles = [_code_style(theme.code)] if theme.code and self._has_code else []
         few = color_depth(os.environ) in (ColorDepth.DEPTH_1_BIT, ColorDepth.DEPTH_4_BIT)
         self._style = merge_styles([*styles, Style.from_dict(rules(theme, few=few))])
 
@@ -390,6 +389,16 @@ class Screen:
 def _prompt(line: int, wrapped: int) -> AnyFormattedText:
     """What stands before each line of the input."""
     return [("class:input.border", " > " if line == wrapped == 0 else "   ")]
+
+
+def _code_style(name: str) -> BaseStyle:
+    from prompt_toolkit.styles import style_from_pygments_cls
+    from pygments.styles import get_style_by_name
+
+    try:
+        return style_from_pygments_cls(get_style_by_name(name))
+    except Exception:  # a style that Pygments does not have
+        return Style([])
 
 
 def _row(paint: Callable[[int], Line]) -> Painted:

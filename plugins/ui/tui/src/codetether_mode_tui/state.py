@@ -338,6 +338,11 @@ class State:
 
     # --- what keys do ---
     @property
+    def may_show_code(self) -> bool:
+        """Whether anything is there in which code can be; at first nothing is."""
+        return bool(self.items) or self.ask is not None or self.board is not None
+
+    @property
     def ask(self) -> Ask | None:
         """The question that is to be answered now."""
         return self.asks[0] if self.asks else None

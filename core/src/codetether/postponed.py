@@ -1,0 +1,54 @@
+"""Import a package without parts of it that it imports and most runs never use; a part loads when it is asked for."""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+
+TYPE_CHECKING = False  # typing itself would be dear here
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class _Name:
+    """Stands for the name `name` of the module `part`."""
+
+    def __init__(self, part: str, name: str) -> None:
+        self.part, self.name = part, name
+
+
+class _Part(ModuleType):
+    def __getattr__(self, name: str) -> _Name:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Name(self.__name__, name)
+
+
+def import_without(package: str, *parts: str) -> None:
+    """Import `package`, which takes names from its modules `parts`, without these; nothing when it is loaded. Only for
+    parts from which no other module takes names while the package loads.
+    """
+    wanted = [f"{package}.{part}" for part in parts]
+    if package in sys.modules:
+        return
+    for part in wanted:
+        sys.modules[part] = _Part(part)
+    try:
+        module = import_module(package)
+    finally:
+        for part in wanted:
+            del sys.modules[part]
+    later = {key: value for key, value in vars(module).items() if isinstance(value, _Name)}
+    for key in later:
+        delattr(module, key)
+    other = vars(module).get("__getattr__")
+
+    def load(key: str) -> "Any":
+        if key in later:
+            value = getattr(import_module(later[key].part), later[key].name)
+            setattr(module, key, value)
+            return value
+        if other is not None:
+            return other(key)
+        raise AttributeError(f"module {package!r} has no attribute {key!r}")
+
+    module.__getattr__ = load  # type: ignore[method-assign]
