@@ -12,10 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
+from codetether.api import import_without
 
 from codetether_wire.loading import without
 
 with without("h2"):  # HTTP/2, 11 ms
+    import_without("httpcore", "_api", "_sync")  # the same for threads
     import httpcore
 
 # What it notes of each step has addresses and headers in it, which hold keys.
