@@ -47,7 +47,7 @@ class Skill(Tool[Params]):
             return None
         from codetether_tool_skill.folders import find, places
 
-        there = [place for place in places(self.kernel, session.directory) if place.path.is_dir()]
+        there = places(self.kernel, session.directory)
         return _told(await trio.to_thread.run_sync(find, there)) if there else None
 
     def title(self, params: Params) -> str:

@@ -71,12 +71,14 @@ class Place(Struct):
 
 
 def places(kernel: Kernel, directory: Path) -> list[Place]:
-    """Where skills are looked for; of two with one name the first counts, so the user's before the project's."""
-    own = [Path(os.path.expanduser("~/.codetether/skills")), Path(kernel.dirs.config, "skills")]
-    project = kernel.trusted_folder(directory, "skills")
-    return [Place(path, own=True) for path in own] + (
-        [Place(project, own=False)] if project is not None else []
-    )
+    """The folders of skills there are; of two skills with one name the first counts, so the user's before the
+    project's.
+    """
+    own = (os.path.expanduser("~/.codetether/skills"), f"{kernel.dirs.config}/skills")
+    there = [Place(Path(path), own=True) for path in own if os.path.isdir(path)]
+    if (project := kernel.trusted_folder(directory, "skills")) is not None:
+        there.append(Place(project, own=False))
+    return there
 
 
 def find(places: Sequence[Place]) -> Found:
