@@ -290,6 +290,16 @@ async def test_a_theme_of_ones_own_is_drawn_and_read_again(tmp_path: Path) -> No
                 await t._read()
 
 
+async def test_the_colours_are_those_for_the_background_that_the_terminal_has(
+    tmp_path: Path,
+) -> None:
+    async with terminal(tmp_path, "tui", COLORTERM="truecolor") as t:
+        t.type("\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?62;22c")  # as it will be asked
+        await t.until("new session")
+        assert b"\x1b]11;?" in t.bytes
+        assert b"38;2;31;35;40" in t.bytes  # the text of `light`
+
+
 def test_without_a_terminal_it_says_what_to_do(tmp_path: Path) -> None:
     for word in ("tui", "repl"):
         done = subprocess.run(

@@ -143,28 +143,22 @@ class Tui(Mode):
         """The screen's thread: everything of prompt_toolkit happens here."""
         from codetether.api import import_without
 
-        import_without(
-            "prompt_toolkit", "shortcuts"
-        )  # its line interface, which the frame would wait for
-        from codetether_conversation import history
+        from codetether_mode_tui.terminal import Background
 
-        from codetether_mode_tui.screen import Screen
+        with Background(sys.stdout.fileno() if self.settings.theme == "auto" else None) as ground:
+            import_without("prompt_toolkit", "shortcuts")  # its line interface
+            from codetether_conversation import history
 
-        screen = Screen(
-            bridge,
-            conversation,
-            self.settings,
-            self._theming(),
-            history(self.kernel.dirs.data, self.kernel.redact.text),
-        )
-        screen.run()
+            from codetether_mode_tui.screen import Screen
 
-    def _theming(self) -> Theming:
-        from codetether_mode_tui.terminal import background
+            typed = history(self.kernel.dirs.data, self.kernel.redact.text)
+            theming = self._theming(ground.colour())
+        Screen(bridge, conversation, self.settings, theming, typed).run()
+
+    def _theming(self, ground: str | None) -> Theming:
         from codetether_mode_tui.theming import Theming
 
         settings = self.settings
-        ground = background(sys.stdout.fileno()) if settings.theme == "auto" else None
 
         def read() -> tuple[str, dict[str, Any]]:
             from codetether.api import Config
