@@ -300,6 +300,17 @@ async def test_the_colours_are_those_for_the_background_that_the_terminal_has(
         assert b"38;2;31;35;40" in t.bytes  # the text of `light`
 
 
+async def test_code_has_its_own_colours(tmp_path: Path) -> None:
+    async with terminal(tmp_path, "tui", COLORTERM="truecolor") as t:
+        await t.until("new session")
+        t.type("fix add\r")
+        await t.until("Allow edit calc.py?")
+        await trio.sleep(0.5)  # a key that comes at once answers nothing
+        t.type("y")
+        await t.until("It adds now.", "add(1, 2)")
+        assert b"38;2;165;214;255" in t.bytes  # a number in Pygments' `github-dark`
+
+
 def test_without_a_terminal_it_says_what_to_do(tmp_path: Path) -> None:
     for word in ("tui", "repl"):
         done = subprocess.run(
