@@ -44,6 +44,17 @@ def test_a_part_can_be_imported_by_its_own_name(package):
     assert isinstance(Rare, type)
 
 
+def test_a_part_may_be_taken_as_a_module(package):
+    package("from . import rare\ndef make():\n    return rare.Rare()\n")
+    import_without("parted", "rare")
+    import parted
+
+    assert "parted.rare" not in sys.modules
+    made = parted.make()
+    assert type(made) is sys.modules["parted.rare"].Rare
+    assert parted.rare is sys.modules["parted.rare"]
+
+
 def test_what_the_package_makes_on_demand_goes_on(package):
     package(
         "def __getattr__(name):\n    if name == 'made':\n        return 7\n    raise AttributeError(name)\n"

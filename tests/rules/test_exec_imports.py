@@ -28,9 +28,8 @@ with open(sys.argv[1], "w") as file:
 STARTED = "STARTED"  # trio asks `ldconfig` for a library, unless it is told
 # What many have installed, or the standard library holds, and a run that does not use it must not pay for.
 HEAVY = {
-    "asyncio", "click", "concurrent.futures", "ctransformers", "dataclasses_json", "difflib", "h2",
-    "httpcore._sync", "httpx",
-    "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
+    "asyncio", "click", "concurrent.futures", "ctransformers", "dataclasses_json", "difflib",
+    "email.message", "h2", "httpcore._sync", "httpx", "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
     "pygments", "requests", "rich", "setuptools", "shlex", "socksio", "sqlite3", "tomlkit", "tomllib",
     "trio._dtls", "trio._ssl", "unittest", "xml", "yaml",
 }  # fmt: skip

@@ -217,6 +217,11 @@ def _run(name: str, words: "list[str]", off: "list[str]") -> int:
     import argparse
 
     _load_trio()
+    from codetether.postponed import import_without
+
+    import_without(
+        "importlib.metadata", "_adapters"
+    )  # all of `email`, to read what a package says of itself
     from codetether.kernel import Kernel
 
     kernel = Kernel.load(os.getcwd(), off=off)

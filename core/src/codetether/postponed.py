@@ -17,26 +17,33 @@ class _Name:
 
 
 class _Part(ModuleType):
-    def __getattr__(self, name: str) -> _Name:
+    """Stands for a module: while the package loads for its names, and for those that the module has after that."""
+
+    loading = True
+
+    def __getattr__(self, name: str) -> "Any":
+        if not self.loading:
+            return getattr(import_module(self.__name__), name)
         if name.startswith("__"):
             raise AttributeError(name)
         return _Name(self.__name__, name)
 
 
 def import_without(package: str, *parts: str) -> None:
-    """Import `package`, which takes names from its modules `parts`, without these; nothing when it is loaded. Only for
-    parts from which no other module takes names while the package loads.
+    """Import `package` without its modules `parts`; nothing when it is loaded. Only for parts of which no other module
+    takes names while the package loads, and of which the package's own functions use no names, but the module at most.
     """
-    wanted = [f"{package}.{part}" for part in parts]
     if package in sys.modules:
         return
-    for part in wanted:
-        sys.modules[part] = _Part(part)
+    stand_ins = [_Part(f"{package}.{part}") for part in parts]
+    for part in stand_ins:
+        sys.modules[part.__name__] = part
     try:
         module = import_module(package)
     finally:
-        for part in wanted:
-            del sys.modules[part]
+        for part in stand_ins:
+            del sys.modules[part.__name__]
+            part.loading = False
     later = {key: value for key, value in vars(module).items() if isinstance(value, _Name)}
     for key in later:
         delattr(module, key)
