@@ -297,9 +297,12 @@ def test_the_result_of_a_long_call_is_in_sight(state: State) -> None:
 
 def test_a_stopped_turn_stops_its_calls(state: State) -> None:
     found = call(state)
+    state.clock.now += 3.4
     state.take(TurnFinished("cancelled", "", Usage(), 1, 1.0))
     assert (found.ok, found.summary) == (False, "stopped")
     assert "! stopped" in chat(state)
+    inspected = "\n".join(plain(row) for row in panels.Inspector().lines(state, 40, 20))
+    assert "stopped 3.4s" in inspected
 
 
 def test_a_failed_turn_says_why_and_what_next(state: State) -> None:

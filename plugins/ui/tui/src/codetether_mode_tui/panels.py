@@ -13,7 +13,7 @@ from codetether_mode_tui.diffs import diff_lines
 from codetether_mode_tui.items import Called
 from codetether_mode_tui.lines import Line, fitted, padded, width_of, wrapped
 from codetether_mode_tui.paint import detail
-from codetether_mode_tui.state import counted
+from codetether_mode_tui.state import STOPPED, counted
 
 if TYPE_CHECKING:
     from codetether_mode_tui.asking import Ask
@@ -213,7 +213,8 @@ def _meter(state: State, width: int) -> list[Line]:
 
 
 def _heading(call: Called, state: State) -> Line:
-    state_word = "running" if call.ok is None else "ok" if call.ok else "failed"
+    word = STOPPED if call.summary == STOPPED else "failed"
+    state_word = "running" if call.ok is None else "ok" if call.ok else word
     seconds = state.clock() - call.since if call.ok is None else call.seconds
     style = {None: "class:tool.running", True: "class:tool.ok", False: "class:tool.failed"}[call.ok]
     return [("class:title", one_line(call.name)), (style, f"  {state_word} {seconds:.1f}s")]

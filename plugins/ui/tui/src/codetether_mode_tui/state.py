@@ -58,10 +58,11 @@ from codetether_mode_tui.items import (
 )
 from codetether_mode_tui.pickers import Picker
 
+STOPPED = "stopped"
 ENDS = {
     "step_limit": "stopped at the step limit",
     "budget": "stopped at the budget",
-    "cancelled": "stopped",
+    "cancelled": STOPPED,
     "denied": "done, but something was denied",
 }
 FOLDED_NOTE = 12  # lines of a note that are shown before it is opened
@@ -259,7 +260,8 @@ class State:
     def _end(self, event: TurnFinished) -> None:
         self._close()
         for called in self._calls.values():
-            called.ok, called.summary = False, "stopped"
+            called.ok, called.summary = False, STOPPED
+            called.seconds = self.clock() - called.since
             called.changed()
         self._calls.clear()
         self.doing = ""
