@@ -136,7 +136,8 @@ async def test_what_was_said_early_comes_back_when_it_is_taken_back_or_nothing_o
         await person.say("wait")
         await person.do(Stop())
         assert (await person.see(Returned)).text == "wait"
-        await person.see(Opened)
+        if not any(isinstance(each, Opened) for each in person.seen):
+            await person.see(Opened)
     async with talking(tmp_path, [reply("one")], Start(model="nobody/nothing")) as person:
         await person.say("hello")
         assert (await person.see(Returned)).text == "hello"

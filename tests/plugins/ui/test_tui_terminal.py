@@ -213,6 +213,18 @@ async def test_from_small_to_large(tmp_path: Path) -> None:
         assert b"goes on with this session" in t.bytes
 
 
+async def test_a_size_that_changes_before_it_is_first_looked_at_is_followed(tmp_path: Path) -> None:
+    seldom = "import codetether_mode_tui.screen as screen; screen.SIZE_POLL = 3\n"
+    (tmp_path / "sitecustomize.py").write_text(seldom)
+    async with terminal(tmp_path, "tui", size=(60, 15), PYTHONPATH=str(tmp_path)) as t:
+        await t.until("new session", ">", "context", gone=["Workspace"])
+        with trio.move_on_after(1.5):  # all that is told at the start is drawn
+            while await t._read():
+                pass
+        t.resize(200, 50)
+        await t.until("Workspace", "Session")
+
+
 async def test_completion_of_commands_and_files(tmp_path: Path) -> None:
     async with terminal(tmp_path, "tui") as t:
         await t.until("new session")

@@ -43,6 +43,7 @@ from codetether_mode_tui.themes import Theme, rules
 
 if TYPE_CHECKING:
     from codetether_conversation import Conversation
+    from prompt_toolkit.data_structures import Size
     from prompt_toolkit.input import Input
     from prompt_toolkit.key_binding.key_bindings import NotImplementedOrNone
     from prompt_toolkit.output import Output
@@ -130,13 +131,15 @@ class Screen:
         self.app = self._application()
         self.bridge.attach(self._told)
         self.app.after_render += self._painted
-        ticking = asyncio.ensure_future(self._tick())
+        size = self.app.output.get_size()
+        beside = [asyncio.ensure_future(each) for each in (self._tick(), self._follow(size))]
         try:
             await self.app.run_async(handle_sigint=False, set_exception_handler=False)
         finally:
-            ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticking
+            for each in beside:
+                each.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await each
             self.bridge.detach()
 
     def _painted(self, _: Application[None]) -> None:
@@ -226,7 +229,7 @@ class Screen:
             color_depth=color_depth(os.environ),
             input=self._source or create_input(),
             output=output,
-            terminal_size_polling_interval=SIZE_POLL,
+            terminal_size_polling_interval=None,
             enable_page_navigation_bindings=False,
             include_default_pygments_style=False,  # its colours are for white paper
         )
@@ -266,6 +269,17 @@ class Screen:
         )
 
     # --- sizes ---
+    async def _follow(self, drawn: Size) -> None:
+        """Draw anew when the terminal has another size than was `drawn`. prompt_toolkit looks for that too, but takes what it
+        finds a moment after the start for what it has drawn; a window manager may have changed it by then.
+        """
+        while True:
+            await asyncio.sleep(SIZE_POLL)
+            if (size := self.app.output.get_size()) != drawn:
+                drawn = size
+                self.app.renderer.erase(leave_alternate_screen=False)
+                self.app.invalidate()
+
     @property
     def width(self) -> int:
         """Columns of the terminal."""
