@@ -12,7 +12,7 @@ from codetether.api import lazy
 if TYPE_CHECKING:
     from codetether_crew.attempt import Attempt, total
     from codetether_crew.book import Book
-    from codetether_crew.budget import Budget
+    from codetether_crew.budget import Budget, enforce
     from codetether_crew.carrying import (
         Outcome,
         Tell,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "attempt": "Attempt total",
     "book": "Book",
-    "budget": "Budget",
+    "budget": "Budget enforce",
     "carrying": "Outcome Tell carry_out form_of held left_usd raised shown told",
     "flags": "count limits number output whole",
     "hands": "Hands Work belongs choose_model",
@@ -74,6 +74,7 @@ __all__ = [
     "carry_out",
     "choose_model",
     "count",
+    "enforce",
     "event_lines",
     "every",
     "filled",

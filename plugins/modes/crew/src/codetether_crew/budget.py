@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
 import trio
 from codetether.api import (
     Compacted,
+    Session,
     SessionEvent,
     Spending,
     Spent,
@@ -61,3 +65,26 @@ class Budget:
 def used(event: SessionEvent) -> Usage | None:
     """What the model calls took that `event` tells of; None when it tells of none."""
     return event.usage if isinstance(event, StepFinished | Spent) else None
+
+
+class Paying(Protocol):
+    """A run whose sub-agents spend one budget."""
+
+    budget: Budget
+
+    def owns(self, session: Session) -> bool:
+        """Whether `session` is one of its sub-agents, or of theirs."""
+
+
+def enforce(
+    runs: Sequence[Paying], event: SessionEvent, session: Session
+) -> Awaitable[None] | None:
+    """What a mode answers when it observes `event`: the end of `session` when a run it belongs to may spend no more."""
+    mine = [run for run in runs if run.owns(session)]
+    over = [run for run in mine if not run.budget.allows(event)]  # each has to count it
+    return _ended(session) if over else None
+
+
+async def _ended(session: Session) -> None:
+    session.cancel()
+    await trio.lowlevel.checkpoint_if_cancelled()  # in the session's own task: no call is made

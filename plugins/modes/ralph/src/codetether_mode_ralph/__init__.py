@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import trio
 from codetether.api import Mode, SessionEvent, hookimpl
 
 if TYPE_CHECKING:
@@ -70,11 +69,8 @@ class Ralph(Mode):
     @hookimpl
     def codetether_observe(self, event: SessionEvent, session: Session) -> Awaitable[None] | None:
         """Before each model call of an agent: is there anything left to spend?"""
-        mine = [run for run in self.running if run.owns(session)]
-        over = [run for run in mine if not run.budget.allows(event)]
-        return _ended(session) if over else None
+        if not self.running:
+            return None
+        from codetether_crew import enforce
 
-
-async def _ended(session: Session) -> None:
-    session.cancel()
-    await trio.lowlevel.checkpoint_if_cancelled()  # in the session's own task: no call is made
+        return enforce(self.running, event, session)
