@@ -44,9 +44,7 @@ from codetether_mode_tui.themes import Theme, rules
 if TYPE_CHECKING:
     from codetether_conversation import Conversation
     from prompt_toolkit.data_structures import Size
-    from prompt_toolkit.input import Input
     from prompt_toolkit.key_binding.key_bindings import NotImplementedOrNone
-    from prompt_toolkit.output import Output
 
     from codetether_mode_tui import TuiSettings
     from codetether_mode_tui.bridge import Bridge
@@ -93,9 +91,6 @@ class Screen:
         settings: TuiSettings,
         theming: Theming,
         history: Any,
-        *,
-        source: Input | None = None,
-        sink: Output | None = None,
     ) -> None:
         self.bridge = bridge
         self.conversation = conversation
@@ -114,7 +109,6 @@ class Screen:
         self._chat_top = 0  # its first row
         self._next_frame = 0.0
         self._history = history
-        self._source, self._sink = source, sink
         self._theme: Theme | None = None
         self._has_code = False
         self._style: BaseStyle = Style([])
@@ -218,7 +212,7 @@ class Screen:
             tempfile_suffix=".md",
         )
         handlers = Handlers(self)
-        output = self._sink or create_output()
+        output = create_output()
         return Prompt(
             layout=self._layout(),
             key_bindings=handlers.bindings(),
@@ -227,7 +221,7 @@ class Screen:
             mouse_support=self.settings.mouse,
             editing_mode=handlers.editing_mode(),
             color_depth=color_depth(os.environ),
-            input=self._source or create_input(),
+            input=create_input(),
             output=output,
             terminal_size_polling_interval=None,
             enable_page_navigation_bindings=False,
