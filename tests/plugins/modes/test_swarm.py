@@ -383,12 +383,17 @@ BATCH = "```python\nllm_query_batched(['what?'] * 8)\n```"
 LOOKS = ["modes:rlm", "tools:rlm"]
 
 
-async def test_the_budget_counts_and_stops_the_calls_of_rlm(tmp_path, user, capsys):
+def looks_into_a_log(user):
+    """A model whose only sub-agent asks `rlm` about a log that `user` has committed."""
     (user / "big.log").write_text("a line of a log\n" * 30_000)
     git(user, "add", "-A")
     git(user, "commit", "-qm", "log")
     look = call("rlm", query="what?", paths=["big.log"])
-    model = Model(plan(task("one", writes=False)), one=[look, "done"], usage=Usage(900, 100))
+    return Model(plan(task("one", writes=False)), one=[look, "done"], usage=Usage(900, 100))
+
+
+async def test_the_budget_counts_and_stops_the_calls_of_rlm(tmp_path, user, capsys):
+    model = looks_into_a_log(user)
     subs = []
     settings = {"plugins.modes:rlm.concurrency": 1}
     how = {"context": 30_000, "settings": settings, "more": LOOKS}
@@ -403,11 +408,7 @@ async def test_the_budget_counts_and_stops_the_calls_of_rlm(tmp_path, user, caps
 
 
 async def test_what_rlm_takes_is_told_once(tmp_path, user, capsys):
-    (user / "big.log").write_text("a line of a log\n" * 30_000)
-    git(user, "add", "-A")
-    git(user, "commit", "-qm", "log")
-    look = call("rlm", query="what?", paths=["big.log"])
-    model = Model(plan(task("one", writes=False)), one=[look, "done"], usage=Usage(900, 100))
+    model = looks_into_a_log(user)
     subs = []
     async with kernel_at(
         tmp_path, over_rlm(model, subs, [BATCH, 'FINAL("x")']), user, context=30_000, more=LOOKS

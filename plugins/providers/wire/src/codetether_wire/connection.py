@@ -7,7 +7,7 @@ loading is 70 ms shorter; nothing that httpx adds is used here: no cookies, no r
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -96,17 +96,21 @@ class Response:
         self._closed = True
         with trio.CancelScope(shield=True):
             if not self._ended:
-                await self._leave()
+                await abandon(self._pieces)
             await self._head.aclose()
             await self._done()
 
-    async def _leave(self) -> None:
-        # Generators lie within generators, and closing the outer one leaves the inner ones to the garbage collector. A
-        # cancelled read ends all of them; only what is buffered comes before it.
-        with trio.CancelScope() as scope, suppress(Exception):
-            scope.cancel()
-            async for _ in self._pieces:
-                pass
+
+async def abandon(pieces: AsyncIterator[bytes]) -> None:
+    """End the reading of a body at once, however far it got.
+
+    httpcore and httpx nest generators, and closing the outer one leaves the inner ones to the garbage collector. A
+    cancelled read ends all of them; only what is buffered comes before it.
+    """
+    with trio.CancelScope(shield=True) as scope, suppress(Exception):
+        scope.cancel()
+        async for _ in pieces:
+            pass
 
 
 def _headers(raw: Headers) -> dict[str, str]:

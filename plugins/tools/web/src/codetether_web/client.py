@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import trio
 from codetether_wire.loading import without
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ async def raw_chunks(response: httpx.Response) -> AsyncIterator[AsyncIterator[by
     try:
         yield chunks
     finally:
-        # httpx nests generators, and closing the outer one leaves the inner ones to the garbage collector. A cancelled
-        # read ends all of them; only what is buffered comes before it.
-        with trio.CancelScope(shield=True) as scope, suppress(Exception):
-            scope.cancel()
-            async for _ in chunks:
-                pass
+        from codetether_wire.connection import abandon
+
+        await abandon(chunks)
