@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from codetether.api import (
+    CodetetherError,
     Compacted,
     Session,
     SessionEvent,
@@ -17,18 +18,22 @@ from codetether.api import (
     Usage,
 )
 
+if TYPE_CHECKING:
+    from codetether.api import ModelInfo
+
 BEFORE = (StepStarted, Spending, Compacted)  # what is shortened is sent next
 
 
 class Budget:
-    """What may be spent, None for no limit, and what was. `used_up` says why nothing more may be asked, or ""."""
+    """What may be spent, None for no limit, and what was. `unpriced`: what was, or was to be, asked though nobody knows
+    what that costs, "" for nothing. `used_up` says why nothing more may be asked, or "".
+    """
 
     def __init__(self, usd: float | None, tokens: int | None, spent: Usage | None = None) -> None:
         self.usd = usd
         self.tokens = tokens
         self.spent = spent or Usage()
-        self.calls = 0
-        self.over = trio.Event()
+        self.unpriced = ""
 
     @property
     def used_up(self) -> str:
@@ -36,12 +41,13 @@ class Budget:
         total = self.spent.input + self.spent.output
         if self.tokens is not None and total >= self.tokens:
             return f"the budget of {self.tokens:,} tokens is used up ({total:,})"
-        if self.usd is None or not self.calls:
+        if self.usd is None:
             return ""
-        if self.spent.cost is None:
-            return "a budget in dollars is set, and the model's price is unknown"
-        if self.spent.cost >= self.usd:
-            return f"the budget of ${self.usd:g} is used up (${self.spent.cost:.4f})"
+        if self.unpriced:
+            return f"a budget in dollars is set, and the price of {self.unpriced} is unknown"
+        spent = self.spent.cost or 0.0
+        if spent >= self.usd:
+            return f"the budget of ${self.usd:g} is used up (${spent:.4f})"
         return ""
 
     @property
@@ -49,22 +55,30 @@ class Budget:
         """Dollars left; None without a limit."""
         return None if self.usd is None else max(self.usd - (self.spent.cost or 0.0), 0.0)
 
-    def allows(self, event: SessionEvent, *, elsewhere: bool = False) -> bool:
-        """Count what `event` tells of. False: a call is about to be made, and must not be. `elsewhere`: the sub-agents of
-        its session are not heard of here.
+    def allows(
+        self, event: SessionEvent, *, model: str = "", known: bool = True, elsewhere: bool = False
+    ) -> bool:
+        """Count what `event` tells of. False: a call is about to be made, and must not be. `model`: who is asked, and
+        whether its price is `known`; `elsewhere`: the sub-agents of its session are not heard of here.
         """
+        before = isinstance(event, BEFORE)
         usage = used(event)
         if usage is not None and (elsewhere or not getattr(event, "told", False)):
-            self.calls += 1
             self.spent += usage
-            if self.used_up:
-                self.over.set()
-        return not (isinstance(event, BEFORE) and self.used_up)
+            known = usage.cost is not None or not (usage.input or usage.output)
+        if not known:
+            self.unpriced = self.unpriced or model or "what was asked"
+        return not (before and self.used_up)
 
 
 def used(event: SessionEvent) -> Usage | None:
     """What the model calls took that `event` tells of; None when it tells of none."""
     return event.usage if isinstance(event, StepFinished | Spent) else None
+
+
+def priced(model: ModelInfo) -> bool:
+    """Whether it is known what a call of `model` costs."""
+    return model.price(Usage(1, 1)) is not None
 
 
 class Paying(Protocol):
@@ -80,9 +94,33 @@ def enforce(
     runs: Sequence[Paying], event: SessionEvent, session: Session
 ) -> Awaitable[None] | None:
     """What a mode answers when it observes `event`: the end of `session` when a run it belongs to may spend no more."""
-    mine = [run for run in runs if run.owns(session)]
-    over = [run for run in mine if not run.budget.allows(event)]  # each has to count it
+    budgets = [run.budget for run in runs if run.owns(session)]
+    model = event.model if isinstance(event, Spending | Spent) else session.model_ref
+    other = isinstance(event, Spending) and model != session.model_ref
+    if other and any(each.usd is not None for each in budgets):
+        return _of_another(budgets, event, session, model)
+    known = not isinstance(event, BEFORE) or other or priced(session.model)
+    return _counted(budgets, event, session, model, known=known)
+
+
+def _counted(
+    budgets: Sequence[Budget], event: SessionEvent, session: Session, model: str, *, known: bool
+) -> Awaitable[None] | None:
+    # Each has to count it.
+    over = [each for each in budgets if not each.allows(event, model=model, known=known)]
     return _ended(session) if over else None
+
+
+async def _of_another(
+    budgets: Sequence[Budget], event: SessionEvent, session: Session, model: str
+) -> None:
+    """The same before a call of another model than the session's."""
+    try:
+        known = priced((await session.kernel.resolve_model(model))[1])
+    except CodetetherError:
+        known = False
+    if (ending := _counted(budgets, event, session, model, known=known)) is not None:
+        await ending
 
 
 async def _ended(session: Session) -> None:

@@ -58,12 +58,13 @@ def left_usd(session: Session) -> float | None:
 
 
 def raised(budget: Budget) -> str:
-    """The flags with which a run has to go on whose budget is used up; "" while it is not."""
+    """The flags with which a run has to go on whose budget is used up; "" while it is not, or no flag would help."""
     if not budget.used_up:
         return ""
     spent = budget.spent.input + budget.spent.output
-    tokens = budget.tokens is not None and spent >= budget.tokens
-    return " --budget-tokens N" if tokens else " --budget-usd USD"
+    if budget.tokens is not None and spent >= budget.tokens:
+        return " --budget-tokens N"
+    return "" if budget.unpriced else " --budget-usd USD"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import trio
 from codetether.api import (
     AgentResult,
     AgentTask,
+    CodetetherError,
     Effect,
     Session,
     SessionEvent,
@@ -78,6 +79,7 @@ class Task(Tool[Params]):
             names = ", ".join(sorted(agents))
             text = f"There is no agent {params.agent!r}. Agents: {names}."
             raise ToolError(text, "INVALID_ARGUMENT")
+        await self._check_price(session, self._model(session, params.agent))
         running = self._counted(session)
         async with running.room:
             budget = _share(session, running, ctx.call_id)
@@ -86,6 +88,17 @@ class Task(Tool[Params]):
             finally:
                 running.reserved.pop(ctx.call_id, None)
         return _report(params, result)
+
+    async def _check_price(self, session: Session, name: str) -> None:
+        if session.budget_usd is None or name == session.model_ref:
+            return
+        try:
+            _, model = await self.kernel.resolve_model(name)
+        except CodetetherError as error:
+            raise ToolError(f"{error.message}.") from None
+        if model.price(Usage(1, 1)) is None:
+            text = f"A budget in dollars is set, and the price of {name} is unknown."
+            raise ToolError(f"{text} Use another agent, or do it yourself.", "DENIED")
 
     def _counted(self, session: Session) -> _Running:
         limits = self.settings

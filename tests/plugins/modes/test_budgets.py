@@ -1,0 +1,121 @@
+"""Budgets in dollars: what has no known price is never taken for free, however deep below the run it is asked."""
+
+import pytest
+import ralphs
+import rlms
+import swarms
+import unpriced
+from codetether.api import CodetetherError
+from codetether.testing import Reply, call, make_kernel
+from codetether.words import Usage
+from swarms import git, plan, task
+
+CENT = Usage(1_000, 100, cost=0.01)
+DEEP = call("task", description="d", prompt='Your part, "deep" is this', agent="explore")
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch):
+    where = swarms.repository(tmp_path / "repo")
+    (where / "big.log").write_text("a line of a log\n" * 30_000)
+    git(where, "add", "-A")
+    git(where, "commit", "-qm", "log")
+    monkeypatch.chdir(where)
+    return where
+
+
+async def swarm(tmp_path, capsys, model, user, *flags, **how):
+    """The exit code, the object --json prints, and what the model without a price was asked."""
+    async with swarms.kernel_at(tmp_path, model, user, extra=unpriced.EXTRA, **how) as kernel:
+        dear = kernel.provider("unpriced")
+        dear.use(lambda request: Reply(text="seen", usage=Usage(900, 100)))
+        code, said = await swarms.result(kernel, capsys, "do it", *flags)
+        return code, said, dear.asked
+
+
+@pytest.mark.parametrize("limit", [["--budget-usd", "5"], []])
+async def test_a_sub_agents_sub_agent_of_unknown_price(tmp_path, user, capsys, limit):
+    model = swarms.Model(plan(task("one")), one=[DEEP, "done"], usage=CENT)
+    settings = {"agents.explore.model": unpriced.MODEL}
+    how = {"more": ["tools:task"], "settings": settings}
+    code, said, asked = await swarm(tmp_path, capsys, model, user, *limit, **how)
+    if not limit:
+        assert (code, len(asked)) == (0, 1)
+        return
+    assert (code, asked) == (1, [])
+    why = "a budget in dollars is set, and the price of unpriced/test is unknown"
+    assert why in said["subtask_results"][0]["error"]
+    assert why in said["error"]
+
+
+@pytest.mark.parametrize("limit", [["--budget-usd", "5"], []])
+async def test_a_sub_model_of_unknown_price_within_a_sub_agent(tmp_path, user, capsys, limit):
+    look = call("rlm", query="what?", paths=["big.log"])
+    model = swarms.Model(plan(task("one", writes=False)), one=[look, "done"], usage=CENT)
+    batch = "```python\nllm_query_batched(['what?'] * 8)\n```"
+
+    def said(request):
+        if request.system.startswith("You answer a question about texts"):
+            step = sum(message.role == "assistant" for message in request.messages)
+            return Reply(text=[batch, 'FINAL("x")'][min(step, 1)], usage=CENT)
+        return model(request)
+
+    settings = {"plugins.modes:rlm.sub_model": unpriced.MODEL}
+    how = {"more": ["modes:rlm", "tools:rlm"], "settings": settings, "context": 30_000}
+    code, told, asked = await swarm(tmp_path, capsys, said, user, *limit, **how)
+    if not limit:
+        assert (code, len(asked)) == (0, 8)
+        return
+    assert (code, asked) == (1, [])
+    assert "the price of unpriced/test is unknown" in told["error"]
+
+
+async def test_a_sub_model_of_unknown_price_is_refused(tmp_path, capsys):
+    model = rlms.Model('FINAL("x")')
+    async with rlms.kernel_at(tmp_path, model, extra=unpriced.EXTRA) as kernel:
+        words = ["q", "--content", "x", "--budget-usd", "1", "--sub-model", unpriced.MODEL]
+        kernel.provider("unpriced").use(["seen"])
+        with pytest.raises(CodetetherError, match=r"the price of unpriced/test is unknown"):
+            await rlms.rlm(kernel, *words)
+    assert not model.root
+
+
+async def test_a_storys_sub_agent_of_unknown_price(tmp_path, monkeypatch, capsys):
+    where = ralphs.project(tmp_path / "repo", ralphs.story("A"), ralphs.story("B", "A"))
+    monkeypatch.chdir(where)
+    model = ralphs.Model(A=[DEEP, "done"], usage=CENT)
+    settings = {"agents.explore.model": unpriced.MODEL}
+    how = {
+        "plugins": [*ralphs.PLUGINS, "tools:task"],
+        "extra": unpriced.EXTRA,
+        "settings": settings,
+    }
+    async with ralphs.kernel_at(tmp_path, model, where, **how) as kernel:
+        kernel.provider("unpriced").use(["seen"])
+        code, said = await ralphs.result(kernel, capsys, "run", "--budget-usd", "5")
+        assert (code, said["status"], kernel.provider("unpriced").asked) == (1, "stopped", [])
+        assert "the price of unpriced/test is unknown" in said["error"]
+        assert await ralphs.ralph(kernel, "run", "--budget-usd", "5") == 1
+    assert "--budget-usd" not in capsys.readouterr().err  # no sum would do
+
+
+async def test_a_session_with_a_budget_starts_no_sub_agent_of_unknown_price(tmp_path):
+    reports = []
+
+    def said(request):
+        if request.messages[-1].role == "user":
+            return Reply(calls=DEEP.calls, usage=CENT)
+        reports.extend(request.messages[-1].results)
+        return "done"
+
+    how = {"plugins": ["tools:task", "executors:local"], "extra": unpriced.EXTRA}
+    settings = {"agents.explore.model": unpriced.MODEL}
+    async with (
+        make_kernel(tmp_path, replies=said, settings=settings, **how) as kernel,
+        kernel.open_session(directory=tmp_path / "work", access="full", budget_usd=1.0) as session,
+    ):
+        kernel.provider("unpriced").use(["seen"])
+        finished = await session.prompt("please")
+        assert (finished.reason, kernel.provider("unpriced").asked) == ("done", [])
+    assert (reports[0].ok, reports[0].meta["code"]) == (False, "DENIED")
+    assert "the price of unpriced/test is unknown" in reports[0].text
