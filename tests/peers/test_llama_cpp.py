@@ -149,7 +149,7 @@ async def test_a_server_that_wants_a_key_is_told_apart(llama_server, tmp_path):
 async def test_leaving_a_stream_early_leaves_the_server_usable(llama_server, tmp_path):
     async with llama_server() as url, local(url, tmp_path) as provider:
         async with provider.stream(request()) as events:
-            await events.receive()
+            await anext(events)
         events = await said(provider, request())
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == SENTENCE
 

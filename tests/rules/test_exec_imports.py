@@ -46,7 +46,7 @@ PROMPT = {
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",
     "codetether_wire": "answer body catalogue chat chat_chunk chat_stream connection dialect endpoint exchange "
-    "faults gate json_schema loading outlet place pool provider reasoning_details replay settings sse streams usage waits ways written",
+    "faults gate json_schema loading place pool provider reasoning_details replay settings sse streams usage waits ways written",
 }
 ONE_CALL = {
     "codetether": "schema",

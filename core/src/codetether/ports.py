@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -121,10 +121,9 @@ class Provider(Plugin):
 
     def stream(
         self, request: Request
-    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StreamEvent]]:
-        """The answer as it comes. Ends with exactly one Finish; failures of network and vendor are `Finish.error`.
-
-        Leaving the context closes the connection at once.
+    ) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
+        """The answer as it comes: an iterator, or a memory channel. Ends with exactly one Finish; failures of network and
+        vendor are `Finish.error`. Leaving the context closes the connection at once.
         """
         raise NotImplementedError
 

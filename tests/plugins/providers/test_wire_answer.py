@@ -443,7 +443,7 @@ async def test_leaving_closes_the_connection_at_once(kernel, answer):
         )
         provider = Vendor(kernel, "providers:vendor")
         async with provider.stream(ASK) as events:
-            assert await events.receive() == TextDelta("x")
+            assert await anext(events) == TextDelta("x")
         with trio.fail_after(10):
             await gone.wait()
         await provider.aclose()
@@ -456,7 +456,7 @@ async def test_what_the_listener_raises_comes_out_as_it_is(kernel, answer):
 
         async def listen():
             async with provider.stream(ASK) as events:
-                await events.receive()
+                await anext(events)
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):

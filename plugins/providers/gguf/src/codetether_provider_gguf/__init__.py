@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from itertools import count
@@ -94,11 +94,9 @@ class Gguf(WireProvider):
         except CodetetherError:
             return ModelInfo(id=model_id, provider=self.name)
 
-    def stream(
-        self, request: Request
-    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StreamEvent]]:
+    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
         """The answer as it comes. The model is loaded first, which the open sessions are told."""
-        from codetether_wire.answer import stream_of
+        from codetether_wire.child_answer import stream_of
 
         return stream_of(lambda send: self._answer(request, send))
 
@@ -209,10 +207,12 @@ class Gguf(WireProvider):
         self, request: Request, header: Header, send: trio.MemorySendChannel[StreamEvent]
     ) -> None:
         """llama.cpp's HTTP server over its socket, in the dialect every such server speaks."""
-        from codetether_wire.answer import Answer
-
-        async with self._shelf.use(header, LLAMACPP, self._tell):
-            await Answer(self, request, send).run()
+        async with (
+            self._shelf.use(header, LLAMACPP, self._tell),
+            super().stream(request) as events,
+        ):
+            async for event in events:
+                await send.send(event)
 
     async def endpoint(self, model: str, *, fresh: bool = False) -> Endpoint:
         """The server of `model`, which is loaded when it is not, or no longer. Raises WireFault, CodetetherError."""

@@ -7,7 +7,7 @@ them, and of the environment only what the settings name.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from pathlib import Path
@@ -106,11 +106,9 @@ class Llm(Provider):
                 return ModelInfo(id=model_id, provider=self.name)
         return self._told[model_id]
 
-    def stream(
-        self, request: Request
-    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StreamEvent]]:
+    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
         """The answer as it comes. A call that is left early ends the child: llm's models cannot be told to stop."""
-        from codetether_wire.answer import stream_of
+        from codetether_wire.child_answer import stream_of
 
         return stream_of(lambda send: self._answer(request, send))
 

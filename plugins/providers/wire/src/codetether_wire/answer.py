@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 from codetether.api import CodetetherError, Finish, ProviderFault, Request, Retrying, StreamEvent
 
-from codetether_wire.exchange import Deadlines, check_status, exchange, opened
+from codetether_wire.exchange import Deadlines, Exchange, check_status, opened
 from codetether_wire.faults import WireFault, excerpt
 from codetether_wire.gate import Ticket
-from codetether_wire.outlet import Outlet
 from codetether_wire.pool import pool_of
 from codetether_wire.settings import patience
 
@@ -21,97 +20,67 @@ if TYPE_CHECKING:
     from codetether_wire.endpoint import Endpoint
     from codetether_wire.provider import WireProvider
 
-CHANNEL = 64
 _SHARED = frozenset({"rate_limit", "overloaded", "network", "timeout"})
-
-
-@asynccontextmanager
-async def stream_of(
-    produce: Callable[[trio.MemorySendChannel[StreamEvent]], Awaitable[None]],
-) -> AsyncIterator[trio.MemoryReceiveChannel[StreamEvent]]:
-    """Run `produce` beside the body and give its events. Leaving the body stops it at once; what the body raises comes
-    out as it is, not in a group.
-    """
-    send, receive = trio.open_memory_channel[StreamEvent](CHANNEL)
-    raised: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_producing, produce, send)
-        try:
-            yield receive
-        except Exception as exc:
-            raised = exc
-        finally:
-            receive.close()
-            if nursery.child_tasks:
-                nursery.cancel_scope.cancel()
-    if raised is not None:
-        raise raised
-
-
-async def _producing(
-    produce: Callable[[trio.MemorySendChannel[StreamEvent]], Awaitable[None]],
-    send: trio.MemorySendChannel[StreamEvent],
-) -> None:
-    with send:
-        try:
-            await produce(send)
-        except* trio.BrokenResourceError:  # the listener closed its end
-            pass
 
 
 class Answer:
     """One call of `WireProvider.stream`."""
 
-    def __init__(
-        self, provider: WireProvider, request: Request, send: trio.MemorySendChannel[StreamEvent]
-    ) -> None:
+    def __init__(self, provider: WireProvider, request: Request) -> None:
         self._provider = provider
         self._request = request
-        self._send = send
-        self._outlet = Outlet(send)
         self._settings = provider.settings
         self._patience = patience(self._settings)
         self._began = trio.current_time()
         self._waited = 0.0
         self._tries = 0
         self._restarts = 0
+        self._spoke = False
         self._fresh = False
         self._adapted = False
 
-    async def run(self) -> None:
-        """Stream the events; the last one is Finish, whatever happens."""
-        async with self._outlet.running():
-            finish = await self._finish()
-        await self._send.send(finish)
-
-    async def _finish(self) -> Finish:
+    async def events(self) -> AsyncGenerator[StreamEvent]:
+        """What the model says; the last event is Finish, whatever happens. Closing it closes the connection at once."""
         try:
-            return await self._until_done()
+            async with aclosing(self._until_done()) as events:
+                async for event in events:
+                    yield event
+            return
         except WireFault as exc:
             fault = exc.fault
         except CodetetherError as exc:
             fault = ProviderFault(kind="auth", message=exc.message, hint=exc.hint)
-        except trio.BrokenResourceError:
-            raise
         except Exception as exc:  # a bug here must not take the session down
             fault = ProviderFault(
                 kind="other", message=f"internal error: {type(exc).__name__}: {exc}"
             )
-        return Finish(reason="error", error=self._told(fault))
+        yield Finish(reason="error", error=self._told(fault))
 
-    async def _until_done(self) -> Finish:
+    async def _until_done(self) -> AsyncGenerator[StreamEvent]:
         while True:
-            ticket = await self._enter()
+            if (ticket := self._provider.gate.enter_nowait()) is None:
+                for waiting in self._others_wait():
+                    yield waiting
+                ticket = await self._turn()
             self._tries += 1
             try:
-                finish = await self._once(ticket)
-                return self._priced(finish)
+                async with self._exchange(ticket) as exchange:
+                    while said := await exchange.read():
+                        self._spoke = True
+                        for event in said:
+                            yield event
+                yield self._priced(exchange.finish())
+                return
             except WireFault as exc:
                 if exc.fault.kind in _SHARED and exc.retry:
                     ticket.failed(exc.fault.retry_after, excerpt(exc.fault.message, 200))
-                await self._again_or_raise(exc)
+                why, wait, own = await self._again_or_raise(exc)
             finally:
                 ticket.dropped()
+            yield self._retrying(wait, why)
+            if own:
+                self._waited += wait
+                await trio.sleep(wait)
 
     @property
     def _end(self) -> float:
@@ -120,7 +89,8 @@ class Answer:
         return self._began + allowed + self._waited
 
     # --- one exchange ---
-    async def _once(self, ticket: Ticket) -> Finish:
+    @asynccontextmanager
+    async def _exchange(self, ticket: Ticket) -> AsyncIterator[Exchange]:
         provider, request = self._provider, self._request
         endpoint = await self._endpoint()
         dialect = provider.dialect_for(request.model)
@@ -140,9 +110,7 @@ class Answer:
         ) as response:
             await check_status(response, deadlines, dialect)
             ticket.passed()
-            return await exchange(
-                response, dialect.decoder(), dialect.content_type, deadlines, self._outlet
-            )
+            yield Exchange(response, dialect, deadlines)
 
     async def _endpoint(self) -> Endpoint:
         """Where to send it. Some vendors are asked for that first: what their network does is waited out as usual."""
@@ -154,13 +122,15 @@ class Answer:
             raise
 
     # --- between exchanges ---
-    async def _enter(self) -> Ticket:
-        """Wait at the gate, telling the listener. Raises WireFault when patience would run out."""
+    def _others_wait(self) -> Iterator[Retrying]:
+        """Told when the first try must wait for what other calls met with."""
         gate = self._provider.gate
-        if (ticket := gate.enter_nowait()) is not None:
-            return ticket
         if not self._tries and gate.delay() > 0:
-            await self._announce(gate.delay(), f"waiting with other calls: {gate.why}")
+            yield self._retrying(gate.delay(), f"waiting with other calls: {gate.why}")
+
+    async def _turn(self) -> Ticket:
+        """Wait at the gate. Raises WireFault when patience would run out."""
+        gate = self._provider.gate
         left = max(self._patience.wait - self._waited, 0.0)
         began = trio.current_time()
         with trio.move_on_after(left * 1.1 + 1):  # room for the jitter
@@ -172,24 +142,24 @@ class Answer:
             "overloaded", f"gave up waiting for the provider: {gate.why}", retry_after=wait or None
         )
 
-    async def _again_or_raise(self, exc: WireFault) -> None:
-        """Prepare the next try and announce it, or raise what is final."""
+    async def _again_or_raise(self, exc: WireFault) -> tuple[str, float, bool]:
+        """Prepare the next try, or raise what is final. Why there is one, the seconds it waits, and whether the wait is
+        this call's own and not the gate's.
+        """
         fault = exc.fault
         if fault.kind == "auth" and not self._fresh and await self._provider.renewed():
             self._fresh = True
-            await self._announce(0.0, "the key was refused; reading it again")
-            return
+            return "the key was refused; reading it again", 0.0, False
         if (
             fault.kind == "invalid"
             and not self._adapted
             and self._provider.adapt(self._request.model, fault.message)
         ):
             self._adapted = True
-            await self._announce(0.0, "the request was refused; sending it in another form")
-            return
+            return "the request was refused; sending it in another form", 0.0, False
         if not exc.retry:
             raise exc
-        if self._outlet.spoke or fault.kind == "incomplete":  # the vendor counts what was cut, too
+        if self._spoke or fault.kind == "incomplete":  # the vendor counts what was cut, too
             self._restarts += 1
             if self._restarts > self._patience.restarts:
                 raise exc
@@ -203,10 +173,7 @@ class Answer:
         is_late = self._tries >= self._patience.tries or trio.current_time() >= self._end
         if asked > allowed or is_late:
             raise self._given_up(fault, wait)
-        await self._announce(wait, fault.message)
-        if not shared:
-            self._waited += wait
-            await trio.sleep(wait)
+        return fault.message, wait, not shared
 
     def _given_up(self, fault: ProviderFault, wait: float) -> WireFault:
         hint = fault.hint or f"try again in {wait:.0f} s" + (
@@ -215,11 +182,10 @@ class Answer:
         later = max(wait, fault.retry_after or 0)
         return WireFault(msgspec.structs.replace(fault, hint=hint, retry_after=later))
 
-    async def _announce(self, wait: float, why: str) -> None:
-        self._outlet.spoke = False
+    def _retrying(self, wait: float, why: str) -> Retrying:
+        self._spoke = False
         why = excerpt(self._provider.redacted(why), 200)
-        await self._outlet.drained()
-        await self._send.send(Retrying(attempt=self._tries, wait=round(wait, 3), why=why))
+        return Retrying(attempt=self._tries, wait=round(wait, 3), why=why)
 
     # --- the end ---
     def _told(self, fault: ProviderFault) -> ProviderFault:

@@ -7,6 +7,8 @@ We send `{"ask": {...}}`. The child answers with lines `{"text": ...}`, `{"thoug
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -24,6 +26,7 @@ from codetether.api import (
 from codetether_wire.child import Child, ChildEnded
 from codetether_wire.faults import excerpt
 
+CHANNEL = 64
 KINDS = frozenset(
     (
         "auth",
@@ -46,6 +49,40 @@ def fault(kind: Any, message: str, hint: str = "") -> Finish:
         kind=kind if kind in KINDS else "other", message=excerpt(message), hint=excerpt(hint)
     )
     return Finish(reason="error", error=found)
+
+
+@asynccontextmanager
+async def stream_of(
+    produce: Callable[[trio.MemorySendChannel[StreamEvent]], Awaitable[None]],
+) -> AsyncIterator[trio.MemoryReceiveChannel[StreamEvent]]:
+    """Run `produce` beside the body and give its events. Leaving the body stops it at once; what the body raises comes
+    out as it is, not in a group.
+    """
+    send, receive = trio.open_memory_channel[StreamEvent](CHANNEL)
+    raised: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_producing, produce, send)
+        try:
+            yield receive
+        except Exception as exc:
+            raised = exc
+        finally:
+            receive.close()
+            if nursery.child_tasks:
+                nursery.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
+
+
+async def _producing(
+    produce: Callable[[trio.MemorySendChannel[StreamEvent]], Awaitable[None]],
+    send: trio.MemorySendChannel[StreamEvent],
+) -> None:
+    with send:
+        try:
+            await produce(send)
+        except* trio.BrokenResourceError:  # the listener closed its end
+            pass
 
 
 async def relay(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
-from codetether.api import Finish
+from codetether.api import Finish, StreamEvent
 
 from codetether_wire.body import BODY_LIMIT, Inflater, read_bounded
 from codetether_wire.connection import NetworkError, NotReached, Response, Unsendable
-from codetether_wire.dialect import Decoder, Outgoing, Refuses
+from codetether_wire.dialect import Dialect, Outgoing, Refuses
 from codetether_wire.endpoint import Endpoint, is_loopback
 from codetether_wire.faults import WireFault, classify, error_text, excerpt, page_title
-from codetether_wire.outlet import Outlet
 from codetether_wire.pool import Pool
 
 ERROR_LIMIT = 64 << 10
@@ -27,52 +26,32 @@ _HEADERS = {
 }
 _AFTER_COMPLETE = 5.0
 _DRAIN = 0.05
-_STEP = 0.5
 
 
 class Deadlines:
     """The two clocks of an exchange: `idle` seconds since anything meaningful, and an absolute end."""
 
     def __init__(self, idle: float, end: float) -> None:
-        self.idle = idle
-        self.end = end
-        self._scope = trio.CancelScope()
-        self._touched = 0.0
+        self._idle = idle
+        self._end = end
 
     def scope(self) -> trio.CancelScope:
-        """The scope to wait in, from now on."""
-        self._touched = trio.current_time()
-        self._scope = trio.CancelScope(deadline=min(self._touched + self.idle, self.end))
-        return self._scope
+        """The scope to wait in for something meaningful, from now on."""
+        return self.within(self._idle)
 
-    def touch(self) -> None:
-        """Something meaningful happened: comments and pings are not. Moving a deadline costs more than a delta may, so
-        it is moved twice a second, and half a second further.
-        """
-        now = trio.current_time()
-        if now - self._touched > _STEP:
-            self._touched = now
-            self._scope.deadline = min(now + self.idle + _STEP, self.end)
-
-    def pause(self) -> None:
-        """Our own listener is slow: that is not the vendor's silence. Until the next `touch`."""
-        self._touched = -math.inf
-        self._scope.deadline = self.end
+    def within(self, seconds: float) -> trio.CancelScope:
+        """A scope for so many seconds at most."""
+        return trio.CancelScope(deadline=min(trio.current_time() + seconds, self._end))
 
     def closing(self) -> None:
         """All that matters is here."""
-        self._scope.deadline = min(trio.current_time() + _AFTER_COMPLETE, self.end)
-        self._touched = math.inf
-
-    def draining(self) -> None:
-        """The vendor said that this was all."""
-        self._scope.deadline = min(trio.current_time() + _DRAIN, self.end)
+        self._end = min(trio.current_time() + _AFTER_COMPLETE, self._end)
 
     def fault(self) -> WireFault:
         """What to raise when the scope ran out."""
-        if trio.current_time() >= self.end:
+        if trio.current_time() >= self._end:
             return WireFault.of("timeout", "the model call took longer than its total time limit")
-        return WireFault.of("timeout", f"nothing came for {self.idle:.0f} s", retry=True)
+        return WireFault.of("timeout", f"nothing came for {self._idle:.0f} s", retry=True)
 
 
 @asynccontextmanager
@@ -105,80 +84,91 @@ async def opened(
             await response.aclose()
 
 
-async def exchange(
-    response: Response,
-    decoder: Decoder,
-    content_type: str,
-    deadlines: Deadlines,
-    outlet: Outlet,
-) -> Finish:
-    """Read a streamed answer to its end. Raises WireFault when it is cut, stalls, or is no answer."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("", content_type):
-        await _streamed(response, decoder, deadlines, outlet)
-    elif kind == "application/json" or kind.endswith("+json"):
-        with deadlines.scope() as scope:
-            body = await read_bounded(response, BODY_LIMIT)
+class Exchange:
+    """A model's answer, read as it is wanted: while nobody asks for more, nothing is read, and no clock runs but the
+    absolute one.
+    """
+
+    def __init__(self, response: Response, dialect: Dialect, deadlines: Deadlines) -> None:
+        self._response = response
+        self._deadlines = deadlines
+        self._decoder = dialect.decoder()
+        self._inflater = Inflater(response.headers.get("content-encoding", ""))
+        self._pieces: deque[bytes] = deque()
+        self._ended = False
+        self._kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._more = self._streamed
+        if self._kind == "application/json" or self._kind.endswith("+json"):
+            self._more = self._whole
+        elif self._kind not in ("", dialect.content_type):
+            self._more = self._foreign
+
+    async def read(self) -> list[StreamEvent]:
+        """What the answer says next; empty at its end. Raises WireFault when it is cut, stalls, or is no answer."""
+        if self._ended:
+            return []
+        said: list[StreamEvent] = []
+        with self._deadlines.scope() as scope:
+            said = await self._more()
         if scope.cancelled_caught:
-            raise deadlines.fault()
-        outlet.put(decoder.whole(body))
-    else:
-        await wrong_type(response, kind)
-    if not decoder.complete:
-        raise WireFault.of(
-            "incomplete", "the stream ended before the answer was complete", retry=True
-        )
-    return decoder.finish()
+            self._ended = True
+            if not self._decoder.complete:
+                raise self._deadlines.fault()
+        return said
 
+    def finish(self) -> Finish:
+        """The end, once `read` came to it. Raises WireFault when it is missing."""
+        if not self._decoder.complete:
+            raise WireFault.of(
+                "incomplete", "the stream ended before the answer was complete", retry=True
+            )
+        return self._decoder.finish()
 
-async def _streamed(
-    response: Response, decoder: Decoder, deadlines: Deadlines, outlet: Outlet
-) -> None:
-    inflater = Inflater(response.headers.get("content-encoding", ""))
-    with deadlines.scope() as scope:
+    async def _streamed(self) -> list[StreamEvent]:
+        decoder = self._decoder
         try:
-            await _read(response, inflater, decoder, deadlines, outlet)
-            if not decoder.over:
-                outlet.put(decoder.close())
+            while not decoder.over:
+                if self._pieces:
+                    if said := decoder.feed(self._pieces.popleft()):
+                        return said
+                elif not await self._received():
+                    self._ended = True
+                    return decoder.close()
         except (NetworkError, WireFault):
             if not decoder.complete:  # what comes after the vendor's own end cannot spoil it
                 raise
-        if decoder.over:
-            deadlines.draining()
-            await _drain(response)
-    if scope.cancelled_caught and not decoder.complete and not decoder.over:
-        raise deadlines.fault()
+        else:
+            await self._drain()
+        self._ended = True
+        return []
 
+    async def _received(self) -> bool:
+        """Wait for bytes; False when there will be none."""
+        raw = b""
+        if not self._decoder.complete:
+            raw = await self._response.read()
+        else:  # only the end mark or the token counts can be missing
+            self._deadlines.closing()
+            with self._deadlines.scope():
+                raw = await self._response.read()
+        if raw:
+            self._pieces.extend(self._inflater.feed(raw))
+        return bool(raw)
 
-async def _read(
-    response: Response,
-    inflater: Inflater,
-    decoder: Decoder,
-    deadlines: Deadlines,
-    outlet: Outlet,
-) -> None:
-    closing = False
-    while raw := await response.read():
-        for piece in inflater.feed(raw):
-            said = decoder.feed(piece)
-            if said:
-                if not outlet.put(said):
-                    deadlines.pause()
-                    await outlet.drained()
-                deadlines.touch()
-        if decoder.over:
-            return
-        if decoder.complete and not closing:  # only the end mark or the token counts can be missing
-            closing = True
-            deadlines.closing()
+    async def _drain(self) -> None:
+        """Read the few bytes behind the end mark, so that the connection can serve the next call."""
+        with self._deadlines.within(_DRAIN), suppress(NetworkError):
+            for _ in range(8):
+                if not await self._response.read():
+                    return
 
+    async def _whole(self) -> list[StreamEvent]:
+        self._ended = True
+        return self._decoder.whole(await read_bounded(self._response, BODY_LIMIT))
 
-async def _drain(response: Response) -> None:
-    """Read the few bytes behind the end mark, so that the connection can serve the next call."""
-    with suppress(NetworkError):
-        for _ in range(8):
-            if not await response.read():
-                return
+    async def _foreign(self) -> list[StreamEvent]:
+        await wrong_type(self._response, self._kind)
+        return []
 
 
 async def check_status(response: Response, deadlines: Deadlines, dialect: object = None) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 from codetether.api import (
@@ -26,9 +26,6 @@ from codetether_wire.dialect import Dialect, Outgoing
 from codetether_wire.endpoint import Endpoint, endpoint_from_secret
 from codetether_wire.gate import Gate
 from codetether_wire.settings import WireSettings
-
-if TYPE_CHECKING:
-    import trio
 
 LISTING_SECONDS = 10.0
 
@@ -119,13 +116,11 @@ class WireProvider(Provider):
         """Facts from models.json and the list on disk; the vendor is not asked."""
         return self.known(model_id)
 
-    def stream(
-        self, request: Request
-    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StreamEvent]]:
+    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
         """The answer as it comes; see Provider.stream."""
-        from codetether_wire.answer import Answer, stream_of
+        from codetether_wire.answer import Answer
 
-        return stream_of(lambda send: Answer(self, request, send).run())
+        return aclosing(Answer(self, request).events())
 
     async def aclose(self) -> None:
         """Close the connections. The kernel calls this at its end."""
