@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 from codetether.api import AgentTask
 from codetether.testing import Reply, call, make_kernel
+from codetether.words import Usage
 
 _spec = importlib.util.spec_from_file_location(
     "nats_server", Path(__file__).parents[2] / "peers" / "nats_server.py"
@@ -28,6 +29,7 @@ NatsServer = nats_server.NatsServer
 WORKS = ["executors:local", "modes:swarm-worker", "sandboxes", "tools:write_file", "tools:bash", "tools:read_file"]  # fmt: skip
 HANDS_IN = ["executors", "modes:swarm", "sandboxes", "tools:bash", "tools:write_file"]
 LEASE = 1.5
+USAGE = Usage(900, 100)  # of each call of a worker's model
 SETTLED = 60  # seconds that nothing here ever takes
 
 
@@ -42,8 +44,9 @@ def said(request):
     if step == "LONG":
         return "\N{EURO SIGN}" * 600_000
     if step.startswith("$ "):
-        return call("bash", command=step[2:])
-    return step
+        calls = call("bash", command=step[2:]).calls
+        return Reply(calls=calls, usage=USAGE)
+    return Reply(text=step, usage=USAGE)
 
 
 def steps(*said):

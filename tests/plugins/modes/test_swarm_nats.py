@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from brokers import HANDS_IN, NatsServer, Worker, go, steps
-from codetether.api import CodetetherError, UsageError
-from codetether.testing import make_kernel
+from codetether.api import CodetetherError, Effect, Tool, ToolOutput, UsageError
+from codetether.testing import call, make_kernel
+from codetether.words import Usage
+from msgspec import Struct
 from swarms import Model, branches, git, plan, repository, result, task
 
 
@@ -45,10 +47,10 @@ def user(tmp_path, monkeypatch):
     return where
 
 
-def kernel_at(tmp_path, model, where, space):
+def kernel_at(tmp_path, model, where, space, **how):
     return make_kernel(
         tmp_path / "home", replies=model, plugins=HANDS_IN, directory=where,
-        settings={"executors:nats.space": space, "executors:nats.outage": 1.0},
+        settings={"executors:nats.space": space, "executors:nats.outage": 1.0}, **how,
     )  # fmt: skip
 
 
@@ -196,3 +198,54 @@ async def test_what_cannot_be_done_elsewhere_is_said_before_anything_is_asked(
         assert model.asked == {}
         assert not list(kernel.dirs.data.glob("swarm/*"))
         assert "canary-pass" not in "".join(capsys.readouterr())
+
+
+class Nothing(Struct):
+    pass
+
+
+class Afar(Tool[Nothing]):
+    """Has a swarm do something on other machines, for the session whose tool it is."""
+
+    api = 1
+    params = Nothing
+    effect = Effect.AGENT
+    text = "Have it done."
+    address = ""
+
+    async def run(self, params, ctx):
+        wanted = {"task": "far", "executor": "nats", "address": self.address, "gates": ()}
+        data = await self.kernel.mode("swarm").work(wanted, ctx.session, ctx.progress)
+        return ToolOutput(data["status"])
+
+
+async def within(tmp_path, user, server, space, capsys, *said, budget):
+    """Of a run whose only sub-agent has another swarm do one thing elsewhere: the exit code and the object."""
+    Afar.address = server.address
+    model = Model(
+        plan(task("one")), plan(does("far", *said)), one=[call("afar"), "done"], usage=Usage(900, 100),
+    )  # fmt: skip
+    async with kernel_at(tmp_path, model, user, space, extra={"tools:afar": Afar}) as kernel:
+        return await result(kernel, capsys, "do it", "--budget-tokens", str(budget))
+
+
+async def test_what_a_swarm_within_a_sub_agent_spends_elsewhere_counts(
+    tmp_path, user, server, workers, capsys
+):
+    workers("within", "--once")
+    said = ["$ true", "$ true", "done"]
+    code, told = await within(tmp_path, user, server, "within", capsys, *said, budget=50_000)
+    steps = 1 + 2  # the inner plan, and the one that has it done
+    assert (code, told["tokens"]["total"]) == (0, 1_000 * (1 + steps + 3)), told
+    assert told["subtask_results"][0]["tokens"] == 1_000 * (steps + 3)
+
+
+async def test_what_is_spent_elsewhere_for_a_sub_agent_ends_it_when_the_budget_is_used_up(
+    tmp_path, user, server, workers, capsys
+):
+    worker = workers("ended", "--once")
+    said = ["$ true", "$ sleep 60", "done"]
+    code, told = await within(tmp_path, user, server, "ended", capsys, *said, budget=4_000)
+    assert (code, told["tokens"]["total"] in (4_000, 5_000)) == (1, True), told
+    assert "the budget of 4,000 tokens is used up" in told["error"]
+    worker.until("taken back")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from codetether.api import lazy
 
 if TYPE_CHECKING:
+    from codetether_crew.account import Account
     from codetether_crew.attempt import Attempt, total
     from codetether_crew.book import Book
     from codetether_crew.budget import Budget, enforce
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from codetether_crew.watching import event_lines, obey_signals
 
 _WHERE = {
+    "account": "Account",
     "attempt": "Attempt total",
     "book": "Book",
     "budget": "Budget enforce",
@@ -57,6 +59,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Account",
     "Attempt",
     "Book",
     "Budget",

@@ -29,6 +29,7 @@ from codetether_crew.stuck import Watch
 if TYPE_CHECKING:
     from codetether.api import Executor, Kernel, Session
 
+    from codetether_crew.account import Account
     from codetether_crew.budget import Budget
 
 LONGEST = 24 * 3600.0  # seconds of one attempt, however much progress it makes
@@ -53,7 +54,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 class Hands:
     """Does work with sub-agents, each of the executor that `executor` says. `see` is given every event; `timeout`: seconds without
     progress before one is ended; `max_steps`: model calls of one that says no other number; `depth`: how many sub-agents
-    stand between it and a person, itself not counted. `model` and `started_by` are set before the first work.
+    stand between it and a person, itself not counted. `model` and `started_by` are set before the first work, and so is
+    `account`, of the session that it is all for.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Hands:
         self._depth = depth
         self.model = ""
         self.started_by = ""
+        self.account: Account | None = None
 
     async def do(self, work: Work) -> Attempt:
         """One attempt to its end. Cancelling ends the sub-agent."""
@@ -88,8 +91,8 @@ class Hands:
             async def observe(event: SessionEvent) -> None:
                 watch.see(event)
                 seen.note(event)
-                if executor.elsewhere and not self._budget.allows(event, elsewhere=True):
-                    watch.end(self._budget.used_up)
+                if executor.elsewhere:
+                    await self._pay(event, watch)
                 await self._see(work, event)
 
             try:
@@ -101,6 +104,13 @@ class Hands:
             why = watch.why or f"no progress for {self._timeout:g} s"
             return seen.attempt(why, seconds, timed_out=not watch.why)
         return self._attempt(result, seen, seconds)
+
+    async def _pay(self, event: SessionEvent, watch: Watch) -> None:
+        """Count what an agent on another machine tells of."""
+        if not self._budget.allows(event, elsewhere=True):
+            watch.end(self._budget.used_up)
+        if self.account is not None:
+            await self.account.hear(event, self.model)
 
     def _task(self, work: Work, executor: Executor) -> AgentTask:
         left = self._budget.left_usd

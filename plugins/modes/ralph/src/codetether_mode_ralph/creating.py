@@ -24,6 +24,7 @@ from codetether.api import (
     read_line,
     write_atomic,
 )
+from codetether_crew import left_usd
 from codetether_gates import Gate, detect
 from codetether_live import Board, showing
 from codetether_prd import Document, PrdError, Story, check, from_parts, report
@@ -151,14 +152,14 @@ async def for_session(
     gates = (await trio.to_thread.run_sync(detect, asking.directory)).gates
     made, usage = await draft(
         kernel, asking.directory, project or asking.directory.name, wish, model=asking.model_ref, gates=gates,
-        started_by=asking.id, depth=asking.depth + 1,
+        started_by=asking.id, depth=asking.depth + 1, budget_usd=left_usd(asking),
     )  # fmt: skip
     return made.text(), usage
 
 
 async def draft(
     kernel: Kernel, directory: Path, project: str, wish: str, *, model: str = "", gates: Sequence[Gate] = (),
-    started_by: str = "", depth: int = 0,
+    started_by: str = "", depth: int = 0, budget_usd: float | None = None,
 ) -> tuple[Document, Usage]:  # fmt: skip
     """A document that a model drafts from `wish`, and what it took; it may look at files, and mend what is wrong once.
 
@@ -168,7 +169,7 @@ async def draft(
     prompt = texts.filled("draft", project=project, wish=wish, checks=checks or "(none were found)")
     async with kernel.open_session(
         directory=directory, model=model or None, agent="explore", within=LOOKS, max_steps=STEPS,
-        started_by=started_by, depth=depth,
+        started_by=started_by, depth=depth, budget_usd=budget_usd,
     ) as session:  # fmt: skip
         made, wrong = _read(await session.prompt(prompt), project, gates)
         if wrong:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from codetether.api import CodetetherError
-from codetether_crew import Tell, carry_out, form_of, held, left_usd, new_id, raised, told
+from codetether_crew import Account, Tell, carry_out, form_of, held, left_usd, new_id, raised, told
 
 from codetether_mode_ralph.events import RalphEvent, RalphNotice, StoryChanged
 from codetether_mode_ralph.options import Options
@@ -72,7 +72,7 @@ def _past(mode: Ralph, args: Namespace) -> Past:
 async def for_session(
     mode: Ralph, wanted: dict[str, Any], session: Session, progress: Any
 ) -> dict[str, Any]:
-    """For a tool: the result object. Raises CodetetherError."""
+    """For a tool: the result object. What it takes is told as the session's. Raises CodetetherError."""
     prd = _absolute(str(session.directory / wanted.pop("prd")))
     options = msgspec.convert(
         wanted
@@ -91,7 +91,11 @@ async def for_session(
             await progress(f"{event.text}\n")
 
     with _held(mode, new_id("ralph"), options, None, tell) as run:
-        outcome = await run.go()
+        account = Account(session, f"ralph {run.id}")
+        try:
+            outcome = await run.go()
+        finally:
+            await account.settle(run.book.spent, run.hands.model)
     return outcome.data
 
 

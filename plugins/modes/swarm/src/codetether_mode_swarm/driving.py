@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 from codetether.api import UsageError
-from codetether_crew import Tell, carry_out, form_of, held, left_usd, new_id, raised, told
+from codetether_crew import Account, Tell, carry_out, form_of, held, left_usd, new_id, raised, told
 
 from codetether_mode_swarm import runs
 from codetether_mode_swarm.commands import named, plan_lines
@@ -63,7 +63,7 @@ async def resume(mode: Swarm, args: Namespace) -> int:
 async def for_session(
     mode: Swarm, wanted: dict[str, Any], session: Session, progress: Any
 ) -> dict[str, Any]:
-    """For a tool: the result object. Raises CodetetherError."""
+    """For a tool: the result object. What it takes is told as the session's. Raises CodetetherError."""
     options = msgspec.convert(
         wanted
         | {
@@ -82,7 +82,11 @@ async def for_session(
             await progress(f"{len(event.subtasks)} sub-tasks in {event.stages} stages\n")
 
     with _held(mode, new_id("swarm"), options, None, tell) as run:
-        outcome = await run.go()
+        run.hands.account = account = Account(session, f"swarm {run.id}")
+        try:
+            outcome = await run.go()
+        finally:
+            await account.settle(run.book.spent, run.hands.model)
     return outcome.data
 
 

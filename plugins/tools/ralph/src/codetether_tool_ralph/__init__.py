@@ -73,10 +73,6 @@ class RalphTool(Tool[Params]):
             raise ToolError("This session may not write, so ralph cannot run.", "DENIED")
         wanted = {"prd": path, "max_iterations": params.max_iterations}
         data: dict[str, Any] = await mode.work(wanted, session, ctx.progress)
-        tokens = data["tokens"]
-        await _pay(
-            ctx, Usage(tokens["input"], tokens["output"], cost=data["cost"]), f"ralph {data['id']}"
-        )
         return _report(data)
 
 

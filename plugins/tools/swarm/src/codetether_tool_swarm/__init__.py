@@ -12,7 +12,6 @@ from codetether.api import (
     ToolContext,
     ToolError,
     ToolOutput,
-    Usage,
 )
 from msgspec import Meta, Struct
 
@@ -60,10 +59,6 @@ class SwarmTool(Tool[Params]):
             raise ToolError(f"No swarm here: {error.message}. Use task.", "NOT_FOUND") from None
         except CodetetherError as error:
             raise ToolError(f"{error.message}. Do it with task, or yourself.") from None
-        tokens = data["tokens"]
-        spent = Usage(tokens["input"], tokens["output"], cost=data["cost"])
-        if spent != Usage():
-            await session.spent(spent, f"swarm {data['id']}", told=True)
         return _output(data)
 
 
