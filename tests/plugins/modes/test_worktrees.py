@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import trio
 from codetether_worktrees import (
     GitFailed,
     Lease,
@@ -285,6 +286,34 @@ async def test_where_no_worktree_can_be(tmp_path, user):
     await create(repository, "x")
     with pytest.raises(GitFailed, match="in use"):
         await create(repository, "x")
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """The programs that were started since."""
+    started, start = [], trio.lowlevel.open_process
+
+    async def count(argv, **how):
+        started.append(argv[0])
+        return await start(argv, **how)
+
+    monkeypatch.setattr("trio.lowlevel.open_process", count)
+    return started
+
+
+async def test_where_the_user_stands_is_told_by_one_process(user, tmp_path, processes):
+    git(user, "tag", "main")  # git's short name of the branch is heads/main now
+    first = git(user, "rev-parse", "HEAD")
+    repository = await found(user, tmp_path, "sub")
+    assert repository.stood == ("main", first)
+    assert (repository.root, repository.prefix) == (user, "sub")
+    assert await repository.branch() == "main"
+    git(user, "checkout", "-q", "--detach")
+    assert (await found(user, tmp_path)).stood == ("", first)
+    assert processes.count("git") == 4  # two to find it, one to ask for its branch, one who commits
+    with pytest.raises(NoRepository, match="not in a git repository"):
+        await Repository.find(tmp_path, tmp_path / "trees")
+    assert processes.count("git") == 4
 
 
 async def test_without_a_name_in_the_settings_commits_are_made_all_the_same(user, tmp_path, home):

@@ -287,8 +287,8 @@ async def settle(directory: Path, place: Path, branch: str) -> tuple[Repository,
     """
     repository = await Repository.find(directory, place)
     if not branch:
-        return repository, await repository.branch(), await repository.commit_of("HEAD")
+        return repository, *repository.stood
     if not (await repository.ask("check-ref-format", "--branch", branch)).ok:
         raise CodetetherError(f"{branch!r} cannot be the name of a branch", "mend branch_name")
     tip = await repository.commit_of(f"refs/heads/{branch}")
-    return repository, branch, tip or await repository.commit_of("HEAD")
+    return repository, branch, tip or repository.stood.commit

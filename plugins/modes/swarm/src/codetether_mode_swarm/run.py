@@ -143,7 +143,7 @@ class Run:
         await self._choose_model()
         await self._check_executor(why_not)
         if self.past is None:
-            self._began = await self._beginning()
+            self._began = self._beginning()
             await self.book.write(self._began)
         else:
             self._began = self.past.began
@@ -194,13 +194,10 @@ class Run:
         self.hands.model = await choose_model(self.kernel, wanted, self.options.budget_usd)
         self.hands.started_by = self.options.started_by or self.id
 
-    async def _beginning(self) -> Began:
+    def _beginning(self) -> Began:
         repository = self.ground.repository
-        root, branch, base = "", "", ""
-        if repository is not None:
-            root, branch = str(repository.root), await repository.branch()
-            base = await repository.commit_of("HEAD")
-        return Began(self.id, self.options, self.hands.model, root, branch, base, time.time())
+        where = (str(repository.root), *repository.stood) if repository else ("", "", "")
+        return Began(self.id, self.options, self.hands.model, *where, time.time())
 
     async def _say_where(self, why_not: str) -> None:
         if not self.ground.isolated:

@@ -6,10 +6,10 @@ import codecs
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
-from codetether.api import CodetetherError, git, is_trusted
+from codetether.api import CodetetherError, git, head, is_trusted
 
 if TYPE_CHECKING:
     from codetether.api import Completed, Dirs
@@ -36,18 +36,29 @@ def place_of(dirs: Dirs) -> Path:
     return dirs.data.with_name(f"{dirs.data.name}-worktrees")
 
 
+class Stand(NamedTuple):
+    """Where the user stands: their branch, "" when their HEAD is detached, and its commit."""
+
+    branch: str = ""
+    commit: str = ""
+
+
 class Repository:
     """One repository and the place of its worktrees.
 
     `root`: the user's working tree; `prefix`: the directory asked for, below it ("" is the root itself); `common`:
-    the git directory all worktrees share; `folder`: where worktrees and leases are made.
+    the git directory all worktrees share; `folder`: where worktrees and leases are made; `stood`: where the user stood
+    when it was found.
     """
 
-    def __init__(self, root: Path, prefix: str, common: Path, folder: Path) -> None:
+    def __init__(
+        self, root: Path, prefix: str, common: Path, folder: Path, stood: Stand | None = None
+    ) -> None:
         self.root = root
         self.prefix = prefix
         self.common = common
         self.folder = folder
+        self.stood = stood or Stand()
         self.changing = (
             trio.Lock()
         )  # git's own records of worktrees and packed refs know one writer
@@ -57,25 +68,27 @@ class Repository:
     @classmethod
     async def find(cls, directory: Path, place: Path) -> Repository:
         """The repository around `directory`; worktrees go below `place`. Raises NoRepository."""
-        asked = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"]
+        if head(directory) is None:
+            raise _none(directory)
+        asked = ["--path-format=absolute", "--show-toplevel", "--git-common-dir", "HEAD^{commit}"]
         try:
-            done = await git(asked, directory, timeout=30)
-            first = await git(
-                ["rev-parse", "--verify", "-q", "HEAD^{commit}"], directory, timeout=30
+            done = await git(
+                ["rev-parse", *asked, "--symbolic-full-name", "HEAD"], directory, timeout=30
             )
         except CodetetherError as error:
             raise NoRepository(error.message) from None
         lines = done.output.splitlines()
-        if not done.ok or len(lines) != 2:
-            raise NoRepository(f"{directory} is not in a git repository", "make one: git init")
-        if not first.ok:
+        if not 3 <= len(lines) <= 4:
+            raise _none(directory)
+        if not done.ok:
             raise NoRepository(
                 f"the repository {lines[0]} has no commit yet", "commit something first"
             )
-        root, common = (Path(line) for line in lines)
+        root, common = (Path(line) for line in lines[:2])
+        stood = Stand(_branch("".join(lines[3:])), lines[2])
         inside = _below(directory, root)
         key = f"{root.name}-{hashlib.sha256(str(common).encode()).hexdigest()[:8]}"
-        return cls(root, inside, common, place / key)
+        return cls(root, inside, common, place / key, stood)
 
     async def git(
         self, *args: str, control: Path | None = None, tree: Path | None = None, stdin: bytes = b""
@@ -142,13 +155,21 @@ class Repository:
 
     async def branch(self) -> str:
         """The user's branch, "" when their HEAD is detached."""
-        done = await self.ask("symbolic-ref", "-q", "--short", "HEAD")
-        return done.output.strip() if done.ok else ""
+        return _branch((await self.ask("symbolic-ref", "-q", "HEAD")).output.strip())
 
     async def uncommitted(self) -> tuple[str, ...]:
         """Tracked files the user changed and did not commit."""
         said = await self.git("status", "--porcelain", "--untracked-files=no", "--no-renames")
         return tuple(plain(line[3:]) for line in said.split("\n") if line)
+
+
+def _none(directory: Path) -> NoRepository:
+    return NoRepository(f"{directory} is not in a git repository", "make one: git init")
+
+
+def _branch(name: str) -> str:
+    """The branch that a full name stands for; git shortens it to something else when a tag has the same name."""
+    return name.removeprefix("refs/heads/") if name.startswith("refs/heads/") else ""
 
 
 def names(said: str) -> tuple[str, ...]:
