@@ -119,3 +119,16 @@ async def test_a_session_with_a_budget_starts_no_sub_agent_of_unknown_price(tmp_
         assert (finished.reason, kernel.provider("unpriced").asked) == ("done", [])
     assert (reports[0].ok, reports[0].meta["code"]) == (False, "DENIED")
     assert "the price of unpriced/test is unknown" in reports[0].text
+
+
+async def test_a_budget_in_dollars_for_a_run_whose_beginning_has_no_price(tmp_path, user, capsys):
+    model = swarms.Model(plan(task("one"), task("two", "one")), usage=Usage(900, 100))
+    async with swarms.kernel_at(tmp_path, model, user, extra=unpriced.EXTRA) as kernel:
+        kernel.provider("unpriced").use(model)
+        flags = ["-m", unpriced.MODEL, "--budget-tokens", "2000"]
+        code, told = await swarms.result(kernel, capsys, "do it", *flags)
+        assert (code, told["cost"]) == (1, None)
+        flags = ["-m", "scripted/test", "--budget-tokens", "9000", "--budget-usd", "5"]
+        code = await swarms.swarm(kernel, "resume", told["id"], flags=flags)
+    assert code == 0
+    assert "price of what was asked before is unknown" in capsys.readouterr().err

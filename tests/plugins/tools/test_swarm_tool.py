@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from codetether.testing import call, make_kernel
+from codetether.testing import Reply, call, make_kernel
+from codetether.words import Usage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "modes"))
 
@@ -91,3 +92,19 @@ async def test_without_a_plan_or_the_mode_it_says_what_else_to_do(tmp_path, user
     ):
         await session.prompt("please")
     assert "No swarm here" in model.report.text
+
+
+async def test_a_session_that_is_cancelled_pays_for_what_was_spent(tmp_path, user):
+    model = Talk(plan(task("one")), usage=Usage(900, 100))
+    async with (
+        make_kernel(tmp_path / "home", replies=model, plugins=ON, directory=user) as kernel,
+        kernel.open_session(directory=user, access="auto") as session,
+    ):
+
+        def one(request, step):
+            session.cancel()
+            return Reply(stall=True)
+
+        model.parts["one"] = one
+        finished = await session.prompt("please")
+    assert (finished.reason, session.usage.input) == ("cancelled", 900)

@@ -54,9 +54,14 @@ class Book:
         self._journal.close()
 
     @property
+    def attempts(self) -> list[Attempt]:
+        """All that was asked, as far as the journal knows, in earlier processes too."""
+        return self.other
+
+    @property
     def spent(self) -> Usage:
-        """Tokens and money that the journal knows of, in earlier processes too."""
-        return total(self.other)
+        """Tokens and money of all attempts."""
+        return total(self.attempts)
 
     async def spend(self, why: str, attempt: Attempt) -> None:
         """An attempt that belongs to no piece of the work."""
@@ -70,6 +75,13 @@ class Book:
         rest = beyond(spent, self.spent)
         if rest.input or rest.output:
             await self.spend("what was cut short", Attempt(False, usage=rest))
+
+    async def say_what_has_no_price(self, usd: float | None) -> None:
+        """Before the work: whether a budget of `usd` can hold for what an earlier process spent."""
+        unknown = [each for each in self.attempts if each.usage.input and each.usage.cost is None]
+        if unknown and usd is not None:
+            text = "the price of what was asked before is unknown: the budget in dollars is for what comes now"
+            await self.notice("warning", text)
 
     async def notice(self, level: str, text: str) -> None:
         """Tell a person something."""

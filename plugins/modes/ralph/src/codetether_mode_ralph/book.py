@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import codetether_crew as crew
 import msgspec
-from codetether.api import Usage
-from codetether_crew import Attempt, Tell, total
+from codetether_crew import Attempt, Tell
 
 from codetether_mode_ralph.course import DOING, SHOWN, Course, Mark
 from codetether_mode_ralph.events import (
@@ -38,9 +37,9 @@ class Book(crew.Book):
         self.iteration = max((each.iteration for each in self.log), default=0)
 
     @property
-    def spent(self) -> Usage:
-        """Tokens and money so far, in earlier processes too."""
-        return total([*self.other, *(each.attempt for each in self.log)])
+    def attempts(self) -> list[Attempt]:
+        """All that was asked, in earlier processes too."""
+        return [*self.other, *(each.attempt for each in self.log)]
 
     def show(self, courses: Iterable[Course], stages: dict[str, int]) -> None:
         """Take the stories in, and put them on the board."""

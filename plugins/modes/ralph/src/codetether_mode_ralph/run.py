@@ -191,6 +191,7 @@ class Run:
                 self.ground.branch, self.hands.model, stories, self.options.max_iterations, self.past is not None,
             )
         )  # fmt: skip
+        await self.book.say_what_has_no_price(self.options.budget_usd)
         theirs = set(await self.ground.repository.uncommitted()) - set(self.ground.own)
         if theirs:
             files = f"{len(theirs)} changed file{'s' * (len(theirs) > 1)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import codetether_crew as crew
 import msgspec
 from codetether.api import Usage
-from codetether_crew import Attempt, Tell, total
+from codetether_crew import Attempt, Tell
 
 from codetether_mode_swarm.events import (
     StageFinished,
@@ -37,10 +37,10 @@ class Book(crew.Book):
         self._stages: set[int] = set()
 
     @property
-    def spent(self) -> Usage:
-        """Tokens and money that the journal knows of, in earlier processes too."""
-        spent = total(each for part in self.parts.values() for each in part.attempts)
-        return spent + total(self.other) + self._planning
+    def attempts(self) -> list[Attempt]:
+        """All that was asked, in earlier processes too."""
+        of_parts = [each for part in self.parts.values() for each in part.attempts]
+        return [*of_parts, *self.other, Attempt(True, usage=self._planning)]
 
     @property
     def _planning(self) -> Usage:

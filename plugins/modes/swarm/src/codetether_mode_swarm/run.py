@@ -107,16 +107,23 @@ class Run:
     async def plan_only(self) -> Plan:
         """The plan, for a person to see; nothing else happens and nothing is kept."""
         await self._choose_model()
-        return (await decompose(self.kernel, self.options, self.hands, self.id))[0]
+        return (await self._decompose())[0]
+
+    async def _decompose(self) -> tuple[Plan, Attempt]:
+        return await decompose(self.kernel, self.options, self.hands, self.id)
 
     async def _all(self) -> None:
-        joiner = await self._begin()
+        why_not = await self._begin()
         board = self.book.board
-        if self.book.plan is None:
-            board.phase = "planning"
-            await self.book.settle(*await decompose(self.kernel, self.options, self.hands, self.id))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._lay_ground, why_not)
+            if self.book.plan is None:
+                board.phase = "planning"
+                await self.book.settle(*await self._decompose())
         board.phase = ""
         await self.book.show()
+        joiner = self.joiner
+        assert joiner is not None
         parts = self.book.parts.values()
         measured = self.past.measured if self.past else None
         if not any(part.task.writes for part in parts):
@@ -134,13 +141,15 @@ class Run:
             board.phase = ""
         await self._land()
 
-    async def _begin(self) -> Joiner:
+    async def _begin(self) -> str:
+        """Settle where and with which model; why nobody has a worktree, "" when they do."""
         options = self.options
         place = place_of(self.kernel.dirs)
-        self.ground, why_not = await settle(
-            self.id, Path(options.directory), place, worktrees=options.worktrees
-        )
-        await self._choose_model()
+        async with trio.open_nursery() as nursery:  # the provider loads while git looks
+            nursery.start_soon(self._choose_model)
+            self.ground, why_not = await settle(
+                self.id, Path(options.directory), place, worktrees=options.worktrees
+            )
         await self._check_executor(why_not)
         if self.past is None:
             self._began = self._beginning()
@@ -149,15 +158,6 @@ class Run:
             self._began = self.past.began
             if self._began.root and not self.ground.isolated:
                 raise CodetetherError(f"the repository of this run is not there: {why_not}")
-        parts = [part for part in self.book.parts.values() if part.commit]
-        await self.ground.open(
-            self._began.commit, branch=self._began.branch,
-            merged=[part.commit for part in parts if part.state == "completed"],
-            doubtful=[part.commit for part in parts if part.state == "worked" and part.conflicts],
-        )  # fmt: skip
-        self.joiner = Joiner(
-            self.kernel, options, self.ground, self.hands, self.book, logs=self.folder / "gates"
-        )
         resumed = self.past is not None
         await self.book.tell(
             SwarmStarted(
@@ -169,8 +169,28 @@ class Run:
                 self.ground.isolated,
             )
         )
+        return why_not
+
+    async def _lay_ground(self, why_not: str) -> None:
+        """Make what is worked on, while the model plans. It is finished in any case: only then all of it is known, and
+        can be taken away.
+        """
+        parts = [part for part in self.book.parts.values() if part.commit]
+        with trio.CancelScope(shield=True):
+            await self.ground.open(
+                self._began.commit, branch=self._began.branch,
+                merged=[part.commit for part in parts if part.state == "completed"],
+                doubtful=[part.commit for part in parts if part.state == "worked" and part.conflicts],
+            )  # fmt: skip
+        self.joiner = Joiner(
+            self.kernel,
+            self.options,
+            self.ground,
+            self.hands,
+            self.book,
+            logs=self.folder / "gates",
+        )
         await self._say_where(why_not)
-        return self.joiner
 
     def _executor(self, work: Work) -> Executor:
         """What has no branch of its own works on the result, which is here."""
@@ -200,6 +220,7 @@ class Run:
         return Began(self.id, self.options, self.hands.model, *where, time.time())
 
     async def _say_where(self, why_not: str) -> None:
+        await self.book.say_what_has_no_price(self.options.budget_usd)
         if not self.ground.isolated:
             text = f"no worktrees: {why_not}; agents that change files take turns in this directory"
             await self.book.notice("info", text)
