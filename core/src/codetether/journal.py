@@ -21,6 +21,7 @@ from codetether.errors import CodetetherError
 from codetether.faults import fault
 
 LOCK_PATIENCE = 2.0  # seconds; an append takes microseconds, so longer means a stopped process
+LOOK_PATIENCE = 0.2  # seconds; who looks whether an owner is dead holds its lock for microseconds
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 _datasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
@@ -163,55 +164,144 @@ def _lock_within(fd: int, seconds: float) -> bool:
             return True
 
 
+class Owner:
+    """That this process lives: a file which it keeps locked. The lock file of a session it writes is a further name of
+    that file, so that a session needs none of its own, and no lock.
+
+    `folder` holds one for each process that writes at the same time. They stay there, and are used again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = ""
+        self._fd = -1
+        self._useless = False
+        self._thread = threading.Lock()  # sessions are opened in threads too
+
+    def sign(self, path: Path) -> bool:
+        """Make `path` a name of the file. False: it has to be a file of its own, here there are no such names.
+
+        Raises FileExistsError when there is a file `path`.
+        """
+        with self._thread:
+            if self._useless:
+                return False
+            try:
+                if self._fd < 0:
+                    self._take()
+                os.link(self._path, path)
+                if _same_file(self._fd, path):
+                    return True
+                os.unlink(path)  # somebody took ours away, and there is another
+            except FileExistsError:
+                raise
+            except OSError as error:
+                if error.errno == errno.EMLINK:
+                    return False
+            self._useless = True
+            return False
+
+    def close(self) -> None:
+        """Unlock the file. What still has a name of it is nobody's."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _take(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number = 0
+        while self._fd < 0:
+            self._path = f"{self._folder}/{number}"
+            fd = _open_lock(self._path)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _same_file(fd, self._path):
+                    continue
+                if os.fstat(fd).st_nlink > 1:
+                    # Of one that was killed. Its sessions are nobody's, as long as nobody locks it.
+                    os.unlink(self._path)
+                    continue
+                _write_owner(fd)
+                self._fd, fd = fd, -1
+            except BlockingIOError:
+                number += 1
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+
+
 class Lease:
-    """The right to write one session: a lock file that names its owner (pid and boot id).
+    """The right to write one session: a lock file that names its owner (pid and boot id). `owner`: whose file it is to be
+    a name of; None, or where that cannot be: it is a file of its own.
 
     The kernel drops the lock when its owner dies, however it dies. Where the file system has no locks, an owner of
     this boot whose pid lives counts as alive.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, owner: Owner | None = None) -> None:
         self._path = path
+        self._owner = owner
         self._fd = -1
+        self.shared = False  # held, and its file is the owner's
 
     def take(self) -> None:
         """Take the lease. Raises SessionBusy when another holder lives, OSError when the file cannot be made."""
-        while self._fd < 0:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                self._lock(fd)
-                if _same_file(
-                    fd, self._path
-                ):  # else its last owner removed it between our open and our lock
-                    self._fd, fd = fd, -1
-            finally:
-                if fd >= 0:
-                    os.close(fd)
-        with contextlib.suppress(
-            OSError
-        ):  # a full disk: the lock itself holds, only the name is missing
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()} {boot_id()}\n".encode(), 0)
+        while self._fd < 0 and not self._signed():
+            self._take_own()
 
     def drop(self) -> None:
         """Give the lease back and remove its file. Dropping twice is harmless."""
+        if not self.shared and self._fd < 0:
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
         if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
             os.close(self._fd)
-            self._fd = -1
+        self.shared, self._fd = False, -1
 
-    def _lock(self, fd: int) -> None:
+    def _signed(self) -> bool:
+        if self._owner is not None and not self.shared:
+            with contextlib.suppress(FileExistsError):  # somebody has it, or was killed
+                self.shared = self._owner.sign(self._path)
+        return self.shared
+
+    def _take_own(self) -> None:
+        """Lock the file that there is, or a new one; done unless somebody changed it meanwhile."""
+        fd = _open_lock(self._path)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._busy(_owner(fd)[0]) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            pid, boot = _owner(fd)
-            if boot == boot_id() and _lives(pid):
-                raise self._busy(pid) from None
+            if not self._lock(fd) or not _same_file(fd, self._path):
+                return  # its last owner removed it between our open and our lock
+            if os.fstat(fd).st_nlink > 1:  # a killed one's; its other names are other sessions
+                os.unlink(self._path)
+                return
+            with contextlib.suppress(OSError):  # a full disk: the lock holds, its name is missing
+                _write_owner(fd)
+            self._fd, fd = fd, -1
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _lock(self, fd: int) -> bool:
+        """Whether `fd` is locked now; False when its name is another file's by now. Raises SessionBusy."""
+        deadline = time.monotonic() + LOOK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if not _same_file(fd, self._path):
+                    return False
+                pid, boot = _owner(fd)
+                if (boot == boot_id() and _lives(pid)) or time.monotonic() > deadline:
+                    raise self._busy(pid) from None
+                time.sleep(0.001)  # its owner is dead: somebody only looks, as we do
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                pid, boot = _owner(fd)
+                if boot == boot_id() and _lives(pid):
+                    raise self._busy(pid) from None
+                return True
 
     def _busy(self, pid: int) -> SessionBusy:
         who = f"process {pid}" if pid else "another process"
@@ -244,6 +334,15 @@ def boot_id() -> str:
         return "-"
 
 
+def _open_lock(path: str | Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _write_owner(fd: int) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()} {boot_id()}\n".encode(), 0)
+
+
 def _owner(fd: int) -> tuple[int, str]:
     words = os.pread(fd, 200, 0).decode("ascii", "replace").split()
     if len(words) == 2 and words[0].isdecimal():
@@ -263,7 +362,7 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _same_file(fd: int, path: Path) -> bool:
+def _same_file(fd: int, path: str | Path) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:

@@ -24,6 +24,7 @@ from codetether.trust import is_trusted
 from codetether.words import Agent, Effect, ModelInfo
 
 if TYPE_CHECKING:
+    from codetether.journal import Owner
     from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Tool, Ui
     from codetether.process import Completed
     from codetether.session import Session
@@ -55,6 +56,7 @@ class Kernel:
         self.kits: dict[tuple[Tool[Any], ...], Kit] = {}  # of toolboxes
         self._sandbox: Sandbox | None = None
         self._swept = False
+        self._owner: Owner | None = None
 
     @classmethod
     def load(
@@ -87,6 +89,8 @@ class Kernel:
                         await plugin.aclose()
                     except Exception as failure:
                         self.host.fault(getattr(plugin, "key", "?"), "aclose", failure)
+        if self._owner is not None:
+            self._owner.close()
 
     # --- plugins ---
     def settings(self, key: str, cls: type[S]) -> S:
@@ -270,7 +274,15 @@ class Kernel:
     @property
     def transcript_options(self) -> dict[str, Any]:
         """What every transcript is opened with: nothing secret reaches the disk, and trouble is told."""
-        return {"redact": self.redact.text, "on_trouble": self._on_trouble}
+        if self._owner is None:
+            from codetether.journal import Owner
+
+            self._owner = Owner(self.dirs.data / "owners")
+        return {
+            "redact": self.redact.text,
+            "on_trouble": self._on_trouble,
+            "owner": self._owner,
+        }
 
     @asynccontextmanager
     async def open_session(

@@ -72,8 +72,11 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
             session.feed.close()
         kernel.sessions.remove(session)
         session.workspace.close()
-        with trio.CancelScope(shield=True):  # removing the lease's file waits for the disk
-            await trio.to_thread.run_sync(session.transcript.close)
+        if session.transcript.closes_at_once:
+            session.transcript.close()
+        else:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(session.transcript.close)
 
 
 async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]:

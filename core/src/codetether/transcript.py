@@ -14,7 +14,7 @@ import msgspec
 
 from codetether import records as r
 from codetether.errors import CodetetherError
-from codetether.journal import Journal, Lease
+from codetether.journal import Journal, Lease, Owner
 from codetether.loaded import Loaded, assemble, settings_of, title_from
 from codetether.records import SETTINGS, SessionHeader
 from codetether.scan import scan_bytes
@@ -41,6 +41,7 @@ class Transcript:
         redact: Callable[[str], str] | None,
         on_trouble: Tell | None,
         clock: Callable[[], datetime],
+        owner: Owner | None,
     ) -> None:
         self.path = path
         self.id = path.name.removesuffix(SUFFIX)
@@ -48,6 +49,7 @@ class Transcript:
         self._redact = redact
         self._on_trouble = on_trouble
         self._clock = clock
+        self._owner = owner
         self._lease: Lease | None = None
         self._journal: Journal | None = None
         self._why_not = "It was opened for reading only."
@@ -71,11 +73,13 @@ class Transcript:
         redact: Callable[[str], str] | None = None,
         on_trouble: Tell | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        owner: Owner | None = None,
     ) -> Transcript:
         """Begin a session in the directory `root`, which is made when absent.
 
         `redact` is applied to all text before it reaches the disk. `on_trouble` is told, once, when the disk refuses
-        records (they are kept and tried again), and when it takes them again. `clock` gives the time in UTC.
+        records (they are kept and tried again), and when it takes them again. `clock` gives the time in UTC. `owner`:
+        what its lease stands for, where one process writes many sessions.
         Raises CodetetherError when `root` cannot be written.
         """
         now = clock()
@@ -83,7 +87,7 @@ class Transcript:
             name = make_file(root, header.id, now)
         except OSError as error:
             raise _cannot_write(root, error) from error
-        transcript = cls(root / f"{name}{SUFFIX}", redact, on_trouble, clock)
+        transcript = cls(root / f"{name}{SUFFIX}", redact, on_trouble, clock, owner)
         transcript._unnamed = True
         transcript._start_writing()
         header = msgspec.structs.replace(header, id=name, created=header.created or stamp(now))
@@ -101,6 +105,7 @@ class Transcript:
         redact: Callable[[str], str] | None = None,
         on_trouble: Tell | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        owner: Owner | None = None,
     ) -> tuple[Transcript, Loaded]:
         """Open the session named by an id or a unique beginning of one, and mend its file.
 
@@ -109,7 +114,7 @@ class Transcript:
         Raises SessionMissing, SessionBusy when another process writes it, CodetetherError when it cannot be read.
         """
         path = find_session(root, session)
-        transcript = cls(path, redact, on_trouble, clock)
+        transcript = cls(path, redact, on_trouble, clock, owner)
         if write:
             transcript._start_writing()
         try:
@@ -195,6 +200,11 @@ class Transcript:
             self._lease.drop()
             self._lease = None
 
+    @property
+    def closes_at_once(self) -> bool:
+        """Whether `close` takes no longer than an append; else it waits for the disk: run it in a thread."""
+        return self._lease is None or self._lease.shared
+
     def __enter__(self) -> Self:
         return self
 
@@ -267,7 +277,7 @@ class Transcript:
 
     # --- opening ---
     def _start_writing(self) -> None:
-        self._lease = Lease(self.path.with_name(f"{self.id}.lock"))
+        self._lease = Lease(self.path.with_name(f"{self.id}.lock"), self._owner)
         try:
             self._lease.take()
             self._journal = Journal(self.path, self._on_trouble)
