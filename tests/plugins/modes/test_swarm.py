@@ -3,8 +3,11 @@
 import json
 
 import pytest
+import trio
 from codetether.testing import Reply, call
 from codetether.words import Usage
+from codetether_mode_swarm.plan import PlanError
+from codetether_worktrees import create
 from swarms import Model, branches, git, kernel_at, plan, repository, result, swarm, task, writes
 
 
@@ -49,6 +52,44 @@ async def test_every_stage_runs_and_builds_on_the_one_before(tmp_path, user, cap
     assert git(user, "status", "--porcelain") == ""
     assert len(git(user, "worktree", "list").splitlines()) == 1
     assert {each["status"] for each in said["subtask_results"]} == {"completed"}
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """The result's worktree is made when this event is set, and no sooner."""
+    event = trio.Event()
+
+    async def wait(*args, **how):
+        with trio.fail_after(20):
+            await event.wait()
+        return await create(*args, **how)
+
+    monkeypatch.setattr("codetether_mode_swarm.ground.create", wait)
+    return event
+
+
+async def test_the_model_plans_while_the_result_gets_its_worktree(tmp_path, user, capsys, late):
+    model = Model(plan(task("one")), one=writes("one.txt", "1\n"))
+
+    def asked(request):
+        late.set()
+        return model(request)
+
+    async with kernel_at(tmp_path, asked, user) as kernel:
+        code, said = await result(kernel, capsys, "do it")
+    assert (code, said["branches"]["merged_into"]) == (0, "main")
+
+
+async def test_a_plan_that_failed_leaves_no_worktree_that_was_being_made(tmp_path, user, capsys, late):  # fmt: skip
+    def asked(request):
+        late.set()
+        return Reply(fault=_fault())
+
+    async with kernel_at(tmp_path, asked, user) as kernel:
+        with pytest.raises(PlanError, match="could not be planned"):
+            await swarm(kernel, "do it")
+    assert branches(user) == ["main"]
+    assert len(git(user, "worktree", "list").splitlines()) == 1
 
 
 async def test_a_failed_part_skips_those_that_need_it_and_keeps_its_work(tmp_path, user, capsys):

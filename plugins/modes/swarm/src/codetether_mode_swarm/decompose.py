@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codetether.api import CodetetherError, git
+from codetether.api import CodetetherError, git, head
 from codetether_crew import Attempt
 
 from codetether_mode_swarm import texts
@@ -63,6 +63,8 @@ def _answer(finished: TurnFinished) -> str:
 
 async def _files(directory: Path) -> str:
     """What the model is told of the repository: names of files, of large ones the folders."""
+    if head(directory) is None:
+        return ""
     try:
         done = await git(["ls-files"], directory, timeout=20, head=400_000)
     except CodetetherError:
