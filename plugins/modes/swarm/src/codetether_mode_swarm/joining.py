@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import codetether_gates as gates
+import codetether_worktrees as worktrees
 import trio
-from codetether_crew import Attempt, Work
-from codetether_gates import Gate, Measured, Report, Verdict, check, measure, touched
-from codetether_worktrees import Merge, abort, commit, conclude, merge, spare
+from codetether_crew import Work
+from codetether_gates import Gate, Measured
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.events import GateFinished, SubtaskMerged
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codetether.api import Kernel
-    from codetether_crew import Hands
+    from codetether_crew import Attempt, Hands
+    from codetether_gates import Report, Verdict
+    from codetether_worktrees import Merge
 
     from codetether_mode_swarm.book import Book
     from codetether_mode_swarm.ground import Ground
@@ -84,13 +87,15 @@ class Joiner:
                 return await self._measure(given, result.directory)
             finally:
                 with trio.CancelScope(shield=True):
-                    await abort(result)  # what the gates left behind is not the result's
+                    await worktrees.abort(result)  # what the gates left behind is not the result's
         name, holder = f"{result.name}{BEFORE}", self._ground.run_id
-        async with spare(result.repository, name, base=result.base, holder=holder) as tree:
+        async with worktrees.spare(
+            result.repository, name, base=result.base, holder=holder
+        ) as tree:
             return await self._measure(given, tree.directory)
 
     async def _measure(self, given: tuple[Gate, ...] | None, where: Path) -> Measured:
-        return await measure(
+        return await gates.measure(
             given, self._kernel.run_process, where, home=self._ground.directory, seconds=self._options.gate_seconds,
             logs=self._logs, redact=self._kernel.redact.text,
         )  # fmt: skip
@@ -104,7 +109,7 @@ class Joiner:
         async with self._ground.joining:
             message = f"Merge sub-task {part.task.id}: {part.task.name}"
             # Not by its branch: that is gone when we were killed after it was merged, and before that was written down.
-            done = await merge(result, part.commit, message)
+            done = await worktrees.merge(result, part.commit, message)
             if done.conflicts:
                 part.conflicts = done.conflicts
                 await self._book.write(changed(part))  # until the gates have looked it is in doubt
@@ -129,18 +134,18 @@ class Joiner:
             )  # fmt: skip
             attempt = await self._agent(f"{part.task.id}:conflict", prompt)
             await self._book.spend(f"conflict of {part.task.id}", attempt)
-            done = Merge(
+            done = worktrees.Merge(
                 False,
                 before,
                 conflicts=stuck.conflicts,
                 why=f"the conflict was not resolved: {attempt.error}",
             )
             if attempt.ok:
-                done = await conclude(result, message, stuck.conflicts)
+                done = await worktrees.conclude(result, message, stuck.conflicts)
             if done.ok:
                 report = await self._look(f"conflict-{part.task.id}")
                 if not report.ok:
-                    done = Merge(
+                    done = worktrees.Merge(
                         False, before, conflicts=stuck.conflicts, why=f"resolved, but {report.told}"
                     )
         except BaseException:
@@ -154,7 +159,7 @@ class Joiner:
     async def _back_to(self, before: str) -> None:
         result = self._ground.result
         assert result is not None
-        await abort(result)
+        await worktrees.abort(result)
         await result.git("reset", "--hard", "--quiet", before)
 
     async def judge(self) -> None:
@@ -168,7 +173,7 @@ class Joiner:
             changed = await self._ground.result.repository.files_between(
                 self._ground.result.base, await self._ground.result.tip()
             )
-            self.flagged = touched(changed)
+            self.flagged = gates.touched(changed)
 
     async def _mend(self) -> None:
         assert self.report is not None
@@ -178,13 +183,13 @@ class Joiner:
         result = self._ground.result
         if attempt.ok:
             if result is not None:
-                await commit(
+                await worktrees.commit(
                     result,
                     f"Mend what the checks of the merged work found\n\n{self._options.task[:200]}",
                 )
             self.report = await self._look("mended")
         elif result is not None:
-            await abort(result)
+            await worktrees.abort(result)
 
     async def _agent(self, key: str, prompt: str) -> Attempt:
         return await self._hands.do(
@@ -195,12 +200,12 @@ class Joiner:
         )  # fmt: skip
 
     async def _look(self, label: str) -> Report:
-        report = await check(
+        report = await gates.check(
             self.measured.gates, self._kernel.run_process, self._where, before=self.measured.verdicts,
             logs=self._logs, label=label, redact=self._kernel.redact.text,
         )  # fmt: skip
         if self._ground.result is not None:
-            await abort(
+            await worktrees.abort(
                 self._ground.result
             )  # all work is committed: what is left is the gates' own
         await self._tell_all(report.verdicts)
