@@ -234,3 +234,39 @@ async def test_time_ends_it_and_cleanup_keeps_what_is_merged_nowhere(tmp_path, a
         with pytest.raises(CodetetherError, match="no run of"):
             await ralph(kernel, "resume")
     assert branches(where) == ["main"]
+
+
+def says_it_does_not_pass(where, **more):
+    """The user says so of the first story, in the document."""
+    raw = json.loads((where / "prd.json").read_text())
+    raw["user_stories"][0] |= {"passes": False, **more}
+    (where / "prd.json").write_text(json.dumps(raw))
+
+
+async def test_a_story_that_the_user_says_does_not_pass_is_worked_on_again(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), checks={"test": "true"})
+    model = Model(A=[adds("sub"), adds("div")], B=adds("mul"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--sequential")
+        assert (code, passes(where)) == (0, ["A", "B"])
+        says_it_does_not_pass(where, description="It divides too.")
+        code, said = await result(kernel, capsys, "resume")
+    assert model.asked == {"A": 4, "B": 2}
+    assert "It divides too." in model.prompts["A"][1]
+    assert (code, said["status"], passes(where)) == (0, "completed", ["A", "B"]), said
+    assert "def div" in git(where, "show", "feature/calc:calc.py")
+    assert branches(where) == ["feature/calc", "main"]
+
+
+async def test_what_the_user_took_back_and_says_does_not_pass_need_not_be_there(tmp_path, at, capsys):  # fmt: skip
+    where = at(story("A"), story("B", "A"), checks={"test": "true"})
+    model = Model(A=adds("sub"), B=adds("mul"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        await result(kernel, capsys, "run", "--max-iterations", "1")
+        assert passes(where) == ["A"]
+        git(where, "branch", "-f", "feature/calc", "main")
+        says_it_does_not_pass(where)
+        code, said = await result(kernel, capsys, "resume", "--max-iterations", "2")
+    assert (code, passes(where)) == (0, ["A", "B"]), said
+    text = git(where, "show", "feature/calc:calc.py")
+    assert (text.count("def sub"), text.count("def mul")) == (1, 1)

@@ -45,7 +45,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that the journal must know of a course. `commit`: its work as one commit on `base`, on `branch`; `kept`: the
     branch is needed, since its commit is nowhere else. `feedback`: what the next attempt is told. `notes`: what its
-    agents want later ones to know. `touched`: tests and check settings among its changes.
+    agents want later ones to know. `touched`: tests and check settings among its changes. `told`: the document says that
+    it passes, and the notes do; what the document says after that is the user's word.
     """
 
     state: str = "pending"
@@ -60,6 +61,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     changes: tuple[Change, ...] = ()
     touched: tuple[str, ...] = ()
     verified: bool = False
+    told: bool = False
 
 
 class Course:

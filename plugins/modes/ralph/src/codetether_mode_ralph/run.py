@@ -154,12 +154,15 @@ class Run:
 
     def _take_stories(self) -> None:
         """The stories of the document as it is now; where they stand is for the journal to say, and for the document."""
-        past = self.past
+        marks = self.past.marks if self.past else {}
         courses = []
         for order, story in enumerate(self.known.user_stories):
-            mark = past.marks.get(story.id) if past else None
+            mark = marks.get(story.id)
             if mark is not None and story.passes and mark.state != "passed":
                 mark = None
+            elif mark is not None and mark.told and mark.state == "passed" and not story.passes:
+                mark = None  # the user says so, and what it was need not be there any more
+                del marks[story.id]
             courses.append(Course(story, order, mark, self.book.earlier.get(story.id, ())))
         by_id = {each.id: each for each in courses}
         self.book.show(courses, stages(by_id))

@@ -163,15 +163,19 @@ class Worker:
         self._ground.release(one)
 
     async def _remember(self, one: Course) -> None:
+        told = one.state == "passed"
         try:
-            if one.state == "passed":
+            if told:
                 await self._run.memory.mark(one.id)
         except CodetetherError as error:
+            told = False
             await self._book.notice("warning", f"{one.id} passed, but {error.message}")
         files = ", ".join(each.path for each in one.mark.changes[:20])
         await self._note(
             one, one.state, f"Changed: {files}" if files else "Nothing had to be changed."
         )
+        if told:
+            await self._book.keep(one, msgspec.structs.replace(one.mark, told=True))
 
     async def _note(self, one: Course, how: str, more: str = "") -> None:
         head = f"{one.id} {one.story.title}: {self._run.id}, attempt {len(one.attempts)}, {how.partition(':')[0]}"
@@ -225,7 +229,7 @@ class Worker:
         for one in self._book.courses.values():
             if not one.mark.branch or not one.over:
                 continue
-            if one.done:
+            if one.done and not one.mark.told:
                 await self._remember(one)
             await self._put_away(one)
         if self._run.past is not None and self._run.options.commit:
