@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from codetether_editing.document import NotText, common_prefix, decode
 
@@ -17,8 +18,7 @@ STEPS = 200_000
 Range = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
-class Diff:
+class Diff(msgspec.Struct, frozen=True):
     """A unified diff without colours, cut at 64 KiB; `added` and `removed` count lines and are exact."""
 
     text: str

@@ -14,9 +14,9 @@ import codecs
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
 from codetether.api import ToolError
 
 SNIFFED = 8192
@@ -33,8 +33,7 @@ class NotText(Exception):
     """These bytes are no text that could be changed without harm."""
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """Replace `text[start:end]` of a document by `new` (its lines end with a bare newline)."""
 
     start: int
@@ -42,8 +41,7 @@ class Span:
     new: str
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(msgspec.Struct, frozen=True, dict=True):
     """A decoded file. `raw` holds the line ends as they are and invalid bytes as surrogates; `text` is for reading.
 
     `encoding`: a codec name; `mark`: the byte order mark; `newline`: the commonest line end, "" when there is none.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 from codetether.api import ToolError
 
 from codetether_editing.document import Document, NotText, Span, decode
@@ -15,8 +15,7 @@ from codetether_editing.match import Lines, find
 from codetether_editing.near import closest
 
 
-@dataclass(frozen=True)
-class EditOutcome:
+class EditOutcome(msgspec.Struct, frozen=True):
     """What an edit made: the whole file's `data`, the `strategy` that found the text (codetether_editing.match), and
     the `lines` (from 1) of the old file at which something was replaced.
     """

@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
+
+import msgspec
 
 from codetether_editing.document import Span
 from codetether_editing.indent import reindented
@@ -25,8 +26,7 @@ COMPARED_LINES = 100
 COMPARED_WIDTH = 120
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What a strategy found: every place, with its replacement."""
 
     strategy: str

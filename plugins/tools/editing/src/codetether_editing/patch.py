@@ -6,15 +6,13 @@ Unified diffs as git, GNU diff and models write them (`patch_unified`), and the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import msgspec
 from codetether.api import ToolError
 
 BEGIN = "*** Begin Patch"
 
 
-@dataclass
-class Hunk:
+class Hunk(msgspec.Struct):
     """One change. `lines` are (" ", "-" or "+", text with its newline if it has one); `start` is the line (from 1) of
     the old file it says it is at, None when it does not say; `hints` are lines that come before it in the file;
     `end`: it is at the end of the file.
@@ -36,15 +34,14 @@ class Hunk:
         return sum(sign == "+" for sign, _ in self.lines) - sum(s == "-" for s, _ in self.lines)
 
 
-@dataclass
-class FilePatch:
+class FilePatch(msgspec.Struct):
     """What is done to one file. `old` None: it is made; `new` None: it is removed; both and different: it is moved, or
     with `copy` copied. `executable`: what the bits to execute become. `exact`: the patch tells final newlines.
     """
 
     old: str | None
     new: str | None
-    hunks: list[Hunk] = field(default_factory=list)
+    hunks: list[Hunk] = []
     executable: bool | None = None
     copy: bool = False
     exact: bool = True

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from codetether.api import ToolError
 
 from codetether_editing.document import Document, NotText, decode
@@ -35,8 +35,7 @@ _LEVELS: tuple[tuple[str, Callable[[str], str]], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class _Spot:
+class _Spot(msgspec.Struct, frozen=True):
     """Where a hunk belongs: the line (from 0) of its first kept line, the level, and what of its context is left out."""
 
     at: int

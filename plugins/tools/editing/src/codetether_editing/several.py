@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 from codetether.api import Change, ToolError, Workspace
 
 from codetether_editing.diff import LARGEST, Diff, unified_diff
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from codetether_editing.asked import OneEdit
 
 
-@dataclass
-class Draft:
+class Draft(msgspec.Struct):
     """What a file was and will be (None: no file). `known`: the agent had read `before`; `loose`: how edits that were
     not found as written were matched; `executable` and `mode` as codetether.changes.Change; `origin`: the path and
     content this one was moved or copied from, which then is `moved`.
@@ -32,7 +31,7 @@ class Draft:
     executable: bool | None = None
     mode: int | None = None
     edits: int = 0
-    loose: list[str] = field(default_factory=list)
+    loose: list[str] = []
     origin: tuple[str, bytes] | None = None
     moved: bool = False
 
