@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from codetether.api import CodetetherError
+from codetether.api import CodetetherError, UsageError
 from codetether.testing import call
 from deaths import deaths
 from ralphs import (
@@ -232,6 +232,8 @@ async def test_time_ends_it_and_cleanup_keeps_what_is_merged_nowhere(tmp_path, a
         code, told = await result(kernel, capsys, "cleanup", told["id"])
         assert told["removed"]
         with pytest.raises(CodetetherError, match="no run of"):
+            await ralph(kernel, "cleanup")
+        with pytest.raises(UsageError, match="no unfinished run of"):
             await ralph(kernel, "resume")
     assert branches(where) == ["main"]
 
@@ -270,3 +272,27 @@ async def test_what_the_user_took_back_and_says_does_not_pass_need_not_be_there(
     assert (code, passes(where)) == (0, ["A", "B"]), said
     text = git(where, "show", "feature/calc:calc.py")
     assert (text.count("def sub"), text.count("def mul")) == (1, 1)
+
+
+async def test_without_an_id_and_a_document_the_only_unfinished_run_of_the_repository_goes_on(
+    tmp_path, at, capsys
+):
+    where = at(story("A"), checks={"test": "true"})
+    for name in ("one.json", "two.json"):
+        (where / name).write_bytes((where / "prd.json").read_bytes())
+    (where / "prd.json").unlink()
+    model = Model(A=["STORY_BLOCKED: no"])
+    async with kernel_at(tmp_path, model, where) as kernel:
+        with pytest.raises(UsageError, match="no unfinished run of this repository"):
+            await ralph(kernel, "resume")
+        _, one = await result(kernel, capsys, "run", "-p", "one.json")
+        _, two = await result(kernel, capsys, "run", "-p", "two.json")
+        with pytest.raises(UsageError, match="2 runs") as told:
+            await ralph(kernel, "resume")
+        assert one["id"] in told.value.message
+        assert two["id"] in told.value.message
+        assert "two.json" in told.value.message
+        model.parts["A"] = adds("sub")
+        assert (await result(kernel, capsys, "resume", "-p", "two.json"))[0] == 0
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, said["id"]) == (0, one["id"])

@@ -374,11 +374,42 @@ async def test_a_journal_cut_in_the_middle_of_a_line_is_read(tmp_path, user, cap
         assert (await result(kernel, capsys, "list"))[1] == []
 
 
+async def test_without_an_id_the_only_unfinished_run_of_the_repository_goes_on(
+    tmp_path, user, capsys, monkeypatch
+):
+    faults = [Reply(fault=ProviderFault("invalid", "no"))] * 3
+
+    def one(request, step):
+        return faults.pop() if faults else "done"
+
+    model = Model(plan(task("one")), one=one)
+    elsewhere = repository(tmp_path / "elsewhere")
+    (user / "below").mkdir()
+    async with kernel_at(tmp_path, model, user) as kernel:
+        failed = []
+        for where in (user, elsewhere, user):
+            monkeypatch.chdir(where)
+            code, said = await result(kernel, capsys, "do it", "--retries", "0")
+            failed.append(said["id"])
+        monkeypatch.chdir(user / "below")
+        with pytest.raises(UsageError, match="2 runs") as told:
+            await swarm(kernel, "resume")
+        assert [each in told.value.message for each in failed] == [True, False, True]
+        code, said = await result(kernel, capsys, "resume", failed[0])
+        assert code == 0
+        code, said = await result(kernel, capsys, "resume")
+        assert (code, said["id"]) == (0, failed[2])
+        with pytest.raises(UsageError, match="no unfinished run of this repository"):
+            await swarm(kernel, "resume")
+
+
 async def test_wrong_words(tmp_path, user, capsys):
     async with kernel_at(tmp_path, Model(plan()), user) as kernel:
         with pytest.raises(CodetetherError, match="no run 'nowhere'"):
             await swarm(kernel, "show", "nowhere")
         with pytest.raises(UsageError, match="which run"):
+            await swarm(kernel, "show")
+        with pytest.raises(UsageError, match="no unfinished run of this repository"):
             await swarm(kernel, "resume")
         with pytest.raises(UsageError, match="what is the task"):
             await swarm(kernel)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         find,
         lease_of,
         new_id,
+        only_unfinished,
         read,
     )
     from codetether_crew.stuck import Watch
@@ -52,7 +53,7 @@ _WHERE = {
     "flags": "count limits number output whole",
     "hands": "Hands Work belongs choose_model",
     "journal": "Journal records",
-    "pasts": "Ended Past RunMissing Spent every find lease_of new_id read",
+    "pasts": "Ended Past RunMissing Spent every find lease_of new_id only_unfinished read",
     "stuck": "Watch",
     "texts": "filled",
     "watching": "event_lines obey_signals",
@@ -90,6 +91,7 @@ __all__ = [
     "new_id",
     "number",
     "obey_signals",
+    "only_unfinished",
     "output",
     "raised",
     "read",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
-from codetether.api import CodetetherError
+from codetether.api import CodetetherError, UsageError
 from codetether_worktrees import Lease
 
 from codetether_crew.attempt import Attempt
 from codetether_crew.journal import NAME, records
+
+if TYPE_CHECKING:
+    from codetether.api import Kernel
+
+OVER = ("running", "completed", "unverified")
 
 
 class RunMissing(CodetetherError):
@@ -47,14 +53,23 @@ class Began(Protocol):
     def at(self) -> float:
         """When it began, in seconds since 1970."""
 
+    @property
+    def root(self) -> str:
+        """The repository, "" without one."""
+
+    @property
+    def options(self) -> Any:
+        """What was asked for; its `directory` is where."""
+
 
 class Past:
-    """A run as its journal tells it. Each kind of run adds what is its own."""
+    """A run as its journal tells it. Each kind of run adds what is its own. `place`: its repository, or else its directory."""
 
     def __init__(self, folder: Path, began: Began) -> None:
         self.folder = folder
         self.id = began.id
         self.at = began.at
+        self.place: str = began.root or began.options.directory
         self.other: list[Attempt] = []
         self.ended: Ended | None = None
 
@@ -119,6 +134,26 @@ def find(base: Path, word: str, get: Callable[[Path], P], *, hint: str) -> P:
         what = f"{len(near)} runs match {word!r}" if near else f"there is no run {word!r}"
         raise RunMissing(what, hint)
     return get(base / near[0])
+
+
+def only_unfinished(
+    kernel: Kernel, runs: Sequence[P], line: Callable[[P], str], *, command: str
+) -> P:
+    """The only one of `runs` here that can be gone on with. Raises UsageError when there is none, or several: then with a
+    `line` for each.
+    """
+    here = Path(os.path.realpath(os.getcwd()))
+    root = kernel.root_of(here)
+    places = {os.path.realpath(each) for each in (here, root) if each is not None}
+    mine = [past for past in runs if os.path.realpath(past.place) in places]
+    left = [past for past in mine if past.status not in OVER]
+    if len(left) == 1:
+        return left[0]
+    where = "repository" if root is not None else "directory"
+    if not left:
+        raise UsageError(f"there is no unfinished run of this {where}", f"{command} ID")
+    lines = "".join(f"\n  {line(past)}" for past in left)
+    raise UsageError(f"{len(left)} runs of this {where} are unfinished:{lines}", f"{command} ID")
 
 
 def new_id(kind: str) -> str:

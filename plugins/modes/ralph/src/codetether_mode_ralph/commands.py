@@ -11,6 +11,7 @@ from codetether_crew import count, limits, number, output
 if TYPE_CHECKING:
     from codetether_mode_ralph import Ralph
 
+PRD = "prd.json"
 WORDS = "create-prd, run, status, resume or cleanup"
 
 
@@ -46,7 +47,10 @@ def arguments(parser: ArgumentParser) -> None:
     _running(run)
     resume = words.add_parser("resume", help="go on with a run that was interrupted or failed")
     resume.set_defaults(word="resume")
-    resume.add_argument("id", nargs="?", metavar="ID", help="a run (default: the document's last)")
+    resume.add_argument(
+        "id", nargs="?", metavar="ID",
+        help="a run (default: the document's last, else the only unfinished one of this repository)",
+    )  # fmt: skip
     _document(resume)
     _running(resume)
     cleanup = words.add_parser("cleanup", help="take away what a run left that is not gone on with")
@@ -62,7 +66,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def _document(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "-p", "--prd", default="prd.json", metavar="FILE", help="the document (default: prd.json)"
+        "-p", "--prd", default=PRD, metavar="FILE", help=f"the document (default: {PRD})"
     )
 
 

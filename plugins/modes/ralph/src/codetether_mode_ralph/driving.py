@@ -14,9 +14,10 @@ import msgspec
 from codetether.api import CodetetherError
 from codetether_crew import Account, Tell, carry_out, form_of, held, left_usd, new_id, raised, told
 
+from codetether_mode_ralph.commands import PRD
 from codetether_mode_ralph.events import RalphEvent, RalphNotice, StoryChanged
 from codetether_mode_ralph.options import Options
-from codetether_mode_ralph.records import Past, folder_of, latest, named, sole
+from codetether_mode_ralph.records import Past, folder_of, latest, named, sole, unfinished
 from codetether_mode_ralph.run import Run, again
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ async def start(mode: Ralph, args: Namespace) -> int:
 
 async def resume(mode: Ralph, args: Namespace) -> int:
     """Go on with a run that was interrupted, stopped, or failed in part; the exit code."""
-    past = again(_past(mode, args), **_given(args))
+    known = args.id or args.prd != PRD or latest(mode.kernel, _absolute(PRD))
+    past = again(_past(mode, args) if known else unfinished(mode.kernel), **_given(args))
     return await _carry_out(mode, args, past.id, past.began.options, past)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,17 @@ def latest(kernel: Kernel, prd: Path) -> Past | None:
     """The last run of this document."""
     runs = crew.every(folder_of(kernel), read)
     return next((past for past in runs if past.began.options.prd == str(prd)), None)
+
+
+def unfinished(kernel: Kernel) -> Past:
+    """The only run of this repository that can be gone on with. Raises UsageError."""
+    runs = crew.every(folder_of(kernel), read)
+    return crew.only_unfinished(kernel, runs, _line, command="codetether ralph resume")
+
+
+def _line(past: Past) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(past.at))
+    return f"{past.id}  {past.status:<14} {when}  {past.began.options.prd}"
 
 
 def named(kernel: Kernel, word: str) -> Past:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ def arguments(parser: ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="TASK",
-        help="what to do; or list, show ID, resume ID, cancel ID, cleanup ID",
+        help="what to do; or list, show ID, resume [ID], cancel ID, cleanup ID",
     )
     add(
         "-s",
@@ -81,7 +80,7 @@ async def _list(kernel: Kernel) -> tuple[Any, str]:
     from codetether_mode_swarm import runs
 
     rows = [runs.row(past) for past in runs.every(kernel)]
-    return rows, "\n".join(map(_line, rows)) or "no runs yet"
+    return rows, "\n".join(map(runs.line, rows)) or "no runs yet"
 
 
 async def _one(kernel: Kernel, word: str, args: Namespace) -> tuple[Any, str]:
@@ -121,14 +120,10 @@ def plan_lines(subtasks: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _line(row: dict[str, Any]) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["began"]))
-    done = f"{row['completed']}/{row['subtasks']}"
-    return f"{row['id']}  {row['status']:<11} {when}  {done:>7}  {one_line(row['task'], 60)}"
-
-
 def _page(past: Past, data: dict[str, Any]) -> str:
-    lines = [_line(data), "", clean(past.began.options.task), ""]
+    from codetether_mode_swarm import runs
+
+    lines = [runs.line(data), "", clean(past.began.options.task), ""]
     for each in data["plan"]:
         why = f": {each['why']}" if each["why"] else ""
         cut = each["status"] == "running" and data["status"] != "running"

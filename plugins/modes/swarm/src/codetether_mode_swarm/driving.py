@@ -48,7 +48,8 @@ async def start(mode: Swarm, args: Namespace) -> int:
 
 async def resume(mode: Swarm, args: Namespace) -> int:
     """Go on with a run that was interrupted, stopped, or failed in part; the exit code."""
-    past = runs.find(mode.kernel, named(args))
+    one = len(args.words) == 1
+    past = runs.unfinished(mode.kernel) if one else runs.find(mode.kernel, named(args))
     if args.dry_run:
         raise UsageError("its plan is made already", f"codetether swarm show {past.id}")
     if past.status == "completed" and not runs.unmerged(past):

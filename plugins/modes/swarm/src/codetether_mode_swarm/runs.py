@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import codetether_crew as crew
 import msgspec
 import trio
-from codetether.api import CodetetherError
+from codetether.api import CodetetherError, one_line
 from codetether_crew import lease_of
 from codetether_worktrees import Repository, adopt, discard, place_of, remove
 
@@ -33,6 +34,13 @@ def find(kernel: Kernel, word: str) -> Past:
     return crew.find(folder_of(kernel), word, read, hint="see codetether swarm list")
 
 
+def unfinished(kernel: Kernel) -> Past:
+    """The only run of this repository that can be gone on with. Raises UsageError."""
+    return crew.only_unfinished(
+        kernel, every(kernel), lambda past: line(row(past)), command="codetether swarm resume"
+    )
+
+
 def every(kernel: Kernel) -> list[Past]:
     """Every run that can be read, the newest first."""
     return crew.every(folder_of(kernel), read)
@@ -51,6 +59,13 @@ def row(past: Past) -> dict[str, Any]:
         "directory": past.began.options.directory,
         "branches": unmerged(past),
     }
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for a person."""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["began"]))
+    done = f"{row['completed']}/{row['subtasks']}"
+    return f"{row['id']}  {row['status']:<11} {when}  {done:>7}  {one_line(row['task'], 60)}"
 
 
 def unmerged(past: Past) -> list[str]:
