@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import unpriced
 from codetether.api import CodetetherError, UsageError
 from codetether.events import ProviderFault
 from codetether.testing import Reply
@@ -277,6 +278,106 @@ async def test_cancel_from_elsewhere_stops_it(tmp_path, user, capsys):
         assert (await result(kernel, capsys, "list"))[1][0]["status"] == "stopped"
         code, told = await result(kernel, capsys, "cancel", run_id)
         assert (code, told["cancelled"]) == (0, False)
+
+
+# A process of its own that resumes a run: it says when it is ready, begins when there is a file `start`, and its agent
+# `left` answers once there is a file `go`.
+RESUMES = """
+import os, sys, time, trio
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from swarms import kernel_at, swarm
+from test_swarm_resume import healthy
+
+where = Path(sys.argv[2])
+os.chdir(where)
+model = healthy()
+said = model.parts["left"]
+
+def wait(name):
+    while not (where.parent / name).exists():
+        time.sleep(0.01)
+
+def left(request, step):
+    wait("go")
+    return said[step]
+
+async def main():
+    model.parts["left"] = left
+    async with kernel_at(where.parent, model, where) as kernel:
+        print("ready", file=sys.stderr, flush=True)
+        wait("start")
+        sys.exit(await swarm(kernel, "resume", sys.argv[3], flags=["--json"]))
+
+trio.run(main)
+"""
+
+
+async def test_of_two_processes_that_resume_a_run_one_does(tmp_path, user, killed):
+    words = [sys.executable, "-c", RESUMES, str(Path(__file__).parent), user, killed]
+    both = [
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for each in both:
+        while "ready" not in each.stderr.readline():
+            assert each.poll() is None
+    (tmp_path / "start").touch()
+    with trio.fail_after(60):
+        while not (ended := [each for each in both if each.poll() is not None]):
+            await trio.sleep(0.05)
+    [refused] = ended
+    out, why = refused.communicate()
+    assert (refused.returncode, out) == (1, "")
+    assert f"{killed} is being carried out by" in why
+    (tmp_path / "go").touch()
+    [one] = [each for each in both if each is not refused]
+    out, _ = await trio.to_thread.run_sync(lambda: one.communicate(timeout=60))
+    said = json.loads(out)
+    assert (one.returncode, said["branches"]["merged_into"]) == (0, "main"), said
+    assert {each["name"]: each["attempts"] for each in said["subtask_results"]}["left"] == 1
+    assert (user / "left2.txt").exists()
+    assert branches(user) == ["main"]
+    assert len(git(user, "worktree", "list").splitlines()) == 1
+
+
+def fails_once(**parts):
+    """A model whose sub-agent `one` fails, and with the next run does not."""
+    faults = [Reply(fault=ProviderFault("invalid", "no"))]
+
+    def one(request, step):
+        return faults.pop() if faults else writes("x.txt", "x")[step]
+
+    return Model(plan(task("one"), task("two", "one")), one=one, **parts)
+
+
+async def test_it_goes_on_with_another_model(tmp_path, user, capsys):
+    first, second = fails_once(), Model(one=writes("x.txt", "x"))
+    async with kernel_at(tmp_path, first, user, extra=unpriced.EXTRA) as kernel:
+        kernel.provider("unpriced").use(second)
+        code, said = await result(kernel, capsys, "do it", "--retries", "0")
+        assert (code, said["model"]) == (1, "scripted/test")
+        asked = dict(first.asked)
+        words = ["resume", said["id"], "-m", unpriced.MODEL]
+        with pytest.raises(CodetetherError, match=f"the price of {unpriced.MODEL} is unknown"):
+            await swarm(kernel, *words, "--budget-usd", "1")
+        code, said = await result(kernel, capsys, *words)
+    assert (code, said["model"]) == (0, unpriced.MODEL)
+    assert (first.asked, second.asked) == (asked, {"one": 2, "two": 1})
+    assert (user / "x.txt").exists()
+
+
+async def test_it_goes_on_without_a_merge(tmp_path, user, capsys):
+    async with kernel_at(tmp_path, fails_once(), user) as kernel:
+        _, said = await result(kernel, capsys, "do it", "--retries", "0")
+        code, said = await result(kernel, capsys, "resume", said["id"], "--no-merge")
+        branch = said["branches"]["result"]
+        assert (code, said["success"], said["branches"]["merged_into"]) == (0, True, "")
+        assert git(user, "show", f"{branch}:x.txt") == "x"
+        assert (branches(user), (user / "x.txt").exists()) == ([branch, "main"], False)
+        code, said = await result(kernel, capsys, "resume", said["id"])
+    assert (code, said["branches"]["merged_into"]) == (0, "main")
+    assert (branches(user), (user / "x.txt").exists()) == (["main"], True)
 
 
 async def test_what_failed_is_tried_again_with_other_limits(tmp_path, user, capsys):
