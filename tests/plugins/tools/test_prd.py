@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import codetether_prd as document
 import pytest
+from codetether.events import ToolFinished
 from codetether.testing import make_kernel
 from codetether.words import ToolCall
 from hypothesis import given
@@ -60,6 +61,18 @@ async def test_made_and_stored(tmp_path):
     assert stored["user_stories"][0]["passes"] is False
     assert stored["user_stories"][0]["complexity"] == 3
     assert stored["created_at"]
+
+
+async def test_its_diff_is_shown_once(tmp_path):
+    shown = []
+    async with session_of(tmp_path) as session:
+        with session.feed.listen() as feed:
+            assert (await prd(session, "save", **whole(story("A")))).ok
+            session.feed.close()
+            async for event in feed:
+                if isinstance(event, ToolFinished) and event.meta.get("diff"):
+                    shown.append(event.name)
+    assert shown == ["write_file"]
 
 
 async def test_saving_keeps_what_it_does_not_know_and_what_passed(tmp_path):

@@ -55,6 +55,7 @@ async def test_a_document_is_drafted_worked_through_and_paid_for(tmp_path, where
     usage = await talk(tmp_path, model, where)
     created, run, status = model.reports
     assert created.ok, created.text
+    assert "diff" not in created.meta  # write_file has shown it
     assert run.ok is False  # nothing checks it: no quality checks were found
     assert "US-1 Do US-1: unverified" in run.text
     assert "The result is on feature/sums." in run.text

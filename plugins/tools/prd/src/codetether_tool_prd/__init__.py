@@ -153,7 +153,8 @@ async def _save(params: Params, ctx: ToolContext) -> ToolOutput:
         return ToolOutput(text, ok=False, summary="not saved")
     done = await ctx.call("write_file", {"path": params.prd_path, "content": made.text()})
     text = f"{done.text}\n{prd.report(made)}" if done.ok else done.text
-    return ToolOutput(text, done.ok, summary=params.prd_path, meta={**done.meta, "prd": made.raw})
+    known = {name: fact for name, fact in done.meta.items() if name != "diff"}  # that is shown
+    return ToolOutput(text, done.ok, summary=params.prd_path, meta={**known, "prd": made.raw})
 
 
 async def _stored(path: str, ctx: ToolContext) -> Document | None:

@@ -64,7 +64,8 @@ class RalphTool(Tool[Params]):
         done = await ctx.call("write_file", {"path": params.prd_path, "content": text})
         # A file that was there is not replaced unread: write_file says so, and the draft is not lost.
         told = done.text if done.ok else f"{done.text}\nThe draft:\n{text}"
-        return ToolOutput(told, done.ok, summary=params.prd_path, meta=done.meta)
+        known = {name: fact for name, fact in done.meta.items() if name != "diff"}  # that is shown
+        return ToolOutput(told, done.ok, summary=params.prd_path, meta=known)
 
     async def _work(self, mode: Any, path: str, params: Params, ctx: ToolContext) -> ToolOutput:
         session = ctx.session
