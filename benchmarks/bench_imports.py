@@ -9,7 +9,7 @@ from measuring import PYTHON, empty_home, interleaved
 
 CODES = {
     "bare": "pass",
-    "what exec imports (trio, msgspec, pluggy, stevedore, httpcore)": "import trio, msgspec, pluggy, stevedore.driver, httpcore",
+    "what exec imports (trio, msgspec, pluggy, stevedore, httptools)": "import trio, msgspec, pluggy, stevedore.driver, httptools",
     "pydantic and one model": "import pydantic\nclass M(pydantic.BaseModel):\n    a: int = 1\nM()",
 }
 MEMORY = """

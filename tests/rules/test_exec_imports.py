@@ -29,7 +29,7 @@ STARTED = "STARTED"  # trio asks `ldconfig` for a library, unless it is told
 # What many have installed, or the standard library holds, and a run that does not use it must not pay for.
 HEAVY = {
     "asyncio", "click", "concurrent.futures", "ctransformers", "dataclasses_json", "difflib",
-    "email.message", "h2", "httpcore._sync", "httpx", "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
+    "email.message", "h11", "httpcore", "httpx", "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
     "pygments", "requests", "rich", "setuptools", "shlex", "socksio", "sqlite3", "tomlkit", "tomllib",
     "trio._dtls", "trio._ssl", "unittest", "xml", "yaml",
 }  # fmt: skip
@@ -46,7 +46,7 @@ PROMPT = {
     "codetether_ui_plain": "figures screen view",
     "codetether_provider_local": "servers",
     "codetether_wire": "answer body catalogue chat chat_chunk chat_stream connection dialect endpoint exchange "
-    "faults gate json_schema loading place pool provider reasoning_details replay settings sse streams usage waits ways written",
+    "faults gate json_schema place pool provider reasoning_details replay request settings sse usage waits ways written",
 }
 ONE_CALL = {
     "codetether": "schema",

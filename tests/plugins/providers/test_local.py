@@ -215,6 +215,6 @@ def test_loading_the_plugin_does_not_load_a_client():
     import subprocess
     import sys
 
-    code = "import sys, codetether_provider_local, codetether_provider_openai; print({'httpx', 'httpcore'} & set(sys.modules))"
+    code = "import sys, codetether_provider_local, codetether_provider_openai; print({'httpx', 'httptools'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,7 +1,7 @@
 """What providers share: connections, event streams, retries, and the dialects vendors speak.
 
 A provider plugin is a class of a few lines over `WireProvider`, a `models.json`, and a dialect. Names load on first
-use; httpcore loads with the first request.
+use; what speaks HTTP loads with the first request.
 """
 
 from __future__ import annotations

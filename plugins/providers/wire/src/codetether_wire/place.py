@@ -33,6 +33,8 @@ def place_of(url: str) -> Place:
     host = split.hostname
     if not host.isascii():
         host = host.encode("idna").decode()
+    if not _PLAIN.fullmatch(host):
+        raise ValueError("the address names no host")
     usual = _PORTS[split.scheme]
     port = usual if split.port is None else split.port
     name = f"[{host}]" if ":" in host else host

@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
-from codetether_wire.place import Place, place_of
+from codetether_wire.place import place_of
 
 if TYPE_CHECKING:
     import ssl
 
-    import httpcore
-
-    from codetether_wire.connection import Response
+    from codetether_wire.connection import Connection, Response
     from codetether_wire.ways import Way
 
-# httpcore has a pool of its own; each of its requests looks at all connections, which 64 calls side by side feel.
 KEPT = 512  # connections in all
 KEPT_SECONDS = 30.0
-SWITCHING_PROTOCOLS = 101
 
 
 class _Kept(NamedTuple):
-    connection: httpcore.AsyncConnectionInterface
+    connection: Connection
     since: float
 
 
@@ -60,7 +56,8 @@ class Pool:
         A kept connection that turns out to be dead before it answered says nothing about the server: many close theirs
         after each answer (llama.cpp). So the request goes out once more at once, over a new one, and nobody is told.
         """
-        from codetether_wire.connection import Broken, Unsendable, told
+        from codetether_wire.connection import Broken, Unsendable
+        from codetether_wire.request import fields_of
         from codetether_wire.ways import Way
 
         try:
@@ -69,54 +66,49 @@ class Pool:
             raise Unsendable(f"{error}") from None
         path = self._sockets.get((place.host, place.port), "")
         way = Way(place.secure, place.host, place.port, path, trust_env)
-        with told():
-            request = _request(method, place, headers, body, connect)
+        request = (method, place.target, fields_of(place, method, headers, len(body)), body)
         if (kept := await self._take(way)) is not None:
             try:
                 return await self._asked(kept, way, request)
             except Broken:
                 pass
-        return await self._asked(await self._fresh(way), way, request)
+        return await self._asked(await self._fresh(way, connect), way, request)
 
     async def _asked(
-        self, connection: httpcore.AsyncConnectionInterface, way: Way, request: httpcore.Request
+        self, connection: Connection, way: Way, request: tuple[str, str, bytes, bytes]
     ) -> Response:
-        from codetether_wire.connection import Broken, Response, told
+        from codetether_wire.connection import Response
 
         try:
-            with told():
-                head = await connection.handle_async_request(request)
-            if head.status == SWITCHING_PROTOCOLS:
-                raise Broken("the server speaks another protocol")
+            incoming = await connection.ask(*request)
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await connection.aclose()
+            await connection.aclose()
             raise
-        return Response(head, partial(self._keep, way, connection))
+        return Response(connection, incoming, partial(self._keep, way, connection))
 
-    async def _fresh(self, way: Way) -> httpcore.AsyncConnectionInterface:
-        from codetether_wire.ways import connection, proxy_for, trust
+    async def _fresh(self, way: Way, seconds: float) -> Connection:
+        from codetether_wire.ways import connected, proxy_for, trust
 
         proxy = proxy_for(way) if way.trust_env else None
         secure = way.secure or (proxy is not None and proxy.place.secure)
         if secure and way.trust_env not in self._tls:
             self._tls[way.trust_env] = await trust(way.trust_env)
-        return connection(way, proxy, self._tls[way.trust_env] if secure else None)
+        return await connected(way, proxy, self._tls[way.trust_env] if secure else None, seconds)
 
     # --- those that are kept ---
-    async def _take(self, way: Way) -> httpcore.AsyncConnectionInterface | None:
+    async def _take(self, way: Way) -> Connection | None:
         await self._sweep()
         free = self._free.get(way, ())
         while free:
             connection = free.pop().connection
-            if not connection.has_expired():
+            if not connection.is_dead:
                 return connection
             await connection.aclose()
         return None
 
-    async def _keep(self, way: Way, connection: httpcore.AsyncConnectionInterface) -> None:
+    async def _keep(self, way: Way, connection: Connection) -> None:
         await self._sweep()
-        if way.path or self.kept >= KEPT or not connection.is_idle():
+        if way.path or self.kept >= KEPT:
             await connection.aclose()
         else:
             free = self._free.setdefault(way, deque())
@@ -143,25 +135,6 @@ class Pool:
         for free in self._free.values():
             while free:
                 await free.pop().connection.aclose()
-
-
-def _request(
-    method: str, place: Place, headers: Mapping[str, str], body: bytes, connect: float
-) -> httpcore.Request:
-    import httpcore
-
-    fields = {"Host": place.name, **headers}
-    if body or method == "POST":
-        fields["Content-Length"] = str(len(body))
-    url = httpcore.URL(
-        scheme=b"https" if place.secure else b"http",
-        host=place.host.encode(),
-        port=place.port,
-        target=place.target.encode(),
-    )
-    extensions = {"timeout": {"connect": connect}}
-    raw = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
-    return httpcore.Request(method, url, headers=raw, content=body, extensions=extensions)
 
 
 _pools: weakref.WeakKeyDictionary[Any, Pool] = weakref.WeakKeyDictionary()

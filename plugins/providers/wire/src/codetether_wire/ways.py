@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import httpcore
 import trio
 
-from codetether_wire.connection import NotReached
+from codetether_wire.connection import Broken, Connection, NotReached, words
 from codetether_wire.place import Place, place_of
-from codetether_wire.streams import Backend
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-BACKEND = Backend()
 
 
 class Way(NamedTuple):
@@ -29,41 +24,86 @@ class Way(NamedTuple):
     path: str
     trust_env: bool
 
-    @property
-    def origin(self) -> httpcore.Origin:
-        """The server, as httpcore names it."""
-        return httpcore.Origin(b"https" if self.secure else b"http", self.host.encode(), self.port)
-
 
 class Proxy(NamedTuple):
-    """A proxy, and the name and password that open it."""
+    """A proxy, and the header line with the name and password that open it."""
 
     place: Place
-    account: tuple[str, str] | None
+    account: bytes
 
 
-def connection(
-    way: Way, proxy: Proxy | None, tls: ssl.SSLContext | None
-) -> httpcore.AsyncConnectionInterface:
-    """A connection that will be made when it is first used."""
+async def connected(
+    way: Way, proxy: Proxy | None, tls: ssl.SSLContext | None, seconds: float
+) -> Connection:
+    """A new connection; each of TCP, TLS and the proxy's consent may take so many seconds. Raises NetworkError."""
     if proxy is None:
-        return httpcore.AsyncHTTPConnection(
-            way.origin, tls, uds=way.path or None, network_backend=BACKEND
-        )
+        plain = await (_local(way.path) if way.path else _tcp(way.host, way.port, seconds))
+        return await _encrypted(plain, tls, way.host, seconds) if way.secure else plain
     place = proxy.place
-    pool = httpcore.AsyncHTTPProxy(
-        httpcore.URL(
-            scheme=b"https" if place.secure else b"http",
-            host=place.host.encode(),
-            port=place.port,
-            target=b"/",
-        ),
-        proxy_auth=proxy.account,
-        ssl_context=tls,
-        proxy_ssl_context=tls if place.secure else None,
-        network_backend=BACKEND,
-    )
-    return pool.create_connection(way.origin)
+    hop = await _tcp(place.host, place.port, seconds)
+    if place.secure:
+        hop = await _encrypted(hop, tls, place.host, seconds)
+    name = f"[{way.host}]" if ":" in way.host else way.host
+    if not way.secure:
+        prefix = f"http://{name}" if way.port == 80 else f"http://{name}:{way.port}"
+        return Connection(hop.stream, hop.socket, prefix=prefix, also=proxy.account)
+    await _through(hop, f"{name}:{way.port}", proxy.account, seconds)
+    return await _encrypted(hop, tls, way.host, seconds)
+
+
+async def _local(path: str) -> Connection:
+    """Over a Unix socket, which is there at once or not at all."""
+    try:
+        stream = await trio.open_unix_socket(path)
+    except OSError as error:
+        raise NotReached(words(error)) from None
+    return Connection(stream, stream.socket)
+
+
+async def _tcp(host: str, port: int, seconds: float) -> Connection:
+    try:
+        with trio.fail_after(seconds):
+            stream = await trio.open_tcp_stream(host, port)
+    except trio.TooSlowError:
+        raise NotReached("it took too long", late=True) from None
+    except OSError as error:
+        raise NotReached(words(error)) from None
+    return Connection(stream, stream.socket)
+
+
+async def _encrypted(
+    plain: Connection, tls: ssl.SSLContext | None, host: str, seconds: float
+) -> Connection:
+    assert tls is not None
+    secure = trio.SSLStream(plain.stream, tls, server_hostname=host, https_compatible=True)
+    try:
+        with trio.fail_after(seconds):
+            await secure.do_handshake()
+    except BaseException as error:
+        await plain.aclose()
+        if isinstance(error, trio.TooSlowError):
+            raise NotReached("it took too long", late=True) from None
+        if isinstance(error, trio.BrokenResourceError):
+            raise NotReached(words(error)) from None
+        raise
+    return Connection(secure, plain.socket)
+
+
+async def _through(hop: Connection, target: str, account: bytes, seconds: float) -> None:
+    """Have the proxy pass on all that follows (RFC 9110, 9.3.6)."""
+    try:
+        with trio.fail_after(seconds):
+            answer = await hop.ask("CONNECT", target, f"Host: {target}\r\n".encode() + account)
+        if answer.status // 100 != 2:
+            said = answer.reason.decode("latin-1")
+            raise NotReached(f"the proxy says {answer.status} {said}".rstrip())
+    except BaseException as error:
+        await hop.aclose()
+        if isinstance(error, trio.TooSlowError):
+            raise NotReached("it took too long", late=True) from None
+        if isinstance(error, Broken):
+            raise NotReached(f"{error}") from None
+        raise
 
 
 def proxy_for(way: Way) -> Proxy | None:
@@ -80,8 +120,10 @@ def proxy_for(way: Way) -> Proxy | None:
     except ValueError:
         raise NotReached("the environment's proxy is none of HTTP") from None
     split = urlsplit(url)
-    account = (unquote(split.username), unquote(split.password or "")) if split.username else None
-    return Proxy(at, account)
+    if not split.username:
+        return Proxy(at, b"")
+    key = base64.b64encode(f"{unquote(split.username)}:{unquote(split.password or '')}".encode())
+    return Proxy(at, b"Proxy-Authorization: Basic %s\r\n" % key)
 
 
 async def trust(trust_env: bool) -> ssl.SSLContext:
@@ -96,4 +138,6 @@ def _trust(trust_env: bool) -> ssl.SSLContext:
     folder = os.environ.get("SSL_CERT_DIR") if trust_env else None
     if not file and not folder:
         file = certifi.where()
-    return ssl.create_default_context(cafile=file or None, capath=None if file else folder)
+    context = ssl.create_default_context(cafile=file or None, capath=None if file else folder)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

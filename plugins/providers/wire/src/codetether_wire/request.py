@@ -1,0 +1,28 @@
+"""What is sent: the head of a request, checked once for all that is sent alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from codetether_wire.connection import Unsendable
+from codetether_wire.place import Place
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~]*")
+
+
+def fields_of(place: Place, method: str, headers: Mapping[str, str], size: int) -> bytes:
+    """The header lines of a request whose body has `size` bytes. Raises Unsendable."""
+    lines = _lines(place.name, tuple(headers.items()))
+    return lines + b"Content-Length: %d\r\n" % size if size or method == "POST" else lines
+
+
+@lru_cache(64)
+def _lines(host: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    fields = {"Host": host} | dict(headers)
+    for name, value in fields.items():
+        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise Unsendable(f"the header {name!r} cannot be sent")
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
