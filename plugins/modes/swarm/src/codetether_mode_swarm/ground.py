@@ -14,9 +14,9 @@ from codetether_worktrees import PREFIX, Repository, Worktree, abort, adopt, com
 if TYPE_CHECKING:
     from codetether_mode_swarm.parts import Part
 
-BEFORE = (
-    "_before"  # behind the run's id: a worktree as it was before the work; no sub-task's id has a _
-)
+# Behind the run's id, for a worktree as it was before the work, and one with what the user committed meanwhile. No
+# sub-task's id has a _.
+BEFORE, YOURS = "_before", "_yours"
 
 
 class Ground:

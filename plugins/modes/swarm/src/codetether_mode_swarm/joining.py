@@ -10,10 +10,11 @@ import codetether_worktrees as worktrees
 import trio
 from codetether_crew import Work
 from codetether_gates import Gate, Measured
+from codetether_worktrees import PREFIX
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.events import GateFinished, SubtaskMerged
-from codetether_mode_swarm.ground import BEFORE
+from codetether_mode_swarm.ground import BEFORE, YOURS
 from codetether_mode_swarm.journal import changed
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from codetether.api import Kernel
     from codetether_crew import Attempt, Hands
     from codetether_gates import Report, Verdict
-    from codetether_worktrees import Merge
+    from codetether_worktrees import Landing, Merge, Worktree
 
     from codetether_mode_swarm.book import Book
     from codetether_mode_swarm.ground import Ground
@@ -191,6 +192,35 @@ class Joiner:
         elif result is not None:
             await worktrees.abort(result)
 
+    async def land(self, branch: str, began: str) -> Landing:
+        """Move the user's `branch` to the result. What they committed on it since it was at `began` comes first: the result
+        is merged with that, when there is no conflict and the gates let both pass together.
+        """
+        result = self._ground.result
+        assert result is not None
+        tip = await result.tip()
+        done = await worktrees.land(result.repository, tip, branch=branch)
+        if not done.moved or not await result.repository.contains(done.commit, began):
+            return done
+        name, holder = f"{result.name}{YOURS}", self._ground.run_id
+        async with worktrees.spare(
+            result.repository, name, base=done.commit, holder=holder
+        ) as tree:
+            made, why = await self._on_top(tree, tip)
+            if why:
+                why = f"it does not go with what you committed: {why}"
+                return worktrees.Landing(False, done.commit, why)
+            return await worktrees.land(result.repository, made, branch=branch)
+
+    async def _on_top(self, tree: Worktree, tip: str) -> tuple[str, str]:
+        """The commit that merges the result `tip` into what the user committed, and why it cannot be theirs."""
+        done = await worktrees.merge(tree, tip, f"Merge {PREFIX}{self._ground.run_id}")
+        if not done.ok:
+            return "", f"{done.why}{': ' if done.conflicts else ''}{', '.join(done.conflicts[:5])}"
+        report = await self._check("yours", tree.directory)
+        await self._tell_all(report.verdicts)
+        return done.commit, "" if report.ok else report.told
+
     async def _agent(self, key: str, prompt: str) -> Attempt:
         return await self._hands.do(
             Work(
@@ -200,16 +230,19 @@ class Joiner:
         )  # fmt: skip
 
     async def _look(self, label: str) -> Report:
-        report = await gates.check(
-            self.measured.gates, self._kernel.run_process, self._where, before=self.measured.verdicts,
-            logs=self._logs, label=label, redact=self._kernel.redact.text,
-        )  # fmt: skip
+        report = await self._check(label, self._where)
         if self._ground.result is not None:
             await worktrees.abort(
                 self._ground.result
             )  # all work is committed: what is left is the gates' own
         await self._tell_all(report.verdicts)
         return report
+
+    async def _check(self, label: str, where: Path) -> Report:
+        return await gates.check(
+            self.measured.gates, self._kernel.run_process, where, before=self.measured.verdicts,
+            logs=self._logs, label=label, redact=self._kernel.redact.text,
+        )  # fmt: skip
 
     async def _tell_all(self, verdicts: Sequence[Verdict]) -> None:
         for each in verdicts:

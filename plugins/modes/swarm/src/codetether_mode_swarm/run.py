@@ -21,7 +21,7 @@ from codetether_crew import (
     choose_model,
 )
 from codetether_live import Board, only
-from codetether_worktrees import land, place_of, remove
+from codetether_worktrees import place_of, remove
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.book import Book
@@ -335,10 +335,10 @@ class Run:
         result = self.ground.result
         if not self.good or result is None or not self.options.merge:
             return
-        tip = await result.tip()
-        if tip == result.base:
+        if await result.tip() == result.base:
             return
-        done = await land(result.repository, tip, branch=self._began.branch)
+        assert self.joiner is not None
+        done = await self.joiner.land(self._began.branch, self._began.commit)
         if done.ok:
             self.landed = self._began.branch
         else:

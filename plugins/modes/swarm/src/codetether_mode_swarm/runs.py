@@ -14,7 +14,7 @@ from codetether.api import CodetetherError, one_line
 from codetether_crew import lease_of
 from codetether_worktrees import Repository, adopt, discard, place_of, remove
 
-from codetether_mode_swarm.ground import BEFORE
+from codetether_mode_swarm.ground import BEFORE, YOURS
 from codetether_mode_swarm.journal import Past, read
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ async def _trees(kernel: Kernel, past: Past, told: dict[str, Any], *, dry: bool)
     places = ["HEAD", *([f"refs/heads/{began.branch}"] if began.branch else [])]
     result = f"refs/heads/{past.branch}"
     if not dry:
-        await discard(repository, f"{past.id}{BEFORE}", holder="cleanup")
+        for what in (BEFORE, YOURS):
+            await discard(repository, f"{past.id}{what}", holder="cleanup")
     for name, base in names:
         branch = f"codetether/{name}"
         tip = await repository.commit_of(f"refs/heads/{branch}")

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the user's branch now holds the result; else `why` not. `commit`: where their branch is."""
+    """Whether the user's branch now holds the result; else `why` not. `commit`: where their branch is. `moved`: it has
+    commits that the result lacks, and nothing else was in the way.
+    """
 
     ok: bool
     commit: str = ""
     why: str = ""
+    moved: bool = False
 
 
 async def land(
@@ -42,7 +45,9 @@ async def land(
             )
         tip = await repository.commit_of("HEAD")
         if not await repository.contains(commit, tip):
-            return Landing(False, why=f"{branch} has moved on")
+            if await repository.contains(tip, commit):
+                return Landing(True, tip)
+            return Landing(False, tip, f"{branch} has moved on", moved=True)
         if tip == commit:
             return Landing(True, commit)
         done = await repository.ask(
