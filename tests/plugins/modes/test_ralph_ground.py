@@ -322,7 +322,7 @@ async def test_what_cannot_begin(tmp_path, at, capsys, monkeypatch):
         document(where, story("A"))
         with pytest.raises(CodetetherError, match="no story 'Z'"):
             await ralph(kernel, "run", "--story", "Z")
-        with pytest.raises(CodetetherError, match="no run of"):
+        with pytest.raises(CodetetherError, match="no unfinished run of"):
             await ralph(kernel, "resume")
         assert not list((kernel.dirs.data / "ralph").glob("*"))
         bare = tmp_path / "bare"
