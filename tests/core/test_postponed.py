@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from codetether.api import import_without
+from codetether.postponed import import_ignoring
 
 
 @pytest.fixture
@@ -91,3 +92,34 @@ def test_what_is_loaded_stays_as_it_is(package):
     seldom = parted.Seldom
     import_without("parted", "rare")
     assert sys.modules["parted.rare"].Rare is parted.Seldom is seldom
+
+
+def test_modules_of_others_load_when_they_are_asked_for(package, tmp_path):
+    (tmp_path / "foreign.py").write_text("VALUE = 7\n")
+    package("import foreign\ndef value():\n    return foreign.VALUE\n")
+    import_without("parted", "rare", others=("foreign",))
+    import parted
+
+    assert "foreign" not in sys.modules
+    assert parted.value() == 7
+    del sys.modules["foreign"]
+
+
+def test_one_that_is_loaded_is_taken_as_it_is(package):
+    package("import string\n")
+    import_without("parted", others=("string",))
+    import parted
+
+    assert parted.string is sys.modules["string"]
+
+
+def test_what_is_ignored_is_not_installed_while_the_package_loads(package, tmp_path):
+    (tmp_path / "foreign.py").write_text("VALUE = 7\n")
+    package("try:\n    import foreign\nexcept ImportError:\n    foreign = None\n")
+    import_ignoring("parted", "foreign", "string")
+    import foreign
+    import parted
+
+    assert parted.foreign is None
+    assert foreign.VALUE == 7
+    del sys.modules["foreign"]

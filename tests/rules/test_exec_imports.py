@@ -28,10 +28,10 @@ with open(sys.argv[1], "w") as file:
 STARTED = "STARTED"  # trio asks `ldconfig` for a library, unless it is told
 # What many have installed, or the standard library holds, and a run that does not use it must not pay for.
 HEAVY = {
-    "asyncio", "click", "concurrent.futures", "ctransformers", "dataclasses_json", "difflib",
-    "email.message", "h11", "httpcore", "httpx", "hvac", "jinja2", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
-    "pygments", "requests", "rich", "setuptools", "shlex", "socksio", "sqlite3", "tomlkit", "tomllib",
-    "trio._dtls", "trio._ssl", "unittest", "xml", "yaml",
+    "asyncio", "click", "concurrent.futures", "csv", "ctransformers", "dataclasses", "dataclasses_json", "difflib",
+    "email", "h11", "httpcore", "httpx", "hvac", "idna.core", "jinja2", "json", "jsonschema", "markdown_it", "multiprocessing", "numpy", "openai", "prompt_toolkit", "pydantic",
+    "pygments", "requests", "rich", "secrets", "setuptools", "shlex", "socksio", "sqlite3", "stevedore._cache", "tomlkit", "tomllib",
+    "trio._dtls", "trio._ssl", "typing_extensions", "unittest", "xml", "yaml", "zipfile",
 }  # fmt: skip
 START = {
     "codetether": "agents api calls catalog config dirs errors events fill git host hookspecs kernel layers lazy ports "
@@ -142,6 +142,7 @@ async def test_the_demo_asks_nobody(home):
     modules = await run(home, "demo")
     assert not heavy(modules) - {
         "difflib",
+        "json",
         "shlex",
         "tomllib",
     }  # an edit, a command, a project's settings

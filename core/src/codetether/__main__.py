@@ -196,9 +196,21 @@ def _stay_told() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _load_libraries() -> None:
+    """Import those that everything needs, without what next to nothing of it needs: that loads when it is used."""
+    from codetether.postponed import import_ignoring, import_without
+
+    import_without("idna", "core")  # for names of servers that are not ASCII
+    _load_trio()
+    # `email`, `csv` and `zipfile`: to read what a package says of itself, lists, or is kept in
+    import_without("importlib.metadata", "_adapters", others=("csv", "email", "zipfile"))
+    import_without("stevedore", "_cache")
+    import_ignoring("msgspec", "typing_extensions")
+
+
 def _load_trio() -> None:
-    """Import it without its TLS, which is loaded when it is used. And, on Linux, without its question where the library
-    of threads is: to find out, ctypes runs `ldconfig` or even a compiler, and the loader knows it anyway.
+    """Import it without its TLS. And, on Linux, without its question where the library of threads is: to find out,
+    ctypes runs `ldconfig` or even a compiler, and the loader knows it anyway.
     """
     import ctypes.util
 
@@ -216,12 +228,7 @@ def _load_trio() -> None:
 def _run(name: str, words: "list[str]", off: "list[str]") -> int:
     import argparse
 
-    _load_trio()
-    from codetether.postponed import import_without
-
-    import_without(
-        "importlib.metadata", "_adapters"
-    )  # all of `email`, to read what a package says of itself
+    _load_libraries()
     from codetether.kernel import Kernel
 
     kernel = Kernel.load(os.getcwd(), off=off)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from codetether.faults import fault
 
 STALE = 3600.0
 DIGEST = 16
-WRITER = secrets.token_hex(4)  # this process, in the names of its temporary files
+WRITER = os.urandom(4).hex()  # this process, in the names of its temporary files
 _TEMPORARY = re.compile(r"\.codetether-([0-9a-f]{8})[0-9a-f]{16}\.tmp")
 _HERE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -114,7 +113,7 @@ def stage(
 
 def temporary_name() -> str:
     """A name nobody has, of the kind that is swept when a crash leaves it."""
-    return f".codetether-{WRITER}{secrets.token_hex(8)}.tmp"
+    return f".codetether-{WRITER}{os.urandom(8).hex()}.tmp"
 
 
 def is_temporary(name: str, writer: str = "") -> bool:

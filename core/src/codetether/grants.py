@@ -7,7 +7,6 @@ in one directory, always for one tool.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -103,6 +102,8 @@ def _keep(file: Path, workspace: str, granted: set[Grant]) -> None:
 
 
 def _written(known: dict[str, list[Grant]]) -> bytes:
+    import json
+
     content = {"version": 1, "workspaces": msgspec.to_builtins(known)}
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
@@ -112,6 +113,8 @@ def _read(file: Path) -> dict[str, list[Grant]]:
     data = layers.read_bytes(str(file))
     if not data:
         return {}
+    import json
+
     try:
         return msgspec.convert(json.loads(data).get("workspaces", {}), dict[str, list[Grant]])
     except (ValueError, AttributeError, msgspec.ValidationError):

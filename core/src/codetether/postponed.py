@@ -29,13 +29,15 @@ class _Part(ModuleType):
         return _Name(self.__name__, name)
 
 
-def import_without(package: str, *parts: str) -> None:
-    """Import `package` without its modules `parts`; nothing when it is loaded. Only for parts of which no other module
-    takes names while the package loads, and of which the package's own functions use no names, but the module at most.
+def import_without(package: str, *parts: str, others: "tuple[str, ...]" = ()) -> None:
+    """Import `package` without its modules `parts` and without the modules `others` of nobody's or another package;
+    nothing when it is loaded. Only for parts of which no other module takes names while the package loads, and of which
+    the package's own functions use no names, but the module at most; and for others that it takes as modules.
     """
     if package in sys.modules:
         return
-    stand_ins = [_Part(f"{package}.{part}") for part in parts]
+    names = [*(f"{package}.{part}" for part in parts), *others]
+    stand_ins = [_Part(name) for name in names if name not in sys.modules]
     for part in stand_ins:
         sys.modules[part.__name__] = part
     try:
@@ -59,3 +61,19 @@ def import_without(package: str, *parts: str) -> None:
         raise AttributeError(f"module {package!r} has no attribute {key!r}")
 
     module.__getattr__ = load  # type: ignore[method-assign]
+
+
+def import_ignoring(package: str, *others: str) -> None:
+    """Import `package` as if the modules `others` were not installed; nothing when it is loaded. Only where it then takes
+    the same from Python itself.
+    """
+    if package in sys.modules:
+        return
+    hidden = [name for name in others if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        import_module(package)
+    finally:
+        for name in hidden:
+            del sys.modules[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -139,8 +140,17 @@ KINDS = frozenset(
 _NEEDED = frozenset(
     {"kind", "type", "id", "parent", "ts", "role", "level"}
 )  # made here, never secrets
-decode = msgspec.json.Decoder(AnyRecord).decode  # one line; raises ValueError or RecursionError
 _encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+@cache  # to make one takes longer than all else of this module, and a new session reads nothing
+def _decoder() -> msgspec.json.Decoder[AnyRecord]:
+    return msgspec.json.Decoder(AnyRecord)
+
+
+def decode(line: bytes) -> AnyRecord:
+    """What one line holds. Raises ValueError or RecursionError."""
+    return _decoder().decode(line)
 
 
 def encode(record: Record) -> bytes:

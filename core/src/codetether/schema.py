@@ -20,7 +20,6 @@ itself (`without_nulls` takes those nulls out of the call); one whose API refuse
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from typing import Any
 
@@ -124,7 +123,7 @@ def _default_in_words(default: Any) -> str:
     if default in (None, False, "", [], {}):
         return "Default 0." if default == 0 and type(default) is int else ""
     bare = isinstance(default, str) and default.replace("_", "").replace("-", "").isalnum()
-    return f"Default {default if bare else json.dumps(default)}."
+    return f"Default {default if bare else msgspec.json.encode(default).decode()}."
 
 
 def _type_enum(node: dict[str, Any]) -> None:

@@ -13,8 +13,6 @@ the one that would have said no.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,8 +44,12 @@ def store(dirs: HasConfig | None = None) -> Path:
 def records(dirs: HasConfig | None = None) -> dict[str, dict[str, str]]:
     """Trusted roots, each with its files (relative to the root) and their sha256. An unreadable file trusts nothing."""
     data = layers.read_bytes(str(store(dirs)))
+    if not data:
+        return {}
+    import json
+
     try:
-        known = json.loads(data or b"{}")["repositories"]
+        known = json.loads(data)["repositories"]
         return {root: dict(files) for root, files in known.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -67,8 +69,14 @@ def powerful_files(directory: Path) -> dict[str, str]:
                 "it cannot be trusted as it is",
             )
         data = layers.read_bytes(path)
-        found[os.path.relpath(path, root)] = hashlib.sha256(data or b"").hexdigest()
+        found[os.path.relpath(path, root)] = _digest(data or b"")
     return found
+
+
+def _digest(data: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def _powerful_paths(directory: str) -> list[str]:
@@ -97,7 +105,7 @@ def is_trusted(
         now = powerful_files(directory)
     except ConfigError:
         return False
-    now |= {name: hashlib.sha256(data).hexdigest() for name, data in (read or {}).items()}
+    now |= {name: _digest(data) for name, data in (read or {}).items()}
     return all(known.get(name) == digest for name, digest in now.items())
 
 
@@ -119,6 +127,8 @@ def distrust(directory: Path, dirs: HasConfig | None = None) -> None:
 
 
 def _change(root: str, files: dict[str, str] | None, dirs: HasConfig | None) -> None:
+    import json
+
     from codetether.locks import changing
 
     with changing(store(dirs)) as replace:

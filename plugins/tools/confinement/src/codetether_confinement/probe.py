@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +60,8 @@ async def _tried(sandbox: Sandbox, cache: Path) -> Proof:
 
 async def attack(sandbox: Sandbox, beside: Path | None = None) -> Proof:
     """Run every attack inside `sandbox`, on a place made below `beside` and removed afterwards."""
+    import json
+
     from codetether.api import Launch, SandboxPolicy, clean_env, run_process
 
     with _place(beside) as (place, udp):
@@ -138,13 +139,14 @@ def _key(kind: str, module: str) -> str:
     for folder in (Path(__file__).parent, Path(sys.modules[module].__file__ or "").parent):
         for file in sorted(folder.glob("*.py")):
             made_of.update(file.read_bytes())
-    parts: Sequence[str] = (boot, *os.uname(), str(os.getuid()), made_of.hexdigest())
-    return "\n".join((*parts, kind))
+    parts = (boot, *os.uname(), str(os.getuid()), kind)
+    made_of.update("\n".join(parts).encode("utf-8", "surrogateescape"))
+    return made_of.hexdigest()
 
 
 def _known(file: Path, key: str) -> Proof | None:
     try:
-        kept = json.loads(file.read_bytes())
+        kept = msgspec.json.decode(file.read_bytes())
         if key and kept["key"] == key:
             return msgspec.convert(kept["proof"], Proof)
     except (OSError, ValueError, KeyError, TypeError):
@@ -156,5 +158,4 @@ def _keep(file: Path, key: str, proof: Proof) -> None:
     from codetether.api import write_atomic
 
     if key:
-        text = json.dumps({"key": key, "proof": msgspec.to_builtins(proof)})
-        write_atomic(file, text.encode())
+        write_atomic(file, msgspec.json.encode({"key": key, "proof": proof}))
