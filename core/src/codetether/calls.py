@@ -58,7 +58,7 @@ class Calls:
         """(answer, True), or (None, False) once the fault is written down."""
         try:
             answer = impl.function(*(given[name] for name in impl.argnames))
-            if not inspect.isawaitable(answer):  # it took the time it took
+            if answer is None or not inspect.isawaitable(answer):  # it took the time it took
                 return answer, True
             with trio.move_on_after(limit):
                 return await answer, True

@@ -194,6 +194,11 @@ class Response:
         self._keep = keep
         self._closed = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it was read."""
+        return self._incoming.has_ended and not self._incoming.pieces
+
     async def read(self) -> bytes:
         """The next piece of the body; b"" at its end. Raises Broken."""
         incoming = self._incoming
@@ -208,8 +213,7 @@ class Response:
         if self._closed:
             return
         self._closed = True
-        incoming = self._incoming
-        if incoming.has_ended and incoming.keeps and not incoming.pieces:
+        if self.is_over and self._incoming.keeps:
             await self._keep()
         else:
             await self._connection.aclose()

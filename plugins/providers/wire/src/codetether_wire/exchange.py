@@ -130,6 +130,7 @@ class Exchange:
             while not decoder.over:
                 if self._pieces:
                     if said := decoder.feed(self._pieces.popleft()):
+                        self._ended = decoder.over and self._response.is_over
                         return said
                 elif not await self._received():
                     self._ended = True

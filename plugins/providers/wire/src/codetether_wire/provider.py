@@ -48,7 +48,8 @@ class WireProvider(Provider):
     def __init__(self, kernel: Any, key: str) -> None:
         super().__init__(kernel, key)
         self.gate = Gate()
-        self._adapted: dict[str, Traits] = {}
+        self._traits: dict[str, Traits] = {}
+        self._known: dict[str, ModelInfo] = {}
 
     # --- what a plugin may override ---
     def dialect_for(self, model: str) -> Dialect:
@@ -145,11 +146,17 @@ class WireProvider(Provider):
 
     def known(self, model_id: str) -> ModelInfo:
         """Facts about a model without asking anyone."""
-        return self.catalogue.info(model_id, self._on_disk.get(model_id))
+        found = self._known.get(model_id)
+        if found is None:
+            found = self.catalogue.info(model_id, self._on_disk.get(model_id))
+            self._known[model_id] = found
+        return found
 
     def traits(self, model_id: str) -> Traits:
         """How to ask a model, with what was learnt from its refusals. One that cannot see is sent no pictures."""
-        traits = self._adapted.get(model_id) or self.catalogue.traits(model_id)
+        traits = self._traits.get(model_id)
+        if traits is None:
+            traits = self._traits[model_id] = self.catalogue.traits(model_id)
         blind = traits.images and self.known(model_id).images is False
         return msgspec.structs.replace(traits, images=False) if blind else traits
 
@@ -157,7 +164,7 @@ class WireProvider(Provider):
         """Learn from a refusal. True when the request would now be another."""
         changed = self.dialect_for(model_id).adapt(self.traits(model_id), message)
         if changed is not None:
-            self._adapted[model_id] = changed
+            self._traits[model_id] = changed
         return changed is not None
 
     @cached_property
@@ -180,6 +187,7 @@ class WireProvider(Provider):
             ) from exc
         self.catalogue.remember(endpoint.base_url, models)
         self.__dict__.pop("_on_disk", None)
+        self._known.clear()
         return models
 
     async def fetch(
