@@ -109,7 +109,7 @@ async def main(folder, url, times, warm):
         executor, took = kernel.executor("nats"), []
         for number in range(times + warm):
             start = time.perf_counter()
-            result = await executor.run(AgentTask(f"t{number}", "", ""))
+            result = await executor.run(AgentTask(f"t{number}:{folder.name}", "", ""))
             took.append(time.perf_counter() - start)
             assert result.ok, result.error
     print(json.dumps(sorted(took[warm:])[times // 2]))

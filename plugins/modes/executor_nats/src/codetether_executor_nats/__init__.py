@@ -96,6 +96,8 @@ class Nats(Executor):
     async def _connected(self) -> Link:
         from codetether_nats import Link
 
+        if self._link is not None:
+            return self._link
         async with self._opening:
             if self._link is None:
                 place: Settings = self.settings

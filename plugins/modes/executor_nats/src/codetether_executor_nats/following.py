@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -60,7 +60,7 @@ class Following:
 
     async def to_the_end(self) -> AgentResult:
         """Hand the task in and wait. Raises CodetetherError; Unreachable leaves the task on the broker, nothing else does."""
-        async with self.link.ear(self.key) as ear:
+        with self.link.ear(self.key) as ear:
             if self._observe is None:
                 return await self._result(ear)
             result = None
@@ -199,13 +199,13 @@ class Following:
     # --- events ---
     async def _relay(
         self,
-        events: Callable[[], Coroutine[Any, Any, bytes]],
+        events: trio.MemoryReceiveChannel[bytes],
         observe: Callable[[SessionEvent], Awaitable[None]],
         scope: trio.CancelScope,
     ) -> None:
         try:
-            while True:
-                await self._heard_of(await events(), observe)
+            async for said in events:
+                await self._heard_of(said, observe)
         except CodetetherError as error:
             self._failure = error
             scope.cancel()

@@ -18,6 +18,7 @@ from nats.js import api
 
 from codetether_nats.client import StrictClient, patience
 from codetether_nats.holds import Ear, Hold
+from codetether_nats.words import ASK, Answers, Line, subscribe
 
 if TYPE_CHECKING:
     import ssl
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KEPT = 7 * 24 * 3600.0  # seconds that anything is kept of a coordinator that never came back
 PENDING = 4_000_000  # bytes of what is said while the broker is away
-ASK = 5.0  # seconds for one answer
-HEARD = 1_000  # messages that wait for us; more are lost, as everything that is told but not kept may be
 CONSUMER = "workers"
-SHORTLY = 0.01  # seconds that a word which nobody waits for leaves to others
+SHORTLY = 0.05  # seconds in which words that nobody waits for are put together
 DOUBLES = 120.0  # seconds in which the queue knows a job that is handed in twice
+MSG_ID = api.Header.MSG_ID.value
+EXPECTED = api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value
 ANOTHER = (
     10071,
     10164,
@@ -80,7 +81,9 @@ class Broker:
         self.client.anywhere = anywhere
         self.lease = 0.0
         self.gone = self.back = 0.0  # when it went and came back last, by time.monotonic
+        self._answers = Answers(self.client)
         self._asked: set[asyncio.Task[Any]] = set()
+        self._closing: dict[str, tuple[Ear, bytes, int]] = {}  # records, and their versions
         self._js: JetStreamContext
         self._records: KeyValue
         self._files: ObjectStore
@@ -96,9 +99,11 @@ class Broker:
         self.client.options |= {"allow_reconnect": True, "max_reconnect_attempts": -1}
         self.client.set_server_pool(self.addresses)  # those too that were not there just now
         self._js = self.client.jetstream(timeout=ASK)
+        await self._answers.open()
 
     async def disconnect(self) -> None:
         """Say what was still to be said, and leave."""
+        await self._say_closed()
         with suppress(nats.errors.Error, OSError, TimeoutError):
             if self.client.is_connected:
                 await self.client.flush(timeout=1)
@@ -202,6 +207,8 @@ class Broker:
         bytes. The number is 0 when the queue has a job with its key already: then the record is as it is now.
         """
         first = ear.heard is None
+        if ear.key in self._closing:
+            await self._say_closed()  # else we would be told what was done before
         await self._attend(ear)
         copy = await self.hand_in(ear.key, submission, data, alone=True)
         if not copy:
@@ -213,7 +220,7 @@ class Broker:
         """Put a job into the queue; a second time within DOUBLES is known by its submission. Its number there; 0 when it
         was to be `alone` and the queue has another with its key, or somebody is at that.
         """
-        headers = {api.Header.MSG_ID: submission, **(_expecting(0) if alone else {})}
+        headers = {MSG_ID: submission, **(_expecting(0) if alone else {})}
         return await self._put(f"{self.space}.jobs.{key}", data, headers)
 
     async def queued(self, key: str) -> bytes | None:
@@ -224,50 +231,42 @@ class Broker:
             return None
         return found.data or b""
 
-    async def _put(self, subject: str, data: bytes, headers: dict[str, Any]) -> int:
+    async def _put(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
         """The number it was kept under; 0 when another message was the last of its subject than the headers say."""
         try:
-            return (await self._js.publish(subject, data, headers=headers)).seq
+            return await self._answers.keep(subject, data, headers)
         except nats.js.errors.APIError as error:
             if error.err_code in ANOTHER:
                 return 0
             raise
 
-    async def queue(self) -> JetStreamContext.PullSubscription:
+    async def queue(self) -> Line:
         """A place in the line of those who wait for jobs."""
-        return await self._js.pull_subscribe_bind(consumer=CONSUMER, stream=f"{self.space}-jobs")
+        line = Line(self.client, f"{self.space}-jobs", CONSUMER)
+        await line.open()
+        return line
 
     async def take(
-        self,
-        line: JetStreamContext.PullSubscription,
-        seconds: float,
-        offer: Callable[[Delivery], tuple[str, bytes] | None],
+        self, line: Line, seconds: float, offer: Callable[[Delivery], tuple[str, bytes] | None]
     ) -> tuple[Delivery, Hold | None] | None:
         """The next job; None when there was none for so long. One that nobody had before is claimed at once, with the key and
         the record that `offer` says: then it comes with our hold on it.
         """
-        try:
-            [message] = await self.promptly(line.fetch, 1, seconds)
-        except nats.errors.TimeoutError:
+        message = await self.promptly(line.job, seconds)
+        if message is None:
             return None
         meta = message.metadata
         delivery = Delivery(message.data, meta.num_delivered, meta.sequence.stream, message)
         hold = None
         if delivery.delivery == 1 and (offered := offer(delivery)):
-            with suppress(
-                nats.errors.Error, OSError
-            ):  # a claim of which we do not know is found later
+            try:
                 hold = await self.promptly(self.claim, delivery, *offered, 0)
+            except asyncio.CancelledError:
+                line.put_back(message)
+                raise
+            except (nats.errors.Error, OSError):
+                pass  # a claim of which we do not know is found later
         return delivery, hold
-
-    async def leave_line(self, line: JetStreamContext.PullSubscription) -> None:
-        """Wait for jobs no more; one that came as we left goes back."""
-        with suppress(nats.errors.Error, OSError):
-            while line.pending_msgs:
-                [message] = await line.fetch(1, 0.01)
-                await message.nak()
-        with suppress(nats.errors.Error, OSError):
-            await line.unsubscribe()
 
     async def extend(self, delivery: Delivery) -> None:
         """It is being done: the lease begins anew."""
@@ -299,19 +298,26 @@ class Broker:
 
     async def write(self, key: str, data: bytes, last: int) -> int:
         """Replace version `last` (0: there is none); the new version, or 0 when another one is in place."""
-        subject = f"$KV.{self.space}-records.{key}"
-        return await self._put(
-            subject, data, {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last)}
-        )
+        return await self._put(self._record(key), data, _expecting(last))
 
-    async def close(self, ear: Ear, data: bytes, last: int) -> None:
-        """Replace version `last` of the record for good and hear of it no more: nobody waits for the broker's word, nor for us
-        to send this.
+    def close(self, ear: Ear, data: bytes, last: int) -> bool:
+        """Replace version `last` of the record for good and hear of it no more, when next `close_all` says so: nobody waits
+        for that. Whether it is the first one since.
         """
+        self._closing[ear.key] = (ear, data, last)
+        return len(self._closing) == 1
+
+    async def close_all(self) -> None:
+        """Say what is to be said of closed records, with those that come shortly."""
         await asyncio.sleep(SHORTLY)
-        with suppress(nats.errors.Error, OSError):
-            await self.client.publish(self._record(ear.key), data, headers=_expecting(last))
-        await self.deafen(ear)
+        await self._say_closed()
+
+    async def _say_closed(self) -> None:
+        closing, self._closing = self._closing, {}
+        for ear, data, last in closing.values():
+            with suppress(nats.errors.Error, OSError):
+                await self.client.publish(self._record(ear.key), data, headers=_expecting(last))
+            await self.deafen(ear)
 
     async def changed(
         self, ear: Ear, known: int, seconds: float, dull: tuple[bytes, ...] = ()
@@ -334,7 +340,7 @@ class Broker:
     async def _attend(self, ear: Ear) -> None:
         if ear.heard is None:
             subject = f"{self.space}.kept.{ear.key}"
-            ear.heard = await self.client.subscribe(subject, cb=ear.hear, pending_msgs_limit=HEARD)
+            ear.heard = await subscribe(self.client, subject, ear.hear)
 
     # --- a job that somebody has ---
     async def claim(self, delivery: Delivery, key: str, data: bytes, last: int) -> Hold | None:
@@ -361,14 +367,9 @@ class Broker:
         with suppress(nats.errors.Error):
             await self.client.publish(subject, data)
 
-    async def listen(self, subject: str) -> Subscription:
-        """Hear what is said from now on, what we cause with our next words included."""
-        return await self.client.subscribe(subject, pending_msgs_limit=HEARD)
-
-    async def hear(self, heard: Subscription) -> bytes:
-        """The next thing said."""
-        message = await heard.next_msg(timeout=None)
-        return bytes(message.data)
+    async def listen(self, subject: str, hear: Callable[[bytes], None]) -> Subscription:
+        """Have `hear` called with what is said from now on, what we cause with our next words included. It must not raise."""
+        return await subscribe(self.client, subject, lambda said: hear(said.data))
 
     async def leave(self, heard: Subscription | None) -> None:
         """Hear no more."""
@@ -415,5 +416,5 @@ class _Bounded:
         return self._file.write(data)
 
 
-def _expecting(last: int) -> dict[str, Any]:
-    return {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last)}
+def _expecting(last: int) -> dict[str, str]:
+    return {EXPECTED: str(last)}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
+from codetether_nats.words import within
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 SOON = 0.05  # seconds: what is over by then was not worth watching
 SHARE = 3  # a lease is extended so often before it would end
 VERSION = "Nats-Sequence"  # in the header of what the broker says again
+LONGEST = 20  # digits of it
 
 
 class Ear:
@@ -38,7 +41,7 @@ class Ear:
         self._dull: tuple[bytes, ...] = ()
         self._news: asyncio.Future[None] | None = None
 
-    async def hear(self, said: Msg) -> None:
+    def hear(self, said: Msg) -> None:
         """Called with what is said."""
         version = _version(said)
         if version > self.version:
@@ -54,7 +57,7 @@ class Ear:
             return True
         self._dull, self._news = dull, asyncio.get_running_loop().create_future()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news, seconds)
+            await within(self._news, seconds)
             return True
         return False
 
@@ -110,4 +113,4 @@ class Hold:
 def _version(said: Msg) -> int:
     """Of a record that the broker says again; 0 when somebody else said it."""
     text = (said.headers or {}).get(VERSION, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST else 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -16,11 +16,12 @@ import trio
 from codetether.api import CodetetherError, UsageError
 
 from codetether_nats import messages
-from codetether_nats.broker import ASK, Broker, Crowd, Delivery, TooLarge
+from codetether_nats.broker import Broker, Crowd, Delivery, TooLarge
 from codetether_nats.client import LONGEST_WAIT, NotEncrypted
 from codetether_nats.holds import Ear, Hold
 from codetether_nats.loop import Loop
 from codetether_nats.place import proof, servers, tls_context, wants_tls
+from codetether_nats.words import ASK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ CLAIMED = b'{"state":"claimed"'  # how these records begin
 CONNECT = 15.0  # seconds for the first connection
 FILE = 600.0  # seconds for a file, either way
 GRACE = 2 * LONGEST_WAIT  # seconds
+HEARD = 600  # events that wait for us; more are lost, as what is told and not kept may be
 LONG = 3 * ASK  # seconds: what went on for so long did have a broker, most of that time
 PASSING = (
     nats.errors.TimeoutError, nats.errors.NoRespondersError, nats.errors.StaleConnectionError,
@@ -177,7 +179,7 @@ class Link:
             yield take
         finally:
             with trio.move_on_after(LONGEST_PAUSE, shield=True):
-                await self._loop.run(self._broker.leave_line, line)
+                await self._loop.run(line.leave)
 
     async def claim(
         self, delivery: Delivery, key: str, record: messages.Record, last: int
@@ -242,8 +244,8 @@ class Link:
             return there if found == data else 0
         return version
 
-    @asynccontextmanager
-    async def ear(self, key: str) -> AsyncIterator[Ear]:
+    @contextmanager
+    def ear(self, key: str) -> Iterator[Ear]:
         """What hears of a record, for `submit` and `changed`."""
         ear = Ear(key)
         try:
@@ -255,7 +257,8 @@ class Link:
     def close(self, ear: Ear, record: messages.Record, last: int) -> None:
         """Put `record` in the place of version `last` for good, when the broker is there, without waiting for its word."""
         ear.closed = True
-        self._loop.begin(self._broker.close, ear, messages.encode(record), last)
+        if self._broker.close(ear, messages.encode(record), last):
+            self._loop.begin(self._broker.close_all)
 
     async def changed(
         self, ear: Ear, known: int, seconds: float, *, claims: bool = True
@@ -272,18 +275,18 @@ class Link:
         await self._loop.run(self._broker.say, self._events(key), messages.encode(told))
 
     @asynccontextmanager
-    async def events(self, key: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, bytes]]]:
-        """A function that waits for the next event told."""
-        heard = await self._ask(self._broker.listen, self._events(key))
+    async def events(self, key: str) -> AsyncIterator[trio.MemoryReceiveChannel[bytes]]:
+        """The events told, as they come. It goes on through any outage: whoever else asks the broker ends that."""
+        send, receive = trio.open_memory_channel[bytes](HEARD)
 
-        async def hear() -> bytes:  # through any outage: whoever else asks the broker ends that
-            try:
-                return await self._loop.run(self._broker.hear, heard)
-            except nats.errors.Error as error:
-                raise _told(error, self._broker.addresses) from None
+        def hear(said: bytes) -> None:
+            with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+                send.send_nowait(said)
 
+        heard = await self._ask(self._broker.listen, self._events(key), hear)
         try:
-            yield hear
+            with send, receive:
+                yield receive
         finally:
             self._loop.begin(self._broker.leave, heard)
 

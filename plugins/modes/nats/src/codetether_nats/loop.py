@@ -32,18 +32,26 @@ class Loop:
         self._begun: set[asyncio.Task[None]] = set()  # asyncio itself holds none of them
         self._ended = False
         self._waiting = trio.CancelScope()
+        self._due = math.inf  # the deadline of that, which is dear to set and to ask for
         trio.lowlevel.spawn_system_task(self._serve, name="asyncio for nats")
 
     async def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """The result of `work(*args)`, awaited in asyncio. Raises what it raises, CodetetherError once `stop` was called.
 
         Cancelling cancels it there. When it was done before that was heard, its result is returned all the same: nobody else
-        would know of it.
+        would know of it. What waits for nothing is done before anybody else has a turn.
         """
-        over = trio.Event()
         task = self._start(work(*args))
-        task.add_done_callback(lambda _: over.set())
         self._turn()
+        if not task.done():
+            await self._over(task)
+        if task.cancelled():
+            raise CodetetherError("the connection to NATS was closed")
+        return task.result()
+
+    async def _over(self, task: asyncio.Task[Any]) -> None:
+        over = trio.Event()
+        task.add_done_callback(lambda _: over.set())
         try:
             await over.wait()
         except trio.Cancelled:
@@ -52,9 +60,6 @@ class Loop:
                 await over.wait()
             if not task.done() or task.cancelled() or task.exception():
                 raise
-        if task.cancelled():
-            raise CodetetherError("the connection to NATS was closed")
-        return task.result()
 
     def begin(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Have `work(*args)` done, and do not wait for it. It must tell of its own errors, or have none. With too much begun
@@ -116,12 +121,14 @@ class Loop:
         """Have asyncio do all it can without waiting."""
         self._selector.begin(self._loop.stop)
         self._loop.run_forever()
-        wait = self._selector.due - time.monotonic()
-        self._waiting.deadline = min(trio.current_time() + wait, self._waiting.deadline)
+        due = trio.current_time() + self._selector.due - time.monotonic()
+        if due < self._due:
+            self._due = self._waiting.deadline = due
 
     async def _serve(self) -> None:
         try:
             while not self._ended:
+                self._due = math.inf
                 with trio.CancelScope() as self._waiting:
                     while True:
                         self._turn()

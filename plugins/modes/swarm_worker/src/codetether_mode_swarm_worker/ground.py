@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ORIGIN = re.compile(r"[0-9a-f]{1,64}")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 KEPT = 4  # clones that nobody works in: the swarm they are of may have more to do
+_Look = tuple[int | str, ...]
 
 
 class Ground:
@@ -31,6 +32,7 @@ class Ground:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._clones: dict[str, _Clone] = {}  # the one used last is the last
+        self._untouched: list[tuple[Path, _Look]] = []  # and how they looked when they were made
 
     @classmethod
     @contextmanager
@@ -56,15 +58,14 @@ class Ground:
 
     @asynccontextmanager
     async def empty(self, name: str) -> AsyncIterator[Path]:
-        """An empty folder, gone at the end."""
-        folder = self.folder / name
-        folder.mkdir(mode=0o700)
+        """An empty folder. What is put into it is gone at the end; one that nobody touched is the next sub-task's too."""
+        folder, new = self._untouched.pop() if self._untouched else _made(self.folder / name)
         try:
             yield folder
         finally:
-            try:
-                folder.rmdir()
-            except OSError:  # something was left in it
+            if _look(folder) == new:
+                self._untouched.append((folder, new))
+            else:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
@@ -128,6 +129,21 @@ class _Clone:
             raise CodetetherError("the commit to start from did not come with the sub-task")
         self._repository = repository
         return repository
+
+
+def _made(folder: Path) -> tuple[Path, _Look]:
+    folder.mkdir(mode=0o700)
+    return folder, _look(folder)
+
+
+def _look(folder: Path) -> _Look:
+    """What differs once anybody put something in, took it out again, or changed the folder itself; nothing when it is away."""
+    try:
+        found = os.stat(folder, follow_symlinks=False)
+        times = found.st_ctime_ns, found.st_mtime_ns
+        return found.st_ino, found.st_mode, *times, *os.listdir(folder)
+    except OSError:
+        return ()
 
 
 async def _fetch(repository: Repository, url: str, allowed: tuple[str, ...]) -> None:

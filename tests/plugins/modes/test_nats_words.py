@@ -1,0 +1,365 @@
+"""What is said to a broker for a sub-task and what that takes here, the line for jobs, and that no word stops the hearing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import threading
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import nats.errors
+import pytest
+import trio
+import trio.testing
+from brokers import NatsServer, Worker, coordinator, steps, task
+from codetether.api import Notice
+from codetether_mode_swarm_worker.ground import Ground
+from codetether_nats import Job, Record, Told, key_of, stamp
+from codetether_nats import link as link_module
+from nats.js.errors import APIError, ServiceUnavailableError
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    yield server
+    server.close()
+
+
+class Tap:
+    """Stands between clients and a broker. `said` is what clients said: the command, and what it is about."""
+
+    def __init__(self, port):
+        self.said = Counter()
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"nats://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                here, _ = self._listener.accept()
+            except OSError:
+                return
+            there = socket.create_connection(("127.0.0.1", self._port))
+            for stream in (here, there):
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._listen, args=[here, there], daemon=True).start()
+            threading.Thread(target=self._repeat, args=[there, here], daemon=True).start()
+
+    def _repeat(self, from_, to):
+        with from_, to:
+            try:
+                while data := from_.recv(65536):
+                    to.sendall(data)
+            except OSError:
+                pass
+
+    def _listen(self, from_, to):
+        heard = b""
+        with from_, to:
+            try:
+                while data := from_.recv(65536):
+                    heard = self._understood(heard + data)
+                    to.sendall(data)
+            except OSError:
+                pass
+
+    def _understood(self, heard):
+        while b"\r\n" in heard:
+            line, rest = heard.split(b"\r\n", 1)
+            command, *words = line.split()
+            if command in (b"PUB", b"HPUB"):
+                size = int(words[-1]) + 2
+                if len(rest) < size:
+                    break
+                self._count(command.decode(), words[0].decode(), rest[:size])
+                rest = rest[size:]
+            else:
+                self._count(command.decode(), words[0].decode() if command == b"SUB" else "", b"")
+            heard = rest
+        return heard
+
+    def _count(self, command, subject, data):
+        state = re.search(rb'"state":"(\w+)"', data)
+        about = state[1].decode() if state else re.sub(r"\.[^.]*-[0-9a-f]{10}$", "", subject)
+        self.said[command, about.split(".workers")[0]] += 1
+
+    def close(self):
+        self._listener.close()
+
+
+async def until(known):
+    with trio.fail_after(60):
+        while not await known():
+            await trio.sleep(0.02)
+
+
+async def test_what_is_said_for_a_sub_task_on_both_sides(tmp_path, server):
+    ours, theirs = Tap(server.port), Tap(server.port)
+    worker = Worker(tmp_path / "w", theirs.address, "--concurrency", 1, space="said")
+    try:
+        async with coordinator(tmp_path / "home", ours.address, space="said") as kernel:
+            executor = kernel.executor("nats")
+            assert (await executor.run(task(steps("x"), "first"))).ok
+            link = executor._link
+
+            async def closed():
+                return not link._loop._begun and not link._broker._closing
+
+            await until(closed)
+            before, worked, made = ours.said.copy(), theirs.said.copy(), Counter()
+
+            def counting(loop, work, **more):
+                made[work.__qualname__] += 1
+                return asyncio.Task(work, loop=loop, **more)
+
+            asyncio_loop = link._loop._loop
+            asyncio_loop.set_task_factory(counting)
+            for number in range(5):
+                assert (await executor.run(task(steps("x"), f"t{number}"))).ok
+            await until(closed)
+            await link.read("x")  # what was said before is with the tap now
+            asyncio_loop.set_task_factory(None)
+        said, done = ours.said - before, theirs.said - worked
+        assert {words: many for words, many in said.items() if words[0] != "PING" and "$JS" not in words[1]} == {
+            ("SUB", "said.kept"): 5, ("HPUB", "said.jobs"): 5, ("HPUB", "over"): 5, ("UNSUB", ""): 5,
+        }  # fmt: skip
+        of_a_job = ("claimed", "done", "$JS.ACK.said-jobs")
+        assert {words: many for words, many in done.items() if words[1] in of_a_job} == {
+            ("HPUB", "claimed"): 5, ("HPUB", "done"): 5, ("PUB", "$JS.ACK.said-jobs"): 5,
+        }  # fmt: skip
+        # One thing for asyncio to do for each, and one for some of them at the end; none for a subscription or an answer.
+        assert made.pop("Broker.promptly") == 5 + 1
+        assert 1 <= made.pop("Broker.close_all") <= 5
+        assert not made
+        assert worker.end() == 0
+    finally:
+        worker.end(signal.SIGKILL)
+        ours.close()
+        theirs.close()
+
+
+@asynccontextmanager
+async def linked(tmp_path, address, space, **settings):
+    async with coordinator(tmp_path / "home", address, space=space, **settings) as kernel:
+        await kernel.executor("nats").ready()
+        yield kernel.executor("nats")._link
+
+
+async def lined(link):
+    """A place in the line, for the jobs of a test."""
+    return await link._ask(link._broker.queue)
+
+
+async def job(link, line, seconds=30.0):
+    return await link._again(link._broker.promptly, line.job, seconds)
+
+
+async def test_one_job_is_asked_for_at_one_time_and_one_that_came_is_the_next(tmp_path, server):
+    async with linked(tmp_path, server.address, "line") as link:
+        line = await lined(link)
+        for _ in range(3):
+            with trio.move_on_after(0.05) as given_up:
+                await job(link, line)
+            assert given_up.cancelled_caught
+        assert (await link.crowd()).idle == 1
+        await link.hand_in(Job("a", "a", task("x")))
+
+        async def came():
+            return line._came
+
+        await until(came)
+        await link.hand_in(Job("b", "b", task("x")))
+        await trio.sleep(0.1)
+        crowd = await link.crowd()
+        assert (crowd.idle, crowd.busy, crowd.queued) == (0, 1, 1)  # not asked for by us
+        assert [(await job(link, line)).subject for _ in "ab"] == ["line.jobs.a", "line.jobs.b"]
+        assert await job(link, line, 0.2) is None
+        assert (await link.crowd()).idle == 0
+
+
+async def test_a_job_that_came_as_we_left_is_another_s_at_once(tmp_path, server):
+    async with linked(tmp_path, server.address, "left") as link:
+        line, other = await lined(link), await lined(link)
+        with trio.move_on_after(0.05):
+            await job(link, line)
+        await link.hand_in(Job("a", "a", task("x")))
+
+        async def came():
+            return line._came
+
+        await until(came)
+        await link._loop.run(line.leave)
+        with trio.fail_after(30):  # long before the lease ends
+            assert (await job(link, other)).metadata.num_delivered == 2
+
+
+async def test_a_job_whose_claim_was_cut_off_is_another_s_at_once(tmp_path):
+    own = NatsServer(tmp_path / "own")
+    try:
+        async with linked(tmp_path, own.address, "cut") as link:
+
+            def offer(delivery):
+                own._process.send_signal(signal.SIGSTOP)  # the claim has no answer
+                return "a", b'{"state":"claimed","submission":"a","stamp":"s"}'
+
+            await link.hand_in(Job("a", "a", task("x")))
+            async with link.line(offer) as take:
+                with trio.move_on_after(1.0) as cut:
+                    await take(30.0)
+                assert cut.cancelled_caught
+                own._process.send_signal(signal.SIGCONT)
+            other = await lined(link)
+            with trio.fail_after(30):
+                assert (await job(link, other)).metadata.num_delivered == 2
+    finally:
+        own._process.send_signal(signal.SIGCONT)
+        own.close()
+
+
+async def test_after_an_outage_a_job_is_asked_for_anew(tmp_path):
+    own = NatsServer(tmp_path / "own")
+    try:
+        async with linked(tmp_path, own.address, "anew") as link, trio.open_nursery() as nursery:
+            line, jobs = await lined(link), []
+
+            async def wait():
+                jobs.append(await job(link, line, 300.0))
+
+            async def idle():
+                return (await link.crowd()).idle == 1
+
+            nursery.start_soon(wait)
+            await until(idle)
+            own.kill()
+            own.start()
+            await link.hand_in(Job("a", "a", task("x")))
+            with trio.fail_after(60):
+                while not jobs:
+                    await trio.sleep(0.02)
+            assert jobs[0].subject == "anew.jobs.a"
+    finally:
+        own.close()
+
+
+async def test_a_broker_without_jetstream_just_now_is_waited_for_and_what_it_refuses_is_an_error(
+    tmp_path, server
+):
+    async with linked(tmp_path, server.address, "told") as link:
+        line = await lined(link)
+        for status, error in (
+            ("503", ServiceUnavailableError), ("500", APIError), ("408", None), ("409", None),
+        ):  # fmt: skip
+            got = []
+
+            async def wait(got=got):
+                try:
+                    got.append(await link._loop.run(line.job, 30.0))
+                except nats.errors.Error as refused:
+                    got.append(type(refused))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait)
+                await trio.testing.wait_all_tasks_blocked()
+                inbox, say = f"{line._inbox}.{line._number}", link._broker.client.publish
+                await link._loop.run(say, inbox, b"", "", {"Status": status, "Description": "x"})
+            assert got == [error]
+        assert issubclass(ServiceUnavailableError, link_module.PASSING)
+
+
+async def test_no_word_that_somebody_makes_up_stops_the_hearing(tmp_path, server):
+    async with linked(tmp_path, server.address, "rubbish") as link:
+        broker, line = link._broker, await lined(link)
+        client, say = broker.client, broker.client.publish
+        token = await link.write("k", Record(state="claimed", submission="s", stamp=stamp()), 0)
+        with link.ear("k") as ear:
+            assert (await link.changed(ear, 0, 0.1))[0] == token
+            for number in ("9" * 5000, "x", "-1", "\N{ARABIC-INDIC DIGIT NINE}", ""):
+                await link._loop.run(say, "rubbish.kept.k", b"{", "", {"Nats-Sequence": number})
+            await link._loop.run(say, "rubbish.kept.k", b"{")
+            for inbox in (broker._answers._inbox, line._inbox):
+                await link._loop.run(say, f"{inbox}.7", b"{")
+                await link._loop.run(say, f"{inbox}.7", b"", "", {"Status": "x"})
+            with trio.move_on_after(0.05):
+                await job(link, line)
+            await link._loop.run(say, f"{line._inbox}.1", b"", "", {"Status": "4x4"})
+            done = Record(state="done", submission="s", stamp=stamp(), token=token)
+            assert (await link.changed(ear, token, 0.1))[0] == token
+            version = await link.write("k", done, token)
+            with trio.fail_after(30):
+                assert await link.changed(ear, token, 30.0) == (version, done)
+        assert client.is_connected
+
+
+async def test_events_are_heard_as_they_come_and_too_many_are_lost(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(link_module, "HEARD", 10)
+    async with linked(tmp_path, server.address, "events") as link:
+        async with link.events("k") as events:
+            for number in range(30):
+                await link.tell("k", Told(1, Notice("info", str(number))))
+            await link.read("k")  # what was said before is here now
+            assert events.statistics().current_buffer_used == 10
+            assert b'"0"' in await events.receive()
+            await link.tell("k", Told(1, Notice("info", "last")))
+            await link.read("k")
+            assert events.statistics().current_buffer_used == 10
+        await link.tell("k", Told(1, Notice("info", "nobody hears")))
+        assert (await link.read("k")) == (0, None)
+
+
+async def test_a_sub_task_that_is_handed_in_again_at_once_is_done_again(tmp_path, server):
+    worker = Worker(tmp_path / "w", server.address, space="again")
+    try:
+        async with coordinator(tmp_path / "home", server.address, space="again") as kernel:
+            executor = kernel.executor("nats")
+            for said in ("first", "second", "third"):
+                assert (await executor.run(task(steps(said), "t"))).text == said
+            link = executor._link
+        assert not link._broker._closing
+        async with linked(tmp_path, server.address, "again") as link:
+            assert (await link.read(key_of("t")))[1].state == "over"
+        assert worker.end() == 0
+    finally:
+        worker.end(signal.SIGKILL)
+
+
+# --- the folder of a sub-task without a repository ---
+async def test_an_empty_folder_is_used_again_only_when_nobody_touched_it(tmp_path):
+    def put(folder):
+        (folder / "left.txt").write_text("left")
+
+    def put_and_took(folder):
+        put(folder)
+        (folder / "left.txt").unlink()
+
+    def closed(folder):
+        folder.chmod(0o500)
+
+    def away(folder):
+        folder.rmdir()
+
+    def another(folder):
+        folder.rename(folder.with_name("moved"))
+        folder.mkdir(mode=0o700)
+
+    with Ground.at(tmp_path / "work") as ground:
+        async with ground.empty("a") as first, ground.empty("b") as second:
+            assert first != second
+        used = {first, second}
+        async with ground.empty("c") as third:
+            assert third in used
+        for number, touch in enumerate((put, put_and_took, closed, away, another)):
+            await trio.sleep(0.02)  # clocks of file systems are slow
+            async with ground.empty(f"d{number}") as touched:
+                touch(touched)
+            async with ground.empty(f"e{number}") as folder, ground.empty(f"f{number}") as other:
+                for each in (folder, other):
+                    assert list(each.iterdir()) == []
+                    assert each != touched
+                    assert each.stat().st_mode & 0o777 == 0o700
+    assert list((tmp_path / "work").iterdir()) == []
