@@ -15,6 +15,8 @@ from pathlib import Path
 
 PYTHON = sys.executable
 CODETETHER = str(Path(PYTHON).with_name("codetether"))
+# Who has it set would measure the compiling of whatever was edited last.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def cpu_of(argv: Sequence[str], env: Mapping[str, str]) -> tuple[float, float]:
@@ -59,7 +61,7 @@ def empty_home():
             for k, v in os.environ.items()
             if not k.startswith(("CODETETHER_", "VAULT_", "XDG_"))
         }
-        yield home, env | {"HOME": folder, "PYTHONDONTWRITEBYTECODE": "", "LC_ALL": "C.UTF-8"}
+        yield home, env | {"HOME": folder, "LC_ALL": "C.UTF-8"}
 
 
 def tree_memory(pid: int) -> int:
