@@ -358,6 +358,9 @@ def test_latest_is_of_the_directory_and_never_a_sub_agent(root, tmp_path):
     assert [s.id for s in list_sessions(root, limit=1)] == [there]
     everything = [s.id for s in list_sessions(root, everything=True)]
     assert everything == [empty, helper, there, here]
+    os.utime(root / f"{here}.jsonl", (50, 50))
+    assert [s.id for s in list_sessions(root, since=49.5)] == [there, here]
+    assert [s.id for s in list_sessions(root, since=50.5)] == [there]
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -116,17 +116,19 @@ def latest_session(
 
 
 def list_sessions(
-    root: Path, directory: Path | None = None, limit: int | None = None, *, everything: bool = False
-) -> list[Summary]:
-    """The sessions last written first, those of `directory` if given. `everything`: sub-agents' and empty ones too."""
-    found = summaries(root, directory, everything=everything)
+    root: Path, directory: Path | None = None, limit: int | None = None, *, everything: bool = False, since: float = 0.0,
+) -> list[Summary]:  # fmt: skip
+    """The sessions last written first, those of `directory` if given. `everything`: sub-agents' and empty ones too;
+    `since`: only those written after that, in seconds since 1970.
+    """
+    found = summaries(root, directory, everything=everything, since=since)
     return (
         [summary for summary, _ in zip(found, range(limit), strict=False)] if limit else list(found)
     )
 
 
 def summaries(
-    root: Path, directory: Path | None = None, *, everything: bool = False
+    root: Path, directory: Path | None = None, *, everything: bool = False, since: float = 0.0
 ) -> Iterator[Summary]:
     """As `list_sessions`, one at a time; each costs two small reads."""
     wanted = None if directory is None else os.path.realpath(directory)
@@ -134,7 +136,9 @@ def summaries(
     for path in session_paths(root):
         with contextlib.suppress(OSError):
             timed.append((path.stat().st_mtime_ns, path.name, path))
-    for _, _, path in sorted(timed, reverse=True):
+    for written, _, path in sorted(timed, reverse=True):
+        if written < since * 1e9:
+            return
         summary = summarise(path)
         if summary is None or (
             wanted is not None and os.path.realpath(summary.header.directory) != wanted

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 from codetether.testing import Reply, call, make_kernel
 from codetether.words import Usage
-from swarms import branches, git, repository, writes
+from swarms import answered, branches, git, repository, writes
 
-__all__ = ["branches", "git", "repository", "writes"]
+__all__ = ["answered", "branches", "git", "repository", "writes"]
 
 PLUGINS = [
     "executors:local", "sandboxes", "modes:ralph", "tools:write_file", "tools:bash", "tools:read_file", "tools:edit",

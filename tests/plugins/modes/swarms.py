@@ -111,6 +111,16 @@ async def result(kernel, capsys, *words):
     return code, json.loads(out) if out.strip() else {}
 
 
+def answered(tmp_path):
+    """Tokens of all answers that transcripts hold, of sub-agents' sub-agents too."""
+    total = 0
+    for file in tmp_path.glob("home/**/sessions/*.jsonl"):
+        for line in map(json.loads, file.read_text().splitlines()):
+            usage = line.get("message", {}).get("usage") or {}
+            total += usage.get("input", 0) + usage.get("output", 0)
+    return total
+
+
 def tower():
     """A model that builds three levels; the second one's two parts conflict, and an agent resolves that."""
     levels = plan(

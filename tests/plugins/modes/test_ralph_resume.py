@@ -16,6 +16,7 @@ from ralphs import (
     Model,
     adds,
     agents,
+    answered,
     branches,
     git,
     kernel_at,
@@ -129,6 +130,7 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, at, capsys):
     async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "resume")
     assert (code, said["status"], model.asked) == (0, "completed", {}), said
+    assert said["tokens"]["total"] == answered(tmp_path)
     whole(where)
     assert (where / "mine.txt").read_text() == "mine\n"
 

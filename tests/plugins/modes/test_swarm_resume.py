@@ -15,6 +15,7 @@ from codetether.testing import Reply
 from deaths import deaths
 from swarms import (
     Model,
+    answered,
     branches,
     git,
     kernel_at,
@@ -59,6 +60,34 @@ async def main():
     model = Model(THREE, base=writes("base.txt", "base\\n", "base says 42"), right=writes("right.txt", "right\\n"), left=left)
     async with kernel_at(where.parent, model, where) as kernel:
         sys.exit(await swarm(kernel, "build a tower", flags=["--format", "stream-json", *sys.argv[3:]]))
+
+trio.run(main)
+"""
+
+
+# Another, whose sub-agent starts three of its own, one after another; the last one says that it stalls, and does.
+BELOW = """
+import os, sys, trio
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from codetether.testing import Reply, call
+from swarms import Model, kernel_at, plan, swarm, task
+
+def start(name):
+    return call("task", description="d", prompt=f'Your part, "{name}" is this', agent="explore")
+
+def c(request, step):
+    if step == 0:
+        return call("read_file", path="a.txt")
+    print("stalls", flush=True)
+    return Reply(stall=True)
+
+async def main():
+    where = Path(sys.argv[2])
+    os.chdir(where)
+    model = Model(plan(task("one")), one=[start("a"), start("b"), start("c")], c=c)
+    async with kernel_at(where.parent, model, where, more=["tools:task"]) as kernel:
+        await swarm(kernel, "do it", flags=["--json"])
 
 trio.run(main)
 """
@@ -143,9 +172,8 @@ async def test_after_a_kill_it_goes_on_where_it_was(tmp_path, user, killed, caps
     names = ["a.txt", "base.txt", "left.txt", "left2.txt", "right.txt", "top.txt"]
     assert sorted(path.name for path in user.iterdir() if path.name != ".git") == names
     assert branches(user) == ["main"]
-    assert said["tokens"]["total"] == 110 * (
-        1 + 4 + 4
-    )  # of both processes, but for what died with the first
+    # Of both processes, with the one answer that `left` had in the first.
+    assert said["tokens"]["total"] == 110 * (1 + 4 + 1 + 4) == answered(tmp_path)
 
 
 def changed(name, state):
@@ -179,6 +207,7 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, user, capsys):
     async with kernel_at(tmp_path, model, user) as kernel:
         code, said = await result(kernel, capsys, *words)
     assert (code, said["success"], model.asked) == (0, True, {}), said
+    assert said["tokens"]["total"] == answered(tmp_path)
     assert (user / "a.txt").read_text() == "one\nboth\nthree\n"
     names = ["a.txt", "base.txt", "left.txt", "mine.txt", "right.txt", "top.txt"]
     assert sorted(path.name for path in user.iterdir() if path.name != ".git") == names
@@ -211,6 +240,37 @@ async def test_killed_while_gates_look_at_a_resolution_it_is_made_and_judged_aga
     states = {each["name"]: each["status"] for each in said["subtask_results"]}
     assert sorted(states.values()) == ["cancelled", "completed", "completed", "conflict"], said
     assert "both" not in git(user, "show", f"{said['branches']['result']}:a.txt")
+
+
+async def test_what_was_spent_before_a_kill_counts_for_the_budget(tmp_path, user, killed, capsys):
+    model = healthy()
+    async with kernel_at(tmp_path, model, user) as kernel:
+        limit = ["--budget-tokens", str(110 * 6)]  # the plan, four answers of two, one of `left`
+        code, said = await result(kernel, capsys, "resume", killed, *limit)
+        assert (code, model.asked) == (1, {})
+        assert "the budget of 660 tokens is used up (660)" in said["error"]
+        code, said = await result(kernel, capsys, "resume", killed, "--budget-tokens", "5000")
+    assert (code, said["tokens"]["total"]) == (0, answered(tmp_path))
+
+
+async def test_what_sub_agents_below_had_spent_before_a_kill_counts_once(tmp_path, user, capsys):
+    """Two are over, and have been paid for by the one that started them; the third dies with it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BELOW, str(Path(__file__).parent), user],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "stalls\n"
+    process.kill()
+    process.communicate()
+    spent = answered(tmp_path)
+    assert spent == 110 * (1 + 3 + 1 + 1 + 1)
+    [journal] = tmp_path.glob("home/**/swarm/*/journal.jsonl")
+    words = ["resume", journal.parent.name]
+    async with kernel_at(tmp_path, Model(), user) as kernel:
+        code, said = await result(kernel, capsys, *words, "--budget-tokens", str(spent))
+        assert (code, said["tokens"]["total"]) == (1, spent), said
+        code, said = await result(kernel, capsys, *words, "--budget-tokens", "5000")
+    assert (code, said["tokens"]["total"]) == (0, spent + 110), said
 
 
 async def test_cleanup_after_a_kill_keeps_what_is_merged_nowhere(tmp_path, user, killed, capsys):

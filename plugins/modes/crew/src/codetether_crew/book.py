@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,11 @@ from codetether_crew.journal import Journal
 from codetether_crew.pasts import Spent
 
 if TYPE_CHECKING:
-    from codetether.api import SessionEvent, Usage
+    from codetether.api import Kernel, SessionEvent, Usage
 
     from codetether_crew.carrying import Tell
     from codetether_crew.hands import Work
+    from codetether_crew.pasts import Past
 
 
 class Book:
@@ -63,10 +65,10 @@ class Book:
         """Tokens and money of all attempts."""
         return total(self.attempts)
 
-    async def spend(self, why: str, attempt: Attempt) -> None:
-        """An attempt that belongs to no piece of the work."""
+    async def spend(self, why: str, attempt: Attempt, at: float = 0.0) -> None:
+        """An attempt that belongs to no piece of the work. `at` is as in the record."""
         self.other.append(attempt)
-        await self.write(Spent(why, attempt))
+        await self.write(Spent(why, attempt, at))
 
     async def account(self, spent: Usage) -> None:
         """At the end: of what was `spent` in all, what no record tells goes into the journal too: calls of agents that were
@@ -74,7 +76,18 @@ class Book:
         """
         rest = beyond(spent, self.spent)
         if rest.input or rest.output:
-            await self.spend("what was cut short", Attempt(False, usage=rest))
+            await self.spend("what was cut short", Attempt(False, usage=rest), time.time())
+
+    async def recover(self, kernel: Kernel, past: Past) -> Usage:
+        """Of a run that goes on: what agents had asked when its process was killed goes into the journal; what that was."""
+        from codetether_crew.unpaid import unpaid
+
+        known = {each.session for each in self.attempts}
+        found = await unpaid(kernel.sessions_folder, past, known)
+        for attempt in found:
+            await self.spend("what the process was killed in", attempt)
+            self.board.spent("", attempt.usage)
+        return total(found)
 
     async def say_what_has_no_price(self, usd: float | None) -> None:
         """Before the work: whether a budget of `usd` can hold for what an earlier process spent."""

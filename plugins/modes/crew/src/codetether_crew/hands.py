@@ -14,6 +14,7 @@ from codetether.api import (
     CodetetherError,
     Effect,
     SessionEvent,
+    SessionStarted,
     StepFinished,
     TextDelta,
     ThoughtDelta,
@@ -138,7 +139,7 @@ class Hands:
         return Attempt(
             result.ok, result.text, error, max(result.steps, seen.steps), seen.calls, seconds,
             Usage(result.input_tokens, result.output_tokens, cost=result.cost) if result.steps else seen.usage,
-            result.session, "longer than" in error and result.reason == "error", final and not result.ok,
+            result.session or seen.session, "longer than" in error and result.reason == "error", final and not result.ok,
             result.reason == "unreachable",
         )  # fmt: skip
 
@@ -174,11 +175,16 @@ class _Seen:
         self.steps = 0
         self.calls = 0
         self.usage = Usage()
+        self.session = ""
 
     def note(self, event: SessionEvent) -> None:
+        if isinstance(event, SessionStarted):
+            self.session = event.session
         self.steps += isinstance(event, StepFinished)
         self.calls += isinstance(event, ToolFinished)
         self.usage += used(event) or Usage()
 
     def attempt(self, error: str, seconds: float, *, timed_out: bool = False) -> Attempt:
-        return Attempt(False, "", error, self.steps, self.calls, seconds, self.usage, "", timed_out)
+        return Attempt(
+            False, "", error, self.steps, self.calls, seconds, self.usage, self.session, timed_out
+        )  # fmt: skip

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codetether.api import Kernel
 
 OVER = ("running", "completed", "unverified")
+SLACK = 1.0  # seconds that times of files may lie behind
 
 
 class RunMissing(CodetetherError):
@@ -28,10 +29,13 @@ class RunMissing(CodetetherError):
 
 
 class Spent(msgspec.Struct, tag="spent", frozen=True, omit_defaults=True):
-    """Model calls that belong to no piece of the work: resolving a conflict, mending what the gates found."""
+    """Model calls that belong to no piece of the work: resolving a conflict, mending what the gates found. `at`: with this
+    all is accounted for that was asked until then, 0 when that is not said.
+    """
 
     why: str
     attempt: Attempt
+    at: float = 0.0
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
@@ -59,17 +63,22 @@ class Began(Protocol):
 
     @property
     def options(self) -> Any:
-        """What was asked for; its `directory` is where."""
+        """What was asked for; its `directory` is where, its `started_by` the session whose tool did."""
 
 
 class Past:
-    """A run as its journal tells it. Each kind of run adds what is its own. `place`: its repository, or else its directory."""
+    """A run as its journal tells it. Each kind of run adds what is its own. `place`: its repository, or else its directory;
+    `mark`: by whom its agents' sessions are started; `accounted`: when all that was asked until then was in the journal.
+    """
 
     def __init__(self, folder: Path, began: Began) -> None:
         self.folder = folder
         self.id = began.id
         self.at = began.at
-        self.place: str = began.root or began.options.directory
+        self.directory: str = began.options.directory
+        self.place: str = began.root or self.directory
+        self.mark: str = began.options.started_by or began.id
+        self.accounted = began.at - SLACK
         self.other: list[Attempt] = []
         self.ended: Ended | None = None
 
@@ -85,8 +94,10 @@ class Past:
         match record:
             case Spent():
                 self.other.append(record.attempt)
+                self.accounted = max(self.accounted, record.at)
             case Ended():
                 self.ended = record
+                self.accounted = max(self.accounted, record.at)
 
 
 P = TypeVar("P", bound=Past)

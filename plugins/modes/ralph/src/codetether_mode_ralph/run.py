@@ -143,7 +143,9 @@ class Run:
         self.ground = Ground(self.id, repository, branch, base, own)
         self._take_stories()
         await self._choose_model()
-        if self.past is None:
+        if self.past is not None:
+            self.budget.spent += await self.book.recover(self.kernel, self.past)
+        else:
             await self.book.write(
                 Began(self.id, options, self.hands.model, str(repository.root), branch, base, time.time())
             )  # fmt: skip

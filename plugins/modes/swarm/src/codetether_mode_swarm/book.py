@@ -40,7 +40,8 @@ class Book(crew.Book):
     def attempts(self) -> list[Attempt]:
         """All that was asked, in earlier processes too."""
         of_parts = [each for part in self.parts.values() for each in part.attempts]
-        return [*of_parts, *self.other, Attempt(True, usage=self._planning)]
+        made_by = self.planned.session if self.planned else ""
+        return [*of_parts, *self.other, Attempt(True, usage=self._planning, session=made_by)]
 
     @property
     def _planning(self) -> Usage:
@@ -52,7 +53,9 @@ class Book(crew.Book):
         usage = attempt.usage
         self.plan = plan
         self.parts = {each.id: Part(each) for each in plan.subtasks}
-        self.planned = Planned(plan, attempt.steps, usage.input, usage.output, usage.cost)
+        self.planned = Planned(
+            plan, attempt.steps, usage.input, usage.output, usage.cost, attempt.session
+        )
         await self.write(self.planned)
 
     async def show(self) -> None:

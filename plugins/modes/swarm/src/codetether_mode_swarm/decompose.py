@@ -44,13 +44,13 @@ async def decompose(
             finished = await session.prompt(texts.filled("mend", problems=told), schema=SCHEMA)
             mended, problems = read(_answer(finished), options.max_subagents)
             plan = mended or plan
-        usage, steps = session.usage, session.turns
+        usage, steps, name = session.usage, session.turns, session.id
     if plan is None:
         raise PlanError(
             f"the model made no plan that can be carried out: {'; '.join(problems[:3])}",
             "say the task otherwise, try another model, or use --strategy none",
         )
-    return in_line(plan), Attempt(True, steps=steps, usage=usage)
+    return in_line(plan), Attempt(True, steps=steps, usage=usage, session=name)
 
 
 def _answer(finished: TurnFinished) -> str:

@@ -30,13 +30,14 @@ class Began(msgspec.Struct, tag="began", frozen=True, omit_defaults=True):
 
 
 class Planned(msgspec.Struct, tag="planned", frozen=True, omit_defaults=True):
-    """The plan stands."""
+    """The plan stands. `session`: who made it."""
 
     plan: Plan
     steps: int = 0
     input: int = 0
     output: int = 0
     cost: float | None = None
+    session: str = ""
 
 
 class Changed(msgspec.Struct, tag="changed", frozen=True, omit_defaults=True):

@@ -158,6 +158,7 @@ class Run:
             self._began = self.past.began
             if self._began.root and not self.ground.isolated:
                 raise CodetetherError(f"the repository of this run is not there: {why_not}")
+            self.budget.spent += await self.book.recover(self.kernel, self.past)
         resumed = self.past is not None
         await self.book.tell(
             SwarmStarted(
