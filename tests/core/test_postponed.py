@@ -105,6 +105,16 @@ def test_modules_of_others_load_when_they_are_asked_for(package, tmp_path):
     del sys.modules["foreign"]
 
 
+def test_a_module_of_another_package_may_be_one(package):
+    sys.modules.pop("xml.sax.saxutils", None)
+    package("import xml.sax.saxutils as sax\ndef quoted():\n    return sax.quoteattr('<')\n")
+    import_without("parted", "rare", others=("xml.sax.saxutils",))
+    import parted
+
+    assert "xml.sax.saxutils" not in sys.modules
+    assert parted.quoted() == '"&lt;"'
+
+
 def test_one_that_is_loaded_is_taken_as_it_is(package):
     package("import string\n")
     import_without("parted", others=("string",))

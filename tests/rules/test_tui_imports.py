@@ -24,7 +24,8 @@ from codetether.__main__ import main
 main(["tui", "-m", "local/x"])
 """
 UNSEEN = {
-    "difflib", "httpx", "markdown_it", "prompt_toolkit.shortcuts", "pygments", "rich", "trio._dtls", "trio._ssl",
+    "asyncio.sslproto", "difflib", "httpx", "markdown_it", "prompt_toolkit.shortcuts", "pygments", "rich", "ssl",
+    "trio._dtls", "trio._ssl", "wcwidth._width", "xml.dom.minidom",
 }  # fmt: skip
 
 

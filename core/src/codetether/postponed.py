@@ -30,12 +30,15 @@ class _Part(ModuleType):
 
 
 def import_without(package: str, *parts: str, others: "tuple[str, ...]" = ()) -> None:
-    """Import `package` without its modules `parts` and without the modules `others` of nobody's or another package;
-    nothing when it is loaded. Only for parts of which no other module takes names while the package loads, and of which
-    the package's own functions use no names, but the module at most; and for others that it takes as modules.
+    """Import `package` without its modules `parts`, and without the modules `others` that are not its own; nothing when
+    it is loaded. Only for parts of which no other module takes names while the package loads, and of which the package's
+    own functions use no names, but the module at most; and for others that are taken as modules.
     """
     if package in sys.modules:
         return
+    for name in others:
+        if above := name.rpartition(".")[0]:
+            import_module(above)
     names = [*(f"{package}.{part}" for part in parts), *others]
     stand_ins = [_Part(name) for name in names if name not in sys.modules]
     for part in stand_ins:
@@ -46,6 +49,11 @@ def import_without(package: str, *parts: str, others: "tuple[str, ...]" = ()) ->
         for part in stand_ins:
             del sys.modules[part.__name__]
             part.loading = False
+    _load_later(module)
+
+
+def _load_later(module: ModuleType) -> None:
+    """Have the names that stand-ins gave `module` load when somebody asks it for them."""
     later = {key: value for key, value in vars(module).items() if isinstance(value, _Name)}
     for key in later:
         delattr(module, key)
@@ -58,7 +66,7 @@ def import_without(package: str, *parts: str, others: "tuple[str, ...]" = ()) ->
             return value
         if other is not None:
             return other(key)
-        raise AttributeError(f"module {package!r} has no attribute {key!r}")
+        raise AttributeError(f"module {module.__name__!r} has no attribute {key!r}")
 
     module.__getattr__ = load  # type: ignore[method-assign]
 

@@ -110,8 +110,10 @@ class Tui(Mode):
         return latest
 
     async def _show(self, start: Start) -> int:
+        from codetether.api import import_without
         from codetether_conversation import Conversation, Leave, obey_signals
 
+        import_without("asyncio", "sslproto", others=("ssl",))  # nothing here goes over a network
         from codetether_mode_tui.bridge import Bridge
 
         async with trio.open_nursery() as nursery:
@@ -141,12 +143,10 @@ class Tui(Mode):
 
     def _screen(self, bridge: Bridge, conversation: Conversation) -> None:
         """The screen's thread: everything of prompt_toolkit happens here."""
-        from codetether.api import import_without
-
         from codetether_mode_tui.terminal import Background
 
         with Background(sys.stdout.fileno() if self.settings.theme == "auto" else None) as ground:
-            import_without("prompt_toolkit", "shortcuts")  # its line interface
+            _load_toolkit()
             from codetether_conversation import history
 
             from codetether_mode_tui.screen import Screen
@@ -184,3 +184,14 @@ class Tui(Mode):
     def _farewell(self, conversation: Conversation) -> None:
         if conversation.last and conversation.said_anything:
             print(f"codetether -s {conversation.last}  goes on with this session")
+
+
+def _load_toolkit() -> None:
+    """Import prompt_toolkit without its line interface and its markup; of wcwidth it only asks how wide a character is."""
+    from codetether.api import import_without
+
+    import_without(
+        "wcwidth", "_clip", "_wcswidth", "_width", "align", "escape_sequences", "grapheme", "hyperlink", "sgr_state",
+        "text_sizing", "textwrap", "wcwidth",
+    )  # fmt: skip
+    import_without("prompt_toolkit", "shortcuts", others=("xml.dom.minidom",))
