@@ -153,3 +153,26 @@ def test_nulls_that_stand_for_left_out_go_and_no_others():
         "list": [{}, {"b": 1}],
         "other": None,
     }
+
+
+Count = int
+
+
+class Shadowing(msgspec.Struct):
+    Count: Count = 1
+    more: Count = 2
+
+
+class Unknown(msgspec.Struct):
+    known: int
+    missing: Missing  # noqa: F821
+
+
+def test_annotations_mean_what_they_mean_in_their_module():
+    properties = tool_parameters(Shadowing)["properties"]
+    assert {name: node["type"] for name, node in properties.items()} == {
+        "Count": "integer",
+        "more": "integer",
+    }
+    with pytest.raises(NameError, match="Missing"):
+        tool_parameters(Unknown)

@@ -34,7 +34,7 @@ HEAVY = {
     "trio._dtls", "trio._ssl", "typing_extensions", "unittest", "xml", "yaml", "zipfile",
 }  # fmt: skip
 START = {
-    "codetether": "agents api calls catalog config dirs errors events fill git host hookspecs kernel layers lazy ports "
+    "codetether": "agents api calls catalog config dirs errors evaluated events fill git host hookspecs kernel layers lazy ports "
     "postponed redact settings trust words",
 }
 PROMPT = {

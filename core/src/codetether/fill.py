@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from codetether.evaluated import evaluate
 from codetether.settings import note
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def field_types(cls: type[msgspec.Struct]) -> dict[str, Any]:
 @cache
 def _fields(cls: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
     """Kept: to make types of annotations is the dearest part of reading settings, and settings are read twice."""
+    evaluate(cls)
     return msgspec.structs.fields(cls)
 
 

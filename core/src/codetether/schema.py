@@ -25,6 +25,8 @@ from typing import Any
 
 import msgspec
 
+from codetether.evaluated import evaluate
+
 _ORDER = (
     "type", "description", "enum", "const", "format", "pattern", "minimum", "maximum", "multipleOf", "minItems", "maxItems", "items", "prefixItems", "anyOf", "properties", "required",
     "additionalProperties",
@@ -42,6 +44,7 @@ def tool_parameters(struct_type: type[msgspec.Struct]) -> dict[str, Any]:
 
     Raises TypeError for a type that contains itself: it cannot be written without references.
     """
+    evaluate(struct_type)
     whole = msgspec.json.schema(struct_type)
     defs = whole.get("$defs", {})
     schema = _clean(whole, defs, ())
