@@ -119,9 +119,7 @@ class Provider(Plugin):
         """Facts about one model without a listing call if possible; unknown fields None. Never raises."""
         raise NotImplementedError
 
-    def stream(
-        self, request: Request
-    ) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
+    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
         """The answer as it comes: an iterator, or a memory channel. Ends with exactly one Finish; failures of network and
         vendor are `Finish.error`. Leaving the context closes the connection at once.
         """
