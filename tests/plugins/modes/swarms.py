@@ -114,7 +114,7 @@ async def result(kernel, capsys, *words):
 def answered(tmp_path):
     """Tokens of all answers that transcripts hold, of sub-agents' sub-agents too."""
     total = 0
-    for file in tmp_path.glob("home/**/sessions/*.jsonl"):
+    for file in tmp_path.glob("*/**/sessions/*.jsonl"):
         for line in map(json.loads, file.read_text().splitlines()):
             usage = line.get("message", {}).get("usage") or {}
             total += usage.get("input", 0) + usage.get("output", 0)

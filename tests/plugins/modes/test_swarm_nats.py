@@ -14,7 +14,7 @@ from codetether.api import CodetetherError, Effect, Tool, ToolOutput, UsageError
 from codetether.testing import call, make_kernel
 from codetether.words import Usage
 from msgspec import Struct
-from swarms import Model, branches, git, plan, repository, result, task
+from swarms import Model, answered, branches, git, plan, repository, result, task
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def server(tmp_path_factory):
 def workers(tmp_path, server):
     made = []
 
-    def make(space, *flags, wait=True):
-        home = tmp_path / f"worker-{len(made)}"
-        made.append(Worker(home, server.address, *flags, space=space))
+    def make(space, *flags, wait=True, home=""):
+        home = home or f"worker-{len(made)}"
+        made.append(Worker(tmp_path / home, server.address, *flags, space=space))
         if wait:
             made[-1].until("serves")
         return made[-1]
@@ -134,21 +134,23 @@ def begun(user, server, space):
     raise AssertionError("it ended")
 
 
+@pytest.mark.parametrize("home", ["another", "home"])  # the worker of another user, and of the same
 async def test_a_coordinator_that_was_killed_finds_what_workers_did_meanwhile(
-    tmp_path, user, server, workers, capsys
+    tmp_path, user, server, workers, capsys, home
 ):
-    worker = workers("killed")
-    run, process = begun(user, server, "killed")
+    worker = workers(f"killed-{home}", home=home)
+    run, process = begun(user, server, f"killed-{home}")
     process.kill()
     process.wait(60)
     process.stdout.close()
     go(worker)
     worker.until(": done", after=worker.until(":base:1: done"))
     model = Model(LONG)
-    async with kernel_at(tmp_path, model, user, "killed") as kernel:
+    async with kernel_at(tmp_path, model, user, f"killed-{home}") as kernel:
         code, said = await result(kernel, capsys, "resume", run)
     assert (code, said["success"]) == (0, True), said
     assert model.asked == {}
+    assert said["tokens"]["total"] == answered(tmp_path) == 1_000 * 4 + 110
     assert sum("begun" in line for line in worker.lines) == 2  # once each, in all
     assert sorted(path.name for path in user.iterdir() if path.name != ".git") == ["a.txt", "base.txt", "long.txt"]  # fmt: skip
     assert branches(user) == ["main"]
