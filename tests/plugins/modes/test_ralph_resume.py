@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 from codetether.api import CodetetherError, UsageError
 from codetether.testing import call
 from deaths import deaths
@@ -176,6 +177,67 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, caps
     assert (code, passes(where)) == (0, ["US-1", "US-2"]), said
     assert "was interrupted" in model.prompts["US-2"][0]
     assert (ended["tokens"]["total"], said["tokens"]["total"]) == (110, 330)
+    assert branches(where) == ["feature/calc", "main"]
+
+
+# A process of its own that resumes the run of a document: it says when it is ready, begins when there is a file `start`,
+# and its agent answers once there is a file `go`.
+RESUMES = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import trio
+from pathlib import Path
+from ralphs import Model, kernel_at, once, ralph
+from codetether.testing import call
+
+where = Path(sys.argv[2])
+os.chdir(where)
+
+def wait(name):
+    while not (where.parent / name).exists():
+        time.sleep(0.01)
+
+def second(request, step):
+    wait("go")
+    return [call("bash", command=once("mul")), "done"][step]
+
+async def main():
+    async with kernel_at(where.parent, Model(US_2=second), where) as kernel:
+        print("ready", file=sys.stderr, flush=True)
+        wait("start")
+        sys.exit(await ralph(kernel, "resume", "--json"))
+
+trio.run(main)
+"""
+
+
+async def test_of_two_processes_that_resume_a_run_one_does(tmp_path, at, capsys):
+    where = at(story("US-1"), story("US-2", "US-1"), checks={"test": "true"})
+    async with kernel_at(tmp_path, agents(), where) as kernel:
+        _, said = await result(kernel, capsys, "run", "--max-iterations", "1")
+        assert passes(where) == ["US-1"]
+    words = [sys.executable, "-c", RESUMES, str(Path(__file__).parent), where]
+    both = [
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for each in both:
+        while "ready" not in each.stderr.readline():
+            assert each.poll() is None
+    (tmp_path / "start").touch()
+    with trio.fail_after(60):
+        while not (ended := [each for each in both if each.poll() is not None]):
+            await trio.sleep(0.05)
+    [refused] = ended
+    out, why = refused.communicate()
+    assert (refused.returncode, out) == (1, "")
+    assert "another process works through this document now" in why
+    (tmp_path / "go").touch()
+    [one] = [each for each in both if each is not refused]
+    out, _ = await trio.to_thread.run_sync(lambda: one.communicate(timeout=60))
+    assert (one.returncode, json.loads(out)["id"]) == (0, said["id"])
+    assert passes(where) == ["US-1", "US-2"]
+    assert len(git(where, "log", "--format=%s", "main..feature/calc").splitlines()) == 2
     assert branches(where) == ["feature/calc", "main"]
 
 
