@@ -316,6 +316,18 @@ async def test_where_the_user_stands_is_told_by_one_process(user, tmp_path, proc
     assert processes.count("git") == 4
 
 
+async def test_a_worktree_at_a_commit_given_in_full_is_made_by_two_processes(user, tmp_path, processes):  # fmt: skip
+    repository = await found(user, tmp_path)
+    await create(repository, "one", base=repository.stood.commit)
+    before = processes.count("git")
+    two = await create(repository, "two", base=repository.stood.commit)
+    assert processes.count("git") == before + 2  # which filters there are, and the tree
+    assert await two.tip() == repository.stood.commit
+    with pytest.raises(GitFailed):
+        await create(repository, "three", base="0123456789" * 4)
+    await create(repository, "three")
+
+
 async def test_without_a_name_in_the_settings_commits_are_made_all_the_same(user, tmp_path, home):
     (home / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
     repository = await found(user, tmp_path)

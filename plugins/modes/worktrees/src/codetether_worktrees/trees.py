@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PREFIX = "codetether/"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # in full: nothing to look up
 GITLINK = "160000"
 
 
@@ -90,7 +91,7 @@ async def create(
     `name`: lower-case letters, digits, `-` and `_`. Raises GitFailed, also when the name is in use.
     """
     check_name(name)
-    commit = await repository.commit_of(base)
+    commit = base if _COMMIT.fullmatch(base) else await repository.commit_of(base)
     if not commit:
         raise GitFailed(f"there is no commit {base}")
     lease = leased(repository, name, holder)
