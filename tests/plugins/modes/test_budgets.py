@@ -8,6 +8,7 @@ import unpriced
 from codetether.api import CodetetherError
 from codetether.testing import Reply, call, make_kernel
 from codetether.words import Usage
+from codetether_crew import budget
 from swarms import git, plan, task
 
 CENT = Usage(1_000, 100, cost=0.01)
@@ -24,9 +25,9 @@ def user(tmp_path, monkeypatch):
     return where
 
 
-async def swarm(tmp_path, capsys, model, user, *flags, **how):
+async def swarm(tmp_path, capsys, model, user, *flags, extra=unpriced.EXTRA, **how):
     """The exit code, the object --json prints, and what the model without a price was asked."""
-    async with swarms.kernel_at(tmp_path, model, user, extra=unpriced.EXTRA, **how) as kernel:
+    async with swarms.kernel_at(tmp_path, model, user, extra=extra, **how) as kernel:
         dear = kernel.provider("unpriced")
         dear.use(lambda request: Reply(text="seen", usage=Usage(900, 100)))
         code, said = await swarms.result(kernel, capsys, "do it", *flags)
@@ -48,8 +49,8 @@ async def test_a_sub_agents_sub_agent_of_unknown_price(tmp_path, user, capsys, l
     assert why in said["error"]
 
 
-@pytest.mark.parametrize("limit", [["--budget-usd", "5"], []])
-async def test_a_sub_model_of_unknown_price_within_a_sub_agent(tmp_path, user, capsys, limit):
+async def with_a_sub_model(tmp_path, capsys, user, *limit, provider=unpriced.Unpriced):
+    """As `swarm`, of one whose sub-agent has the sub-model `unpriced/test` asked eight times."""
     look = call("rlm", query="what?", paths=["big.log"])
     model = swarms.Model(plan(task("one", writes=False)), one=[look, "done"], usage=CENT)
     batch = "```python\nllm_query_batched(['what?'] * 8)\n```"
@@ -62,10 +63,23 @@ async def test_a_sub_model_of_unknown_price_within_a_sub_agent(tmp_path, user, c
 
     settings = {"plugins.modes:rlm.sub_model": unpriced.MODEL}
     how = {"more": ["modes:rlm", "tools:rlm"], "settings": settings, "context": 30_000}
-    code, told, asked = await swarm(tmp_path, capsys, said, user, *limit, **how)
-    if not limit:
-        assert (code, len(asked)) == (0, 8)
-        return
+    extra = {"providers:unpriced": provider}
+    return await swarm(tmp_path, capsys, said, user, *limit, extra=extra, **how)
+
+
+async def test_a_sub_model_of_unknown_price_within_a_sub_agent(tmp_path, user, capsys):
+    code, _, asked = await with_a_sub_model(tmp_path, capsys, user)
+    assert (code, len(asked)) == (0, 8)
+    code, told, asked = await with_a_sub_model(tmp_path, capsys, user, "--budget-usd", "5")
+    assert (code, asked) == (1, [])
+    assert "the price of unpriced/test is unknown" in told["error"]
+
+
+async def test_a_price_that_nobody_tells_in_time_is_unknown(tmp_path, user, capsys, monkeypatch):
+    monkeypatch.setattr(budget, "PRICE_SECONDS", 0.1)
+    code, told, asked = await with_a_sub_model(
+        tmp_path, capsys, user, "--budget-usd", "5", provider=unpriced.Silent
+    )
     assert (code, asked) == (1, [])
     assert "the price of unpriced/test is unknown" in told["error"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import trio
 from codetether_provider_scripted import Scripted
 
 MODEL = "unpriced/test"
@@ -17,3 +18,15 @@ class Unpriced(Scripted):
 
 
 EXTRA = {"providers:unpriced": Unpriced}
+
+
+class Silent(Scripted):
+    """Tells what its model costs once, and never again."""
+
+    asked_for = 0
+
+    async def model(self, model_id):
+        self.asked_for += 1
+        if self.asked_for > 1:
+            await trio.sleep_forever()
+        return await super().model(model_id.removeprefix("unpriced/"))

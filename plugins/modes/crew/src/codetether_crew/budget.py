@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -21,12 +22,14 @@ from codetether.api import (
 if TYPE_CHECKING:
     from codetether.api import ModelInfo
 
+PRICE_SECONDS = 3.0  # for a model's price: who is observing for longer than 5 is not told any more
 BEFORE = (StepStarted, Spending, Compacted)  # what is shortened is sent next
 
 
 class Budget:
     """What may be spent, None for no limit, and what was. `unpriced`: what was, or was to be, asked though nobody knows
-    what that costs, "" for nothing. `used_up` says why nothing more may be asked, or "".
+    what that costs, "" for nothing; `priced`: models of which it was looked up. `used_up` says why nothing more may be
+    asked, or "".
     """
 
     def __init__(self, usd: float | None, tokens: int | None, spent: Usage | None = None) -> None:
@@ -34,6 +37,7 @@ class Budget:
         self.tokens = tokens
         self.spent = spent or Usage()
         self.unpriced = ""
+        self.priced: set[str] = set()
 
     @property
     def used_up(self) -> str:
@@ -115,12 +119,18 @@ async def _of_another(
     budgets: Sequence[Budget], event: SessionEvent, session: Session, model: str
 ) -> None:
     """The same before a call of another model than the session's."""
-    try:
-        known = priced((await session.kernel.resolve_model(model))[1])
-    except CodetetherError:
-        known = False
+    known = any(model in each.priced for each in budgets) or await _has_price(session, model)
+    for each in budgets if known else ():
+        each.priced.add(model)
     if (ending := _counted(budgets, event, session, model, known=known)) is not None:
         await ending
+
+
+async def _has_price(session: Session, model: str) -> bool:
+    """Whether it is known what a call of `model` costs; not, when nobody says so in time."""
+    with trio.move_on_after(PRICE_SECONDS), suppress(CodetetherError):
+        return priced((await session.kernel.resolve_model(model))[1])
+    return False
 
 
 async def _ended(session: Session) -> None:
