@@ -4,11 +4,13 @@ Bare: nats-py alone, with what a queue needs in which nothing is lost or done tw
 waits for the broker's word; another process pulls it, claims it (a message that the broker takes only when there is no other
 claim, which is what fences out a worker that was thought dead), publishes the result to a second stream, waits for the broker's
 word each time and acknowledges the task; the result comes back through a consumer, is compared and acknowledged. Three messages
-are stored, one after another, as with us: nobody can do with fewer and keep both promises. `unfenced` leaves the claim out.
+are stored, one after another, as with us: nobody can do with fewer and keep both promises. `unfenced` leaves the
+claim out: the target holds for that too.
 
 Ours has what a bare client has not: the executor's interface, a lease, an agent's folder, trio, and a fourth message, for which
-nobody waits, that the result was taken. It needs no consumer for results: the broker says again what it kept. Server and workers
-are processes of their own. The least of the medians of all turns counts, each side's for itself: other work on the machine
+nobody waits, that the result was taken. It needs no consumer for results: the broker says again what it kept. No task has the
+name of an earlier one, as in no two runs of a swarm: what is on the broker of that is looked at first. Server and workers are
+processes of their own. The least of the medians of all turns counts, each side's for itself: other work on the machine
 only ever adds.
 """
 
@@ -18,6 +20,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from measuring import PYTHON
@@ -127,6 +130,14 @@ def _median(code: str, *words: str) -> float:
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
+def _until_it_says_something(log: Path) -> None:
+    end = time.monotonic() + 60
+    while not log.stat().st_size:
+        if time.monotonic() > end:
+            raise RuntimeError("a worker did not begin")
+        time.sleep(0.05)
+
+
 def measure() -> list[tuple[str, str, str, bool]]:
     sys.path.insert(0, PEERS)
     from nats_server import NatsServer
@@ -134,19 +145,20 @@ def measure() -> list[tuple[str, str, str, bool]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = NatsServer(folder / "nats")
-        workers: list[subprocess.Popen[str]] = []
+        workers: list[subprocess.Popen[bytes]] = []
         try:
             subprocess.run([PYTHON, "-c", STREAMS, server.address], check=True)
             for code, words in (
                 (BARE_WORKER, ["fenced"]), (BARE_WORKER, ["unfenced"]), (OUR_WORKER, [str(folder / "worker")]),
             ):  # fmt: skip
-                worker = subprocess.Popen(
-                    [PYTHON, "-c", code, *words, server.address],
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                )  # fmt: skip
-                workers.append(worker)
-                assert worker.stdout is not None
-                assert worker.stdout.readline()
+                log = folder / f"worker{len(workers)}.log"
+                with log.open("w") as said:
+                    workers.append(
+                        subprocess.Popen(
+                            [PYTHON, "-c", code, *words, server.address], stdout=said, stderr=said
+                        )
+                    )
+                _until_it_says_something(log)
             took: dict[str, list[float]] = {"fenced": [], "unfenced": [], "ours": []}
             for turn in range(TURNS):  # by turns: the machine is not always equally busy
                 for kind in ("fenced", "unfenced"):
@@ -158,12 +170,13 @@ def measure() -> list[tuple[str, str, str, bool]]:
                 worker.wait(30)
             server.close()
     ours, fenced, unfenced = (min(took[kind]) for kind in ("ours", "fenced", "unfenced"))
+    bare = f"{fenced * 1000:.2f} ms with a claim, {unfenced * 1000:.2f} without"
     return [
         (
-            "JetStream round trip of a no-op task, against the bare client's with the same promises",
+            "JetStream round trip of a no-op task, against the bare client's with the same promises, and without a claim",
             "<= 3 x",
-            f"{ours / fenced:.1f} x ({ours * 1000:.2f} ms; bare {fenced * 1000:.2f} ms, or {unfenced * 1000:.2f} unfenced)",
-            ours / fenced <= 3,
+            f"{ours / fenced:.1f} x, {ours / unfenced:.1f} x ({ours * 1000:.2f} ms; bare {bare})",
+            ours / unfenced <= 3,
         )
     ]
 
