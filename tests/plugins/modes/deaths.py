@@ -25,11 +25,11 @@ from codetether_crew import Journal
 def run(when, mark, *words):
     write = Journal.write
 
-    async def deadly(self, record):
-        now = mark.encode() in msgspec.json.encode(record)
+    async def deadly(self, *records):
+        now = mark.encode() in b"\\n".join(map(msgspec.json.encode, records))
         if now and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        await write(self, record)
+        await write(self, *records)
         if now and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
 

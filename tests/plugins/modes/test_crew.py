@@ -6,6 +6,7 @@ import resource
 import msgspec
 import pytest
 import trio
+import trio.testing
 from codetether.api import CodetetherError
 from codetether_crew import Journal, records
 
@@ -51,6 +52,54 @@ async def test_records_that_come_together_go_to_the_disk_together(tmp_path, monk
     journal.close()
     assert sorted(seen) == list(range(100))  # each was there when its writer went on
     assert len(synced) <= 3
+
+
+async def test_all_who_wait_for_the_disk_go_on_together(tmp_path):
+    """Not one after the other, as from one lock to the next."""
+    journal, ended = Journal(tmp_path), []
+
+    class Steps(trio.abc.Instrument):
+        count = 0
+
+        def before_task_step(self, task):
+            self.count += 1
+
+    async def write(number):
+        await journal.write(Said(f"{number}"))
+        ended.append(steps.count)
+
+    steps = Steps()
+    trio.lowlevel.add_instrument(steps)
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(write, number)
+    trio.lowlevel.remove_instrument(steps)
+    journal.close()
+    assert len(ended) == 100
+    assert steps.count <= 2 * 100 + 20  # each begins, and goes on; what a thread takes comes on top
+
+
+async def test_records_given_together_are_there_together(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    journal = Journal(tmp_path)
+    await journal.write(Said("one"), Said("two"))
+    journal.close()
+    assert [each.text for each in records(tmp_path, Said)] == ["one", "two"]
+    assert len(synced) == 1
+
+
+async def test_who_is_cancelled_waits_for_the_disk(tmp_path):
+    journal = Journal(tmp_path)
+    for one_more in (False, True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.write, Said("first"))
+            if one_more:
+                nursery.start_soon(journal.write, Said("second"))
+            await trio.testing.wait_all_tasks_blocked(0)
+            nursery.cancel_scope.cancel()
+    journal.close()
+    assert sorted(each.text for each in records(tmp_path, Said)) == ["first", "first", "second"]
 
 
 async def test_records_that_found_no_room_together_are_all_told(tmp_path):

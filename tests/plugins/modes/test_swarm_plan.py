@@ -150,6 +150,51 @@ async def test_one_starts_as_soon_as_its_own_inputs_are_there(autojump_clock):
     ]
 
 
+async def test_who_may_begin_is_not_looked_for_among_all_again_and_again():
+    looks = []
+
+    class Watched(Part):
+        @property
+        def over(self):
+            looks.append(self.task.id)
+            return super().over
+
+    tasks = [
+        task(f"t{number}", *([f"t{number - 1}"] if number % 2 else [])) for number in range(200)
+    ]
+    made, _ = read(plan(*tasks), 200)
+    parts = {each.id: Watched(each) for each in made.subtasks}
+    began = []
+
+    async def work(part):
+        began.append(part.task.id)
+        await trio.lowlevel.checkpoint()
+        part.state = "completed"
+
+    await schedule(made, parts, 3, work)
+    assert sorted(began) == sorted(parts)
+    assert all(
+        began.index(each.id) > began.index(other)
+        for each in made.subtasks
+        for other in each.dependencies
+    )
+    assert len(looks) == 300  # each once, and once for each that waits for it
+
+
+async def test_what_is_over_is_not_done_again():
+    made, _ = read(plan(task("old"), task("new", "old"), task("last", "new")), 9)
+    parts = {each.id: Part(each) for each in made.subtasks}
+    parts["old"].state = "completed"
+    began = []
+
+    async def work(part):
+        began.append(part.task.id)
+        part.state = "completed"
+
+    await schedule(made, parts, 9, work)
+    assert began == ["new", "last"]
+
+
 # --- repair, once ---
 @pytest.fixture
 def user(tmp_path, monkeypatch):

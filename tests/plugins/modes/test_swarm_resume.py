@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 import unpriced
+from codetether import leftovers
 from codetether.api import CodetetherError, UsageError
 from codetether.events import ProviderFault
 from codetether.testing import Reply
+from codetether_mode_swarm import ground
 from deaths import deaths
 from swarms import (
     Model,
@@ -213,6 +215,26 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, user, capsys):
     assert sorted(path.name for path in user.iterdir() if path.name != ".git") == names
     assert branches(user) == ["main"]
     assert len(git(user, "worktree", "list").splitlines()) == 1
+
+
+async def test_what_a_killed_process_left_running_ends_before_a_worktree_is_touched(
+    tmp_path, user, killed, capsys, monkeypatch
+):
+    """Its git would hold locks there."""
+    marker = f"{2**22 + 1}-1-{leftovers._namespace()}-0123abcd.1"  # of an agent that is no more
+    left = subprocess.Popen(["sleep", "60"], env={"CODETETHER_RUN": marker})
+    model, ended = healthy(), []
+
+    async def adopt(*args, **how):
+        ended.append(left.poll())
+        return await found(*args, **how)
+
+    found = ground.adopt
+    monkeypatch.setattr(ground, "adopt", adopt)
+    async with kernel_at(tmp_path, model, user) as kernel:
+        code, _ = await result(kernel, capsys, "resume", killed)
+    assert code == 0
+    assert set(ended) == {-signal.SIGKILL}
 
 
 async def test_killed_while_gates_look_at_a_resolution_it_is_made_and_judged_again(

@@ -47,9 +47,9 @@ class Book:
         self._notice = notice
         self._heard = heard
 
-    async def write(self, record: msgspec.Struct) -> None:
-        """A record for the journal."""
-        await self._journal.write(record)
+    async def write(self, *records: msgspec.Struct) -> None:
+        """Records for the journal, which are on the disk then."""
+        await self._journal.write(*records)
 
     def close(self) -> None:
         """Nothing more is written."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PRICE_SECONDS = 3.0  # for a model's price: who is observing for longer than 5 is not told any more
 BEFORE = (StepStarted, Spending, Compacted)  # what is shortened is sent next
+COUNTS = (*BEFORE, StepFinished, Spent)
 
 
 class Budget:
@@ -98,6 +99,8 @@ def enforce(
     runs: Sequence[Paying], event: SessionEvent, session: Session
 ) -> Awaitable[None] | None:
     """What a mode answers when it observes `event`: the end of `session` when a run it belongs to may spend no more."""
+    if not isinstance(event, COUNTS):
+        return None
     budgets = [run.budget for run in runs if run.owns(session)]
     model = event.model if isinstance(event, Spending | Spent) else session.model_ref
     other = isinstance(event, Spending) and model != session.model_ref

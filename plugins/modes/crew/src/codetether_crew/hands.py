@@ -182,7 +182,8 @@ class _Seen:
             self.session = event.session
         self.steps += isinstance(event, StepFinished)
         self.calls += isinstance(event, ToolFinished)
-        self.usage += used(event) or Usage()
+        if (usage := used(event)) is not None:
+            self.usage += usage
 
     def attempt(self, error: str, seconds: float, *, timed_out: bool = False) -> Attempt:
         return Attempt(

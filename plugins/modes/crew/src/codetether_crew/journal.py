@@ -16,11 +16,12 @@ NAME = "journal.jsonl"
 
 
 class _Batch:
-    """Lines that go to the disk together, and why they did not."""
+    """Lines that go to the disk together, and why they did not. Who gave the first of them sees to it."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
-        self.why_not = ""
+        self.why_not = "it was cut short"
+        self.over = trio.Event()
 
 
 class Journal:
@@ -35,17 +36,28 @@ class Journal:
         self._lock = trio.Lock()
         self._next = _Batch()
 
-    async def write(self, record: msgspec.Struct) -> None:
-        """Append, and wait until it is on the disk. Cancelling waits for it. Raises CodetetherError."""
+    async def write(self, *records: msgspec.Struct) -> None:
+        """Append, and wait until all is on the disk. Cancelling waits for it. Raises CodetetherError."""
         batch = self._next
-        batch.lines.append(self._encode(record) + b"\n")
+        first = not batch.lines
+        batch.lines += [self._encode(record) + b"\n" for record in records]
         with trio.CancelScope(shield=True):
-            async with self._lock:
-                if batch is self._next:
-                    self._next = _Batch()
-                    batch.why_not = await trio.to_thread.run_sync(self._append, batch.lines)
+            if first:
+                await self._write(batch)
+            else:
+                await batch.over.wait()
         if batch.why_not:
             raise CodetetherError(f"the journal cannot be written: {batch.why_not}")
+
+    async def _write(self, batch: _Batch) -> None:
+        try:
+            async with self._lock:
+                self._next = _Batch()
+                batch.why_not = await trio.to_thread.run_sync(self._append, batch.lines)
+        finally:
+            if batch is self._next:
+                self._next = _Batch()
+            batch.over.set()
 
     def _append(self, lines: list[bytes]) -> str:
         """Why they are not all on the disk; "" when they are."""

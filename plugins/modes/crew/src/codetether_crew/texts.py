@@ -8,14 +8,17 @@ from pathlib import Path
 
 def filled(path: Path, /, **given: str) -> str:
     """The text in `path` with its `{words}` replaced; braces in what is put in are left alone."""
-    parts = _text(path).split("{")
-    done = [parts[0]]
-    for part in parts[1:]:
-        word, closed, rest = part.partition("}")
-        done.append(f"{given[word]}{rest}" if closed and word in given else "{" + part)
+    before, parts = _parts(path)
+    done = [before]
+    for word, closed, rest in parts:
+        done.append(
+            f"{given[word]}{rest}" if closed and word in given else f"{{{word}{closed}{rest}"
+        )
     return "".join(done)
 
 
 @cache
-def _text(path: Path) -> str:
-    return path.read_text("utf-8").strip()
+def _parts(path: Path) -> tuple[str, list[tuple[str, str, str]]]:
+    """What stands before the first brace, and from each brace on: a word, the brace that closes it, the rest."""
+    before, *parts = path.read_text("utf-8").strip().split("{")
+    return before, [part.partition("}") for part in parts]

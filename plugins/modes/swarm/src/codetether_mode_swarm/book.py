@@ -18,7 +18,7 @@ from codetether_mode_swarm.events import (
     SwarmNotice,
     SwarmPlanned,
 )
-from codetether_mode_swarm.journal import Past, Planned, changed
+from codetether_mode_swarm.journal import Changed, Past, Planned, changed
 from codetether_mode_swarm.parts import ENDED, SHOWN, Part
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Book(crew.Book):
         self.parts: dict[str, Part] = dict(past.parts) if past else {}
         self.plan: Plan | None = past.plan if past else None
         self.planned = past.planned if past else None
-        self._stages: set[int] = set()
+        self._left: dict[int, int] = {}  # of each stage, how many are not over
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -63,6 +63,8 @@ class Book(crew.Book):
         assert self.plan is not None
         self.board.spent("", self._planning)
         for part in self.parts.values():
+            self._left.setdefault(part.task.stage, 0)
+            self._left[part.task.stage] += not part.over
             self.board.add(part.task.id, part.task.name, part.task.stage)
             for attempt in part.attempts:
                 self.board.spent(part.task.id, attempt.usage, attempt.steps)
@@ -75,10 +77,17 @@ class Book(crew.Book):
 
     async def enter(self, part: Part, state: str, why: str, attempt: Attempt | None = None) -> None:
         """A part is in another state; `attempt`, when one ended with it."""
-        part.state, part.why = state, why
-        if attempt is not None:
-            part.attempts.append(attempt)
-        await self.write(changed(part, attempt))
+        await self.write(_entered(part, state, why, attempt))
+        await self._told(part, state, why, attempt)
+
+    async def end(self, part: Part, attempt: Attempt) -> None:
+        """A part has worked, and is completed with that: it has no branch that would have to be merged."""
+        worked = _entered(part, "worked", "", attempt)
+        await self.write(worked, _entered(part, "completed", part.remark))
+        await self._told(part, "worked", "", attempt)
+        await self._told(part, "completed", part.why)
+
+    async def _told(self, part: Part, state: str, why: str, attempt: Attempt | None = None) -> None:
         if attempt is not None:
             await self.tell(_result(part, attempt))
         self.board.enter(
@@ -88,14 +97,21 @@ class Book(crew.Book):
         tried = max(len(part.attempts), 1)
         await self.tell(SubtaskChanged(task.id, task.name, state, task.stage, tried, why, branch))
         if state in ENDED:
-            await self._stage_over(task.stage)
+            self._left[task.stage] -= 1
+            if not self._left[task.stage]:
+                await self._stage_over(task.stage)
 
     async def _stage_over(self, stage: int) -> None:
         parts = [part for part in self.parts.values() if part.task.stage == stage]
-        if stage not in self._stages and all(part.over for part in parts):
-            self._stages.add(stage)
-            good = sum(part.state == "completed" for part in parts)
-            await self.tell(StageFinished(stage, good, len(parts) - good))
+        good = sum(part.state == "completed" for part in parts)
+        await self.tell(StageFinished(stage, good, len(parts) - good))
+
+
+def _entered(part: Part, state: str, why: str, attempt: Attempt | None = None) -> Changed:
+    part.state, part.why = state, why
+    if attempt is not None:
+        part.attempts.append(attempt)
+    return changed(part, attempt)
 
 
 def _result(part: Part, attempt: Attempt) -> SubtaskResult:

@@ -46,14 +46,10 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def behind(self) -> dict[str, int]:
         """For each id how many sub-tasks in a row wait for it, itself counted: the longest chain goes first."""
-        length: dict[str, int] = {}
+        length = {each.id: 1 for each in self.subtasks}
         for each in reversed(self.subtasks):
-            after = [
-                length[other.id]
-                for other in self.subtasks
-                if each.id in other.dependencies and other.id in length
-            ]
-            length[each.id] = 1 + max(after, default=0)
+            for before in each.dependencies:
+                length[before] = max(length[before], length[each.id] + 1)
         return length
 
 
@@ -76,13 +72,10 @@ def in_line(plan: Plan) -> Plan:
 def overlaps(plan: Plan) -> Iterator[tuple[SubTask, SubTask, str]]:
     """Pairs that nothing keeps from running at the same time and that name the same files; the earlier one first."""
     before = _ancestors(plan.subtasks)
-    for index, one in enumerate(plan.subtasks):
-        for two in plan.subtasks[index + 1 :]:
-            if (
-                one.id in before[two.id]
-                or two.id in before[one.id]
-                or not (one.writes and two.writes)
-            ):
+    writers = [each for each in plan.subtasks if each.writes and each.files]
+    for index, one in enumerate(writers):
+        for two in writers[index + 1 :]:
+            if one.id in before[two.id] or two.id in before[one.id]:
                 continue
             for mine in one.files:
                 if any(_meet(mine, theirs) for theirs in two.files):

@@ -105,7 +105,7 @@ class Joiner:
         """Merge a part's commits into the result; its state from now on, completed or conflict, and why."""
         result = self._ground.result
         if result is None or not part.commit:
-            return "completed", "" if part.text else "it reported nothing"
+            return "completed", part.remark
         await self._settled.wait()
         async with self._ground.joining:
             message = f"Merge sub-task {part.task.id}: {part.task.name}"

@@ -53,6 +53,11 @@ class Part:
         return self.last.text if self.last is not None else ""
 
     @property
+    def remark(self) -> str:
+        """What there is to say of it when it succeeded."""
+        return "" if self.text else "it reported nothing"
+
+    @property
     def steps(self) -> int:
         """Model calls of all attempts."""
         return sum(each.steps for each in self.attempts)

@@ -158,6 +158,7 @@ class Run:
             self._began = self.past.began
             if self._began.root and not self.ground.isolated:
                 raise CodetetherError(f"the repository of this run is not there: {why_not}")
+            await self.kernel.sweep()  # git of the killed process may be at work in a worktree
             self.budget.spent += await self.book.recover(self.kernel, self.past)
         resumed = self.past is not None
         await self.book.tell(
@@ -262,7 +263,10 @@ class Run:
             attempt = await self._attempt(part, texts.again(before, interrupted=interrupted))
             if attempt.ok:
                 await self.ground.keep(part)
-                await self.book.enter(part, "worked", "", attempt)
+                if part.branch:
+                    await self.book.enter(part, "worked", "", attempt)
+                else:
+                    await self.book.end(part, attempt)
                 return
             before, interrupted = attempt, False
             if attempt.final or not left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,12 @@ RESULT = 8_000  # characters of a result that those who build on it are given
 
 def filled(name: str, /, **given: str) -> str:
     """The text `name` with its `{words}` replaced."""
-    return crew.filled(Path(__file__).parent / f"{name}.md", **given)
+    return crew.filled(_path(name), **given)
+
+
+@cache
+def _path(name: str) -> Path:
+    return Path(__file__).parent / f"{name}.md"
 
 
 def subtask(
