@@ -147,6 +147,31 @@ async def test_a_spare_tree_leaves_nothing_but_what_a_branch_took(user, tmp_path
     assert len(git(user, "worktree", "list").splitlines()) == 1
 
 
+async def test_a_spare_tree_goes_in_the_middle_of_a_merge_and_stays_with_a_repository_inside(user, tmp_path):  # fmt: skip
+    repository = await found(user, tmp_path)
+    one = await create(repository, "one")
+    (one.path / "a.txt").write_text("ONE")
+    await commit(one, "ONE")
+    async with spare(repository, "look", base=repository.stood.commit) as tree:
+        (tree.path / "a.txt").write_text("TWO")
+        await commit(tree, "TWO")
+        assert not (await merge(tree, one.branch, "m")).ok
+    assert not tree.path.exists()
+    assert branches(user) == ["codetether/one", "main"]
+    async with spare(repository, "look", base=repository.stood.commit) as tree:
+        make(tree.path / "inner")
+    assert (tree.path / "inner" / "a.txt").exists()
+
+
+async def test_what_a_spare_tree_costs(user, tmp_path, processes):
+    repository = await found(user, tmp_path)
+    base = repository.stood.commit
+    async with spare(repository, "look", base=base):
+        begun = processes.count("git")
+    # HEAD, four that each ask for filters first (reset, clean, status, worktree remove), the tip, and the branch
+    assert processes.count("git") - begun == 11
+
+
 async def test_the_users_changes_keep_a_result_away(user, tmp_path):
     repository = await found(user, tmp_path)
     tree = await create(repository, "w")

@@ -83,9 +83,14 @@ async def discard(repository: Repository, name: str, *, holder: str = "") -> Non
 async def _drop(tree: Worktree) -> None:
     with trio.CancelScope(shield=True):
         await tree.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
-        await abort(tree)
-        await tree.git("reset", "--hard", "--quiet", tree.base)
-        await remove(tree)
+        await tree.git("reset", "--hard", "--quiet", tree.base)  # a merge too
+        await tree.git("clean", "-fdq")
+        if await tree.changed():  # a repository that was made inside of it
+            await remove(tree)
+            return
+        async with tree.repository.changing:
+            await _take_away(tree, ())
+        tree.lease.give_back(remove=True)
 
 
 async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
@@ -99,7 +104,7 @@ async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
     places = [tree.base, *merged_into]
     if not tip:
         return Left()
-    if not any([await repository.contains(place, tip) for place in places]):
+    if tip not in places and not any([await repository.contains(each, tip) for each in places]):
         return Left(tree.branch, why="its work is merged nowhere")
     # With the commit named: a branch that moved since we looked stays.
     await repository.git("update-ref", "-d", f"refs/heads/{tree.branch}", tip)
