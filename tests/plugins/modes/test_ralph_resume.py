@@ -267,6 +267,24 @@ async def test_iterations_are_bounded_and_what_failed_is_tried_again(tmp_path, a
     assert (code, passes(where), said["current_iteration"]) == (0, ["A", "B"], 5)
 
 
+@pytest.mark.parametrize("lines", [1, 2, 3])
+async def test_what_was_cut_short_counts_once_though_the_process_was_killed_then(
+    tmp_path, at, capsys, lines
+):
+    """The last records are the tree that is kept, what was cut short, and the end: as many are lost."""
+    where = at(story("US-2"), checks={"test": "true"})
+    async with kernel_at(tmp_path, agents(stall=True), where) as kernel:
+        _, said = await result(kernel, capsys, "run", "--time-limit", "2")
+        assert said["tokens"]["total"] == answered(tmp_path) == 110
+        journal = kernel.dirs.data / "ralph" / said["id"] / "journal.jsonl"
+    kept = journal.read_bytes().splitlines(keepends=True)[:-lines]
+    journal.write_bytes(b"".join(kept))
+    async with kernel_at(tmp_path, agents(), where) as kernel:
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, said["tokens"]["total"]) == (0, answered(tmp_path)), said
+    assert answered(tmp_path) == 110 * 3
+
+
 async def test_the_same_failure_again_and_again_stops_it(tmp_path, at, capsys):
     where = at(story("A"), story("B"), story("C"), checks={"test": "! grep -q bad a.txt"})
     bad = [call("bash", command="echo bad >> a.txt"), "done"]
