@@ -43,13 +43,16 @@ class Ground:
         merged: Sequence[str] = (),
         doubtful: Sequence[str] = (),
         branch: str = "",
+        resumed: bool = False,
     ) -> None:
-        """Make the result's worktree, or find it again; a merge that was cut off is given up, to be done again. Where the
-        user took the result away it begins again from their `branch`, which must hold the commits `merged`. `doubtful`: commits of parts whose conflicts were being resolved.
+        """Make the result's worktree, or find it again when the run is `resumed`; a merge that was cut off is given up, to
+        be done again. Where the user took the result away it begins again from their `branch`, which must hold the commits
+        `merged`. `doubtful`: commits of parts whose conflicts were being resolved.
         """
         if self.repository is None:
             return
-        self.result = await adopt(self.repository, self.run_id, base=base, holder=self.run_id)
+        if resumed:
+            self.result = await adopt(self.repository, self.run_id, base=base, holder=self.run_id)
         if self.result is None:
             start = await self._start(merged, branch) if merged else base
             self.result = await create(self.repository, self.run_id, base=start, holder=self.run_id)

@@ -116,7 +116,8 @@ class Run:
         why_not = await self._begin()
         board = self.book.board
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._lay_ground, why_not)
+            nursery.start_soon(self._lay_ground)
+            nursery.start_soon(self._say_where, why_not)
             if self.book.plan is None:
                 board.phase = "planning"
                 await self.book.settle(*await self._decompose())
@@ -173,14 +174,14 @@ class Run:
         )
         return why_not
 
-    async def _lay_ground(self, why_not: str) -> None:
+    async def _lay_ground(self) -> None:
         """Make what is worked on, while the model plans. It is finished in any case: only then all of it is known, and
         can be taken away.
         """
         parts = [part for part in self.book.parts.values() if part.commit]
         with trio.CancelScope(shield=True):
             await self.ground.open(
-                self._began.commit, branch=self._began.branch,
+                self._began.commit, branch=self._began.branch, resumed=self.past is not None,
                 merged=[part.commit for part in parts if part.state == "completed"],
                 doubtful=[part.commit for part in parts if part.state == "worked" and part.conflicts],
             )  # fmt: skip
@@ -192,7 +193,6 @@ class Run:
             self.book,
             logs=self.folder / "gates",
         )
-        await self._say_where(why_not)
 
     def _executor(self, work: Work) -> Executor:
         """What has no branch of its own works on the result, which is here."""

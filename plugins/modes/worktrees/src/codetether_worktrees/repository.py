@@ -63,6 +63,7 @@ class Repository:
             trio.Lock()
         )  # git's own records of worktrees and packed refs know one writer
         self._identity: dict[str, str] | None = None
+        self._asking = trio.Lock()
         self._trusted: bool | None = None
 
     @classmethod
@@ -132,10 +133,11 @@ class Repository:
 
     async def identity(self) -> dict[str, str]:
         """Environment that names an author when the user's settings name none."""
-        if self._identity is None:
-            done = await git(["var", "GIT_COMMITTER_IDENT"], self.root)
-            self._identity = {} if done.ok else IDENTITY
-        return self._identity
+        async with self._asking:
+            if self._identity is None:
+                done = await git(["var", "GIT_COMMITTER_IDENT"], self.root)
+                self._identity = {} if done.ok else IDENTITY
+            return self._identity
 
     async def commit_of(self, name: str) -> str:
         """The commit `name` stands for, "" when there is none."""
