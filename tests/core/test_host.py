@@ -59,6 +59,20 @@ def test_loads_once_and_tells_it_is_ready(host_of):
     assert host.faults == []
 
 
+def test_what_is_loaded_is_kept_in_mind_until_it_changes(host_of):
+    host = host_of(good=Good, other=Good)
+    first = host.load_all("extensions")
+    first.clear()
+    assert [plugin.key for plugin in host.load_all("extensions")] == ["extensions:good", "extensions:other"]  # fmt: skip
+    host.pm.set_blocked("extensions:good")
+    assert [plugin.key for plugin in host.load_all("extensions")] == ["extensions:other"]
+    with pytest.raises(PluginError):
+        host.need("extensions", "good")
+    host.pm.unregister(name="extensions:other")
+    new = host.need("extensions", "other")
+    assert host.load_all("extensions") == [new]
+
+
 class NoApi(Base):
     pass
 

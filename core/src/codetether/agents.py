@@ -7,6 +7,7 @@ front matter `description`, `tools` (patterns), `effects` (read, write, execute,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,11 @@ def _text(name: str) -> str:
 
 def built_in() -> dict[str, Agent]:
     """The three agents there always are."""
+    return dict(_built_in())
+
+
+@cache
+def _built_in() -> dict[str, Agent]:
     return {
         "build": Agent("build", "Does the work with every tool", _text("build")),
         "plan": Agent(
@@ -58,7 +64,7 @@ def all_agents(user: Path, project: Path | None, settings: Mapping[str, Any]) ->
     """
     agents = built_in()
     for folder in (project, user):
-        if folder is not None and folder.is_dir():
+        if folder is not None and os.path.isdir(folder):
             for path in sorted(folder.glob("*.md")):
                 agents[path.stem] = read_agent(path)
     for name, change in settings.items():

@@ -51,8 +51,30 @@ class _Driver(DriverManager[Any]):
 
 class _Hooks(pluggy.PluginManager):
     """pluggy's register. Its own way to tell which attributes are hooks looks at every one through `inspect`, 1 ms a
-    plugin; only functions can be marked, and few are.
+    plugin; only functions can be marked, and few are. `changes` counts how often other plugins were registered or blocked.
     """
+
+    changes = 0
+
+    def register(self, plugin: Any, name: str | None = None) -> str | None:
+        """As pluggy's."""
+        self.changes += 1
+        return super().register(plugin, name)
+
+    def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
+        """As pluggy's."""
+        self.changes += 1
+        return super().unregister(plugin, name)
+
+    def set_blocked(self, name: str) -> None:
+        """As pluggy's."""
+        self.changes += 1
+        super().set_blocked(name)
+
+    def unblock(self, name: str) -> bool:
+        """As pluggy's."""
+        self.changes += 1
+        return super().unblock(name)
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """The options of a marked function, else None; nothing of the plugin is run."""
@@ -102,11 +124,16 @@ class Host:
         self._kernel = kernel
         self._choose = dict(choose or {})
         self._on_fault = on_fault
+        self._names: dict[str, list[str]] = {}
+        self._kept: dict[tuple[str, str], Any] = {}
+        self._kept_at = -1
         self.pm.hook.codetether_ready.call_historic(kwargs={"kernel": kernel})
 
     def names(self, kind: str) -> list[str]:
         """The names on offer of one kind (plural), sorted."""
-        return sorted({row.name for row in self.rows if row.kind == kind})
+        if kind not in self._names:
+            self._names[kind] = sorted({row.name for row in self.rows if row.kind == kind})
+        return list(self._names[kind])
 
     def conflicts(self) -> dict[str, list[Row]]:
         """Keys that more than one distribution offers and `[plugins.choose]` does not settle."""
@@ -149,6 +176,9 @@ class Host:
 
     def need(self, kind: str, name: str) -> Any:
         """As `get`, but raises PluginError saying why there is none."""
+        return self._keep((kind, name), lambda: self._need(kind, name))
+
+    def _need(self, kind: str, name: str) -> Any:
         self.find(kind, name)
         plugin = self.get(kind, name)
         if plugin is None:
@@ -161,7 +191,21 @@ class Host:
 
     def load_all(self, kind: str) -> list[Any]:
         """Every plugin of a kind that loads, by name."""
+        return list(self._keep((kind, ""), lambda: self._load_all(kind)))
+
+    def _load_all(self, kind: str) -> list[Any]:
         return [plugin for name in self.names(kind) if (plugin := self.get(kind, name)) is not None]
+
+    def _keep(self, key: tuple[str, str], find: Callable[[], Any]) -> Any:
+        """What `find` found for `key`, as long as no plugin comes or goes."""
+        if self._kept_at == self.pm.changes and key in self._kept:
+            return self._kept[key]
+        found = find()
+        if self._kept_at != self.pm.changes:  # also by what was loaded just now
+            self._kept.clear()
+            self._kept_at = self.pm.changes
+        self._kept[key] = found
+        return found
 
     def loaded(self) -> list[Any]:
         """The plugins loaded so far, in the order they were."""

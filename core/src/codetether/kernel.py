@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -56,6 +57,8 @@ class Kernel:
         self.kits: dict[tuple[Tool[Any], ...], Kit] = {}  # of toolboxes
         self._sandbox: Sandbox | None = None
         self._swept = False
+        self._agents_folder = self.dirs.config / "agents"
+        self._sessions_folder = self.dirs.data / "sessions"
         self._owner: Owner | None = None
 
     @classmethod
@@ -248,17 +251,19 @@ class Kernel:
             model = next((info for info in better if info.id == model.id), model)
         return provider, model
 
-    def agents(self, directory: Path) -> dict[str, Agent]:
-        """Every agent that can be chosen in `directory`, by name."""
-        project = self.trusted_folder(directory, "agents")
+    def agents(self, directory: Path, root: Path | None = None) -> dict[str, Agent]:
+        """Every agent that can be chosen in `directory`, by name. `root`: as for `trusted_folder`."""
+        project = self.trusted_folder(directory, "agents", root)
         changes = {
             name: msgspec.to_builtins(change) for name, change in self.config.kernel.agents.items()
         }
-        return agents.all_agents(self.dirs.config / "agents", project, changes)
+        return agents.all_agents(self._agents_folder, project, changes)
 
-    def trusted_folder(self, directory: Path, name: str) -> Path | None:
-        """The folder `name` in `.codetether` of the repository `directory` is in, if there is one and it is trusted."""
-        folder = f"{self.root_of(directory) or directory}/.codetether/{name}"
+    def trusted_folder(self, directory: Path, name: str, root: Path | None = None) -> Path | None:
+        """The folder `name` in `.codetether` of the repository `directory` is in, if there is one and it is trusted.
+        `root`: that of the repository, or `directory` where there is none, for who has looked already.
+        """
+        folder = f"{root or self.root_of(directory) or directory}/.codetether/{name}"
         return Path(folder) if os.path.isdir(folder) and is_trusted(directory, self.dirs) else None
 
     def root_of(self, directory: Path) -> Path | None:
@@ -269,7 +274,12 @@ class Kernel:
     @property
     def sessions_folder(self) -> Path:
         """Where transcripts are kept."""
-        return self.dirs.data / "sessions"
+        return self._sessions_folder
+
+    @cached_property
+    def real_sessions_folder(self) -> Path:
+        """The same without links, as it is when it is first needed."""
+        return self._sessions_folder.resolve()
 
     @property
     def transcript_options(self) -> dict[str, Any]:
@@ -284,8 +294,7 @@ class Kernel:
             "owner": self._owner,
         }
 
-    @asynccontextmanager
-    async def open_session(
+    def open_session(
         self,
         *,
         directory: Path,
@@ -301,7 +310,7 @@ class Kernel:
         started_by: str = "",
         within: frozenset[Effect] | None = None,
         depth: int = 0,
-    ) -> AsyncIterator[Session]:
+    ) -> AbstractAsyncContextManager[Session]:
         """A session, new or resumed by id or unique prefix; `fork` continues a copy. On disk and closed at the end.
 
         Empty values mean: as the resumed session had it, else as the settings say. `interactive`: a person is there
@@ -328,5 +337,4 @@ class Kernel:
             within,
             depth,
         )
-        async with open_session(self, wishes) as session:
-            yield session
+        return open_session(self, wishes)

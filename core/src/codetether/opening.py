@@ -29,6 +29,7 @@ from codetether.words import Agent, Effect, Message, Text
 from codetether.workspace import Workspace
 
 if TYPE_CHECKING:
+    from codetether.git import GitState as RepositoryState
     from codetether.kernel import Kernel
     from codetether.ports import Tool
     from codetether.unfinished import Notes
@@ -93,8 +94,10 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
         )
     try:
         settings = loaded.settings if loaded else {}
+        here = head(directory)
+        root = here.root if here is not None else None
         agent = agents.choose(
-            kernel.agents(directory),
+            kernel.agents(directory, root or directory),
             wishes.agent or settings.get("agent") or kernel.config.kernel.default_agent,
         )
         provider, model = await kernel.resolve_model(
@@ -110,7 +113,12 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             raise CodetetherError(f"sub-agents may nest {Session.DEEPEST} deep")
         if transcript is None:
             header = _header(
-                directory, agent, f"{provider.name}/{model.id}", access, wishes.started_by
+                directory,
+                here,
+                agent,
+                f"{provider.name}/{model.id}",
+                access,
+                started_by=wishes.started_by,
             )
             transcript = Transcript.create(
                 kernel.sessions_folder, header, **kernel.transcript_options
@@ -119,7 +127,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             transcript.append_setting(
                 model=f"{provider.name}/{model.id}", agent=agent.name, access=access
             )
-        workspace.read_also(transcript.side)
+        _let_read(workspace, transcript.side, kernel)
         limits = kernel.config.kernel.session
         session = Session(
             kernel,
@@ -144,7 +152,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
         )
         _note_writes(session)
         session.started_by = wishes.started_by
-        await _equip(session, wishes.tools)
+        await _equip(session, wishes.tools, root)
     except BaseException:
         if transcript is not None:
             transcript.close()
@@ -157,6 +165,14 @@ def _resumed(kernel: Kernel, session: str, fork: bool) -> tuple[Transcript, Load
     return opener(kernel.sessions_folder, session, **kernel.transcript_options)
 
 
+def _let_read(workspace: Workspace, side: Path, kernel: Kernel) -> None:
+    """Have the session's side files read; where all of them are is looked up once."""
+    if os.path.islink(side):
+        workspace.read_also(side)
+    else:
+        workspace.read_also(kernel.real_sessions_folder / side.name, real=True)
+
+
 def _remembered(model: str) -> str | None:
     """The model a resumed session had; one that had none gets the default."""
     return None if model in ("", NO_MODEL) else model
@@ -164,7 +180,7 @@ def _remembered(model: str) -> str | None:
 
 def _note_writes(session: Session) -> None:
     """Settle what killed runs left half done, and note what this session writes (codetether.unfinished)."""
-    folder, workspace = session.kernel.dirs.data / "unfinished", session.workspace
+    folder, workspace = f"{session.kernel.dirs.data}/unfinished", session.workspace
 
     def tell(text: str) -> None:
         session.kernel.notices.append(Notice("warning", text))
@@ -172,7 +188,7 @@ def _note_writes(session: Session) -> None:
     def noting() -> Notes:
         from codetether.unfinished import Notes
 
-        return Notes(folder, workspace.root, tell)
+        return Notes(Path(folder), workspace.root, tell)
 
     workspace.noting = noting
     if os.path.isdir(folder) and os.listdir(folder):
@@ -187,11 +203,16 @@ def access_mode(word: str) -> str:
 
 
 def _header(
-    directory: Path, agent: Agent, model: str, access: str, started_by: str
+    directory: Path,
+    state: RepositoryState | None,
+    agent: Agent,
+    model: str,
+    access: str,
+    *,
+    started_by: str,
 ) -> SessionHeader:
     from codetether import __version__
 
-    state = head(directory)
     git = GitState(str(state.root), state.branch, state.commit) if state is not None else None
     return SessionHeader(
         directory=str(directory),
@@ -204,7 +225,7 @@ def _header(
     )
 
 
-async def _equip(session: Session, wanted: bool | Sequence[str]) -> None:
+async def _equip(session: Session, wanted: bool | Sequence[str], root: Path | None) -> None:
     """Load what the session uses: tools, extensions; then write the system text, which stays the same to the end."""
     with_tools = bool(wanted)
     kernel = session.kernel
@@ -221,18 +242,17 @@ async def _equip(session: Session, wanted: bool | Sequence[str]) -> None:
     if session.model_ref == NO_MODEL:
         tools = [tool for tool in tools if not tool.needs_model]
     session.toolbox = Toolbox(session, tools)
-    session.system = await _system(session, with_tools=with_tools)
+    session.system = await _system(session, root, with_tools=with_tools)
     told = estimate([Message("user", (Text(session.system),))])
     session.overhead = told + session.toolbox.tokens
 
 
-async def _system(session: Session, *, with_tools: bool) -> str:
+async def _system(session: Session, root: Path | None, *, with_tools: bool) -> str:
     agent = session.agent
     blocks = [agent.prompt if with_tools else agents.chat_prompt()]
     if with_tools:
         place = f"Working directory: {session.directory}\nSystem: {platform.system()} {platform.machine()}"
         blocks.append(f"{place}\nDate: {date.today().isoformat()}")  # noqa: DTZ011 - the person's own date
-        root = session.kernel.root_of(session.directory)
         session.instructions = instructions.find(session.directory, root)
         blocks.append(instructions.text(session.instructions, root or session.directory))
     blocks += await session.calls.collect("codetether_system", session=session)

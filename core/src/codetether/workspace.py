@@ -58,9 +58,9 @@ class Workspace:
         self.noting: Callable[[], Notes] | None = None
         self.notes: Notes | None = None
 
-    def read_also(self, root: Path) -> None:
-        """Let what is below `root` be read too."""
-        self.readable += (Path(os.path.realpath(root)),)
+    def read_also(self, root: Path, *, real: bool = False) -> None:
+        """Let what is below `root` be read too. `real`: it holds no links, and nobody has to look."""
+        self.readable += (root if real else Path(os.path.realpath(root)),)
 
     # --- names ---
     def relative(self, path: str) -> str:
