@@ -1,5 +1,6 @@
 """Budgets in dollars: what has no known price is never taken for free, however deep below the run it is asked."""
 
+import msgspec
 import pytest
 import ralphs
 import rlms
@@ -9,6 +10,7 @@ from codetether.api import CodetetherError
 from codetether.testing import Reply, call, make_kernel
 from codetether.words import Usage
 from codetether_crew import budget
+from codetether_provider_scripted import Scripted
 from swarms import git, plan, task
 
 CENT = Usage(1_000, 100, cost=0.01)
@@ -176,3 +178,26 @@ async def test_a_session_with_a_budget_has_nothing_done_by_a_model_of_unknown_pr
     assert not result.ok
     assert "the price of unpriced/test is unknown" in result.text
     assert len(dear.asked) == 1  # its own; that ends it too
+
+
+@pytest.mark.parametrize("limit", [["--budget-tokens", "20000"], ["--budget-usd", "0.02"]])
+async def test_what_the_vendor_does_not_count_is_estimated(tmp_path, user, capsys, monkeypatch, limit):  # fmt: skip
+    async def model(self, model_id):
+        known = await told(self, model_id)
+        return msgspec.structs.replace(known, input_price=1.0, output_price=1.0)
+
+    told = Scripted.model
+    monkeypatch.setattr(Scripted, "model", model)
+    asked = []
+
+    def said(request):
+        asked.append(request)
+        if swarms.Model.who(request)[0] == "plan":
+            return plan(task("one"))
+        return call("bash", command=f"echo {len(asked)}; head -c 8000 big.log")
+
+    async with swarms.kernel_at(tmp_path, said, user) as kernel:
+        code, data = await swarms.result(kernel, capsys, "do it", "--max-steps", "50", *limit)
+    assert code == 1
+    assert "is used up" in data["error"]
+    assert 3 < len(asked) < 20

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import trio
 from codetether.api import (
     CodetetherError,
@@ -17,6 +18,7 @@ from codetether.api import (
     StepFinished,
     StepStarted,
     Usage,
+    estimate,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class Budget:
         self.spent = spent or Usage()
         self.unpriced = ""
         self.priced: set[str] = set()
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.usd is not None or self.tokens is not None
 
     @property
     def used_up(self) -> str:
@@ -102,12 +109,25 @@ def enforce(
     if not isinstance(event, COUNTS):
         return None
     budgets = [run.budget for run in runs if run.owns(session)]
+    if isinstance(event, StepFinished) and any(each.limited for each in budgets):
+        event = _estimated(event, session)
     model = event.model if isinstance(event, Spending | Spent) else session.model_ref
     other = isinstance(event, Spending) and model != session.model_ref
     if other and any(each.usd is not None for each in budgets):
         return _of_another(budgets, event, session, model)
     known = not isinstance(event, BEFORE) or other or priced(session.model)
     return _counted(budgets, event, session, model, known=known)
+
+
+def _estimated(event: StepFinished, session: Session) -> StepFinished:
+    """The event with an estimate of what the vendor did not count, so that a budget holds there too."""
+    last = session.messages[-1]
+    if event.usage is not None or event.context is None or last.role != "assistant":
+        return event  # counted, or a call that failed
+    said = estimate([last])
+    usage = Usage(max(event.context - said, 0), said)
+    cost = session.model.price(usage)
+    return msgspec.structs.replace(event, usage=msgspec.structs.replace(usage, cost=cost))
 
 
 def _counted(
