@@ -13,6 +13,9 @@ reply = {text = "# Fixed\n\nIt *adds* now.\n\n```python\nadd(1, 2)  # 3\n```\n\n
 [[rules]]
 when = {user = "wait", step = 0}
 reply = {text = "Waiting.", calls = [{name = "bash", arguments = {command = "echo begun; sleep 600"}}]}
+[[rules]]
+when = {user = "count", step = 0}
+reply = {delay = 0.002, text = "NUMBERS all said."}
 [otherwise]
 text = "The end."
-"""
+""".replace("NUMBERS", " ".join(f"{n:04}" for n in range(3000)))

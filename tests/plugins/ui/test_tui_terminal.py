@@ -257,6 +257,22 @@ async def test_a_megabyte_is_pasted(tmp_path: Path) -> None:
         await t.until("Ctrl+C again leaves", gone=["[pasted"])
 
 
+async def test_a_terminal_that_takes_nothing_holds_nobody_up(tmp_path: Path) -> None:
+    """As one behind a slow line, or stopped with Ctrl-S: the work goes on, and is seen once it takes something again."""
+    async with terminal(tmp_path, "tui") as t:
+        await t.until("new session", "calc.py")
+        t.type("count\r")
+        with trio.fail_after(FAILSAFE):
+            while not any(
+                b"all said." in path.read_bytes() for path in tmp_path.glob("**/sessions/*.jsonl")
+            ):
+                await trio.sleep(0.05)
+        assert "all said." not in t.text
+        await t.until("2999", "all said.")
+        t.type("\x04")
+        assert await t.end() == 0
+
+
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "SIGKILL", "SIGSEGV"])
 async def test_the_terminal_is_given_back_whatever_ends_it(tmp_path: Path, how: str) -> None:
     async with terminal(tmp_path, "tui") as t:
