@@ -130,9 +130,11 @@ class Run:
             more = f", and {len(errors) - 3} more" if len(errors) > 3 else ""
             raise CodetetherError(f"{options.prd}: {'; '.join(errors[:3])}{more}", "mend the file")
         self.known = known = document.known
-        repository, branch, base = await settle(
-            Path(options.directory), place_of(self.kernel.dirs), known.branch_name
-        )
+        async with trio.open_nursery() as nursery:  # the provider loads while git looks
+            nursery.start_soon(self._choose_model)
+            repository, branch, base = await settle(
+                Path(options.directory), place_of(self.kernel.dirs), known.branch_name
+            )
         if self.past is not None:
             branch, base = self.past.began.branch, self.past.began.commit
         own = [
@@ -142,7 +144,6 @@ class Run:
         ]
         self.ground = Ground(self.id, repository, branch, base, own)
         self._take_stories()
-        await self._choose_model()
         if self.past is not None:
             self.budget.spent += await self.book.recover(self.kernel, self.past)
         else:
