@@ -23,15 +23,17 @@ SHOWN = 8  # problems told at once
 
 
 async def decompose(
-    kernel: Kernel, options: Options, hands: Hands, run_id: str
+    kernel: Kernel, options: Options, hands: Hands, run_id: str, files: str
 ) -> tuple[Plan, Attempt]:
-    """The plan and what it took. Raises PlanError when the model's second answer cannot be carried out either."""
+    """The plan and what it took; `files` are those of `files_of`. Raises PlanError when the model's second answer cannot
+    be carried out either.
+    """
     if options.strategy == "none":
         return single(options.task), Attempt(True)
     directory = Path(options.directory)
     prompt = texts.filled(
         "decompose", task=options.task, most=str(options.max_subagents), strategy=texts.STRATEGY[options.strategy],
-        files=await _files(directory),
+        files=files,
     )  # fmt: skip
     async with kernel.open_session(
         directory=directory, model=hands.model, tools=False, started_by=options.started_by or run_id,
@@ -61,7 +63,7 @@ def _answer(finished: TurnFinished) -> str:
     return finished.text
 
 
-async def _files(directory: Path) -> str:
+async def files_of(directory: Path) -> str:
     """What the model is told of the repository: names of files, of large ones the folders."""
     if head(directory) is None:
         return ""

@@ -25,7 +25,7 @@ from codetether_worktrees import place_of, remove
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.book import Book
-from codetether_mode_swarm.decompose import decompose
+from codetether_mode_swarm.decompose import decompose, files_of
 from codetether_mode_swarm.events import SwarmFinished, SwarmStarted
 from codetether_mode_swarm.ground import Ground, settle
 from codetether_mode_swarm.joining import Joiner
@@ -73,6 +73,7 @@ class Run:
         self.ground: Ground
         self.joiner: Joiner | None = None
         self._began: Began
+        self._files = ""
 
     # --- from outside ---
     @property
@@ -107,10 +108,11 @@ class Run:
     async def plan_only(self) -> Plan:
         """The plan, for a person to see; nothing else happens and nothing is kept."""
         await self._choose_model()
+        await self._look_around()
         return (await self._decompose())[0]
 
     async def _decompose(self) -> tuple[Plan, Attempt]:
-        return await decompose(self.kernel, self.options, self.hands, self.id)
+        return await decompose(self.kernel, self.options, self.hands, self.id, self._files)
 
     async def _all(self) -> None:
         why_not = await self._begin()
@@ -148,6 +150,7 @@ class Run:
         place = place_of(self.kernel.dirs)
         async with trio.open_nursery() as nursery:  # the provider loads while git looks
             nursery.start_soon(self._choose_model)
+            nursery.start_soon(self._look_around)
             self.ground, why_not = await settle(
                 self.id, Path(options.directory), place, worktrees=options.worktrees
             )
@@ -210,6 +213,11 @@ class Run:
                 f"the executor {self.options.executor} brings a repository to other machines, and {why_not}"
             )
         await executor.ready(address)
+
+    async def _look_around(self) -> None:
+        """See which files there are, if there is still something to plan."""
+        if self.book.plan is None and self.options.strategy != "none":
+            self._files = await files_of(Path(self.options.directory))
 
     async def _choose_model(self) -> None:
         wanted = self.options.model or (self.past.began.model if self.past else "")
