@@ -39,6 +39,8 @@ def clean(text: str, *, exact: bool = False) -> str:
     Tab and newline stay, CR LF becomes LF, colour sequences are dropped. With `exact` nothing is dropped: for what a
     person is asked to approve.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return Cleaner(exact=exact).feed(text, last=True)
 
 

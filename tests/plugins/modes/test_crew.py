@@ -1,5 +1,6 @@
 """What runs with many agents have in common: a journal that can be believed."""
 
+import json
 import os
 import resource
 
@@ -9,6 +10,7 @@ import trio
 import trio.testing
 from codetether.api import CodetetherError
 from codetether_crew import Journal, records
+from codetether_crew.carrying import _json
 
 
 class Said(msgspec.Struct, tag="said"):
@@ -122,3 +124,18 @@ async def test_a_journal_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CodetetherError, match="journal cannot be written: Not a directory"):
         await Journal(tmp_path / "file" / "run").write(Said("one"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {
+            "a": [],
+            "b": {},
+            "c": [1, {"x": None, "y": [True, 1.5, 0.0, -3, '\u00e9\u2028\n\t\x01"\\/']}],
+        },
+        {"half": "\ud800", "large": 2**70},
+    ],
+)
+def test_an_object_is_told_as_the_standard_library_writes_it(data):
+    assert _json(data) == json.dumps(data, indent=2, ensure_ascii=False)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 PRICE_SECONDS = 3.0  # for a model's price: who is observing for longer than 5 is not told any more
 BEFORE = (StepStarted, Spending, Compacted)  # what is shortened is sent next
-COUNTS = (*BEFORE, StepFinished, Spent)
+TAKEN = (StepFinished, Spent)
+COUNTS = (*BEFORE, *TAKEN)
 
 
 class Budget:
@@ -85,7 +86,7 @@ class Budget:
 
 def used(event: SessionEvent) -> Usage | None:
     """What the model calls took that `event` tells of; None when it tells of none."""
-    return event.usage if isinstance(event, StepFinished | Spent) else None
+    return event.usage if isinstance(event, TAKEN) else None
 
 
 def priced(model: ModelInfo) -> bool:

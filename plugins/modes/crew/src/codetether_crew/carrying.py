@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+import msgspec
 import trio
 from codetether.api import CodetetherError, Output, clean
 from codetether_live import Board, only, showing
@@ -136,12 +136,25 @@ async def told(kernel: Kernel, form: str, data: Any, said: Said, code: int) -> i
     redact = kernel.redact.text
     text, lines = said
     if form == "json":
-        await _written(f"{redact(json.dumps(data, indent=2, ensure_ascii=False))}\n")
+        await _written(f"{redact(_json(data))}\n")
     elif form == "text" and text:
         await _written(f"{clean(redact(text))}\n")
     for line in lines:
         print(clean(redact(line)), file=sys.stderr)
     return code
+
+
+def _json(data: Any) -> str:
+    try:
+        return msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # half a character, which the standard library lets pass
+        import json
+
+        return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 async def _silent(_: Any) -> None:

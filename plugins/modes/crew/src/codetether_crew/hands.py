@@ -180,10 +180,11 @@ class _Seen:
     def note(self, event: SessionEvent) -> None:
         if isinstance(event, SessionStarted):
             self.session = event.session
-        self.steps += isinstance(event, StepFinished)
-        self.calls += isinstance(event, ToolFinished)
         if (usage := used(event)) is not None:
             self.usage += usage
+            self.steps += isinstance(event, StepFinished)
+        elif isinstance(event, ToolFinished):
+            self.calls += 1
 
     def attempt(self, error: str, seconds: float, *, timed_out: bool = False) -> Attempt:
         return Attempt(
