@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+
+import msgspec
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, order=True):
     """One name in a directory: `kind` file, directory, link or other; `target` of a link; `size` in bytes."""
 
     name: str

@@ -29,7 +29,7 @@ class Value(NamedTuple):
 Node = MutableMapping[str, Any]  # keys to Value, or to further Nodes
 
 
-class Filled(NamedTuple):
+class Filled(msgspec.Struct, frozen=True):
     """What became of a table: `found` values by field, `wrong` and `unknown` keys as lines that name the file."""
 
     found: dict[str, Any]

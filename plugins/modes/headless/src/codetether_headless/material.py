@@ -13,8 +13,9 @@ import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
+import msgspec
 import trio
 from codetether.api import Image, ToolError, UsageError, Workspace
 
@@ -34,7 +35,7 @@ MAGIC = {
 }
 
 
-class Cut(NamedTuple):
+class Cut(msgspec.Struct, frozen=True):
     """A file of `size` bytes of which only the beginning is in the prompt. With `root`, that of the workspace, `path` is
     relative to it; without, a person named it and it may be anywhere.
     """
@@ -44,7 +45,7 @@ class Cut(NamedTuple):
     root: Path | None = None
 
 
-class Material(NamedTuple):
+class Material(msgspec.Struct, frozen=True):
     """A prompt ready to send: its text with everything added, pictures, and notes for the person. `cut` goes to
     `Session.state[CUT]` before the prompt: a plugin may make more of it.
     """

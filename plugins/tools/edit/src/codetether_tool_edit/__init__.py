@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from codetether_editing import OneEdit
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 SHOWN = 4000  # characters of diff shown to the model when the match was not exact
 
 
-class _Change(NamedTuple):
+class _Change(msgspec.Struct, frozen=True):
     """The file before and what the engine made of it; `changed`: someone else changed it since the agent read it."""
 
     before: bytes

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+import msgspec
 from codetether.api import Workspace
 
 LINES = 2000
@@ -14,7 +14,7 @@ END = 20  # lines shown for an offset past the end
 CHUNK = 4 * 1024 * 1024
 
 
-class Window(NamedTuple):
+class Window(msgspec.Struct, frozen=True):
     """Lines `first` to `last` (from 1; `last` is smaller when there are none) of `total`, None when not counted."""
 
     text: str

@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from codetether.api import ToolError, write_atomic
@@ -48,7 +48,7 @@ class Todos(msgspec.Struct, frozen=True):
     todos: tuple[Todo, ...] = ()
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True):
     """An item as the model gave it, unchecked; None and "" are not given."""
 
     content: str

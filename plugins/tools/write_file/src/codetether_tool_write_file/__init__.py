@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
+import msgspec
 from codetether.api import Effect, Tool, ToolContext, ToolError, ToolOutput
 from msgspec import Meta, Struct
 
@@ -15,7 +16,7 @@ class Params(Struct):
     content: Annotated[str, Meta(description="All of the file's new text")]
 
 
-class _Change(NamedTuple):
+class _Change(msgspec.Struct, frozen=True):
     """The bytes before (None: no file) and after; `expect` as Workspace.write; `links`: names of the old file."""
 
     before: bytes | None
