@@ -23,7 +23,9 @@ from codetether.faults import fault
 STALE = 3600.0
 DIGEST = 16
 WRITER = os.urandom(4).hex()  # this process, in the names of its temporary files
-_TEMPORARY = re.compile(r"\.codetether-([0-9a-f]{8})[0-9a-f]{16}\.tmp")
+_TEMPORARY = (
+    r"\.codetether-([0-9a-f]{8})[0-9a-f]{16}\.tmp"  # compiled (and kept, by re) when first needed
+)
 _HERE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _swept: dict[tuple[int, int], float] = {}
@@ -118,7 +120,7 @@ def temporary_name() -> str:
 
 def is_temporary(name: str, writer: str = "") -> bool:
     """Whether `name` is a temporary file's, of any process or of `writer`."""
-    found = _TEMPORARY.fullmatch(name)
+    found = re.fullmatch(_TEMPORARY, name) if name.endswith(".tmp") else None
     return found is not None and writer in ("", found[1])
 
 

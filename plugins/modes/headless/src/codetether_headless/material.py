@@ -25,7 +25,8 @@ IMAGE_LIMIT = 5 * 1024 * 1024
 NAMES = 200
 CUT = "attachments"  # the key in Session.state
 WAIT_NOTE = 2.0
-MENTION = re.compile(r"""(?<![\w@/.])@(?:"([^"\n]+)"|([^\s"'`<>|@]+))""")
+# Compiled (and kept, by re) when first needed: most prompts mention nothing.
+MENTION = r"""(?<![\w@/.])@(?:"([^"\n]+)"|([^\s"'`<>|@]+))"""
 TRAILING = ".,;:!?)]}"
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -102,7 +103,9 @@ def _check(directory: Path) -> None:
 
 def mentions(text: str) -> list[str]:
     """The paths mentioned as @path or @"a path", each once, in order."""
-    found = (quoted or bare.rstrip(TRAILING) for quoted, bare in MENTION.findall(text))
+    if "@" not in text:
+        return []
+    found = (quoted or bare.rstrip(TRAILING) for quoted, bare in re.findall(MENTION, text))
     return list(dict.fromkeys(path for path in found if path))
 
 

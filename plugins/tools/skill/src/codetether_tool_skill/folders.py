@@ -17,7 +17,7 @@ from codetether.api import (
 )
 from msgspec import Struct, field
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NAME = r"[a-z0-9]+(-[a-z0-9]+)*"  # compiled (and kept, by re) when first needed
 LONGEST_NAME = 64
 LONGEST_DESCRIPTION = 1024
 LARGEST = 256 * 1024  # bytes of a SKILL.md or of one of its files
@@ -113,7 +113,7 @@ def _folders(place: Place) -> list[Path]:
 
 def _skill(path: Path, place: Place) -> Folder:
     """The skill in `path`. Raises ConfigError, OSError, ValueError or RecursionError when it is none."""
-    if not NAME.fullmatch(path.name) or len(path.name) > LONGEST_NAME:
+    if not re.fullmatch(NAME, path.name) or len(path.name) > LONGEST_NAME:
         raise ConfigError("its name is not lower case letters, digits and single hyphens")
     file = path / "SKILL.md"
     if not file.is_file() or (file.is_symlink() and not place.own):

@@ -27,7 +27,7 @@ SAME = {
     "completed": "done",
     "complete": "done",
 }
-NUMBERS = re.compile(rb'"t([0-9]{1,9})"')
+NUMBERS = rb'"t([0-9]{1,9})"'  # compiled (and kept, by re) when first needed
 MOST = 100
 LONGEST = 1000
 
@@ -82,7 +82,7 @@ def load_to_change(path: Path) -> tuple[Todos, str]:
         return Todos(), ""
     except OSError as error:
         raise ToolError(f"The to-do list cannot be read: {error.strerror}.") from None
-    highest = max((int(number) for number in NUMBERS.findall(data)), default=0)
+    highest = max((int(number) for number in re.findall(NUMBERS, data)), default=0)
     try:
         found = parse(data)
     except msgspec.DecodeError:
