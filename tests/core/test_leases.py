@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import AsyncExitStack
 
 import pytest
-from codetether import journal
+import trio
+from codetether import journal, session_files
 from codetether.journal import Lease, Owner, SessionBusy, is_leased
 from codetether.records import SessionHeader
+from codetether.session_files import Names
 from codetether.testing import make_kernel
 from codetether.transcript import Transcript
 
@@ -292,3 +295,62 @@ def test_two_owners_never_write_one_session(tmp_path, owner):
     again.close()
     other.close()
     assert [path.name for path in root.iterdir()] == [transcript.path.name]
+
+
+# --- names on the disk ---
+async def test_one_sync_has_the_disk_keep_the_names_of_all_that_were_there(tmp_path, monkeypatch):
+    synced = []
+    sync = session_files.sync_directory
+
+    def counted(path):
+        synced.append(path)
+        sync(path)
+
+    monkeypatch.setattr(session_files, "sync_directory", counted)
+    async with make_kernel(tmp_path, replies=lambda request: "x") as kernel:
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                opening = kernel.open_session(directory=tmp_path / "work")
+                session = await stack.enter_async_context(opening)
+            async with trio.open_nursery() as nursery:
+                for each in kernel.sessions:
+                    nursery.start_soon(each.sync)
+            assert synced == [kernel.sessions_folder]
+            await session.sync()
+        assert len(synced) == 1
+        async with kernel.open_session(directory=tmp_path / "work") as later:
+            await later.sync()
+            assert len(synced) == 2
+
+
+def test_a_name_the_disk_did_not_keep_is_tried_again(tmp_path, monkeypatch):
+    names, sync = Names(tmp_path), session_files.sync_directory
+    header = SessionHeader(directory="/w")
+    one, other = (Transcript.create(tmp_path, header, names=names) for _ in range(2))
+
+    def refuse(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(session_files, "sync_directory", refuse)
+    assert not one.sync()
+    synced = []
+    monkeypatch.setattr(session_files, "sync_directory", lambda path: synced.append(sync(path)))
+    assert other.sync()
+    assert one.sync()
+    assert len(synced) == 1
+    one.close()
+    other.close()
+
+
+def test_a_file_made_while_a_sync_runs_is_not_taken_for_kept(tmp_path, monkeypatch):
+    names, synced, made = Names(tmp_path), [], []
+
+    def sync(path):
+        synced.append(path)
+        if len(synced) == 1:
+            made.append(names.made())
+
+    monkeypatch.setattr(session_files, "sync_directory", sync)
+    names.keep(names.made())
+    names.keep(made[0])
+    assert len(synced) == 2

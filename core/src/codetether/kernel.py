@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from codetether.ports import Executor, Mode, Provider, Sandbox, Secrets, Tool, Ui
     from codetether.process import Completed
     from codetether.session import Session
+    from codetether.session_files import Names
     from codetether.toolbox import Kit
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -60,6 +61,7 @@ class Kernel:
         self._agents_folder = self.dirs.config / "agents"
         self._sessions_folder = self.dirs.data / "sessions"
         self._owner: Owner | None = None
+        self._names: Names
 
     @classmethod
     def load(
@@ -291,12 +293,15 @@ class Kernel:
         """What every transcript is opened with: nothing secret reaches the disk, and trouble is told."""
         if self._owner is None:
             from codetether.journal import Owner
+            from codetether.session_files import Names
 
             self._owner = Owner(self.dirs.data / "owners")
+            self._names = Names(self.sessions_folder)
         return {
             "redact": self.redact.text,
             "on_trouble": self._on_trouble,
             "owner": self._owner,
+            "names": self._names,
         }
 
     def open_session(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -276,3 +278,27 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+class Names:
+    """The names of new files in the directory `root`: one sync has the disk keep all that were there when it began."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._numbers = itertools.count(1)
+        self._made = 0
+        self._kept = 0
+        self._syncing = threading.Lock()
+
+    def made(self) -> int:
+        """The number of a file that is there now."""
+        self._made = number = next(self._numbers)
+        return number
+
+    def keep(self, number: int) -> None:
+        """Have the disk keep the name of a file by its number. Blocks as long as a sync takes, or two. Raises OSError."""
+        with self._syncing:
+            if number > self._kept:
+                made = self._made
+                sync_directory(self._root)
+                self._kept = made

@@ -18,7 +18,7 @@ from codetether.journal import Journal, Lease, Owner
 from codetether.loaded import Loaded, assemble, settings_of, title_from
 from codetether.records import SETTINGS, SessionHeader
 from codetether.scan import scan_bytes
-from codetether.session_files import SUFFIX, find_session, make_file, stamp, sync_directory
+from codetether.session_files import SUFFIX, Names, find_session, make_file, stamp
 from codetether.side_files import put_aside
 from codetether.words import Message, Usage
 
@@ -41,7 +41,9 @@ class Transcript:
         redact: Callable[[str], str] | None,
         on_trouble: Tell | None,
         clock: Callable[[], datetime],
+        *,
         owner: Owner | None,
+        names: Names,
     ) -> None:
         self.path = path
         self.id = path.name.removesuffix(SUFFIX)
@@ -62,7 +64,8 @@ class Transcript:
         self._usage = Usage()
         self._since_state = 0
         self._lost = 0
-        self._unnamed = False  # whether the disk may not keep the file's name yet
+        self._names = names
+        self._unnamed = 0  # its number among the names, while the disk may not keep it
 
     @classmethod
     def create(
@@ -74,12 +77,13 @@ class Transcript:
         on_trouble: Tell | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         owner: Owner | None = None,
+        names: Names | None = None,
     ) -> Transcript:
         """Begin a session in the directory `root`, which is made when absent.
 
         `redact` is applied to all text before it reaches the disk. `on_trouble` is told, once, when the disk refuses
         records (they are kept and tried again), and when it takes them again. `clock` gives the time in UTC. `owner`:
-        what its lease stands for, where one process writes many sessions.
+        what its lease stands for, and `names` those in `root`, where one process writes many sessions.
         Raises CodetetherError when `root` cannot be written.
         """
         now = clock()
@@ -87,8 +91,11 @@ class Transcript:
             name = make_file(root, header.id, now)
         except OSError as error:
             raise _cannot_write(root, error) from error
-        transcript = cls(root / f"{name}{SUFFIX}", redact, on_trouble, clock, owner)
-        transcript._unnamed = True
+        names = names or Names(root)
+        transcript = cls(
+            root / f"{name}{SUFFIX}", redact, on_trouble, clock, owner=owner, names=names
+        )
+        transcript._unnamed = names.made()
         transcript._start_writing()
         header = msgspec.structs.replace(header, id=name, created=header.created or stamp(now))
         transcript._settings = settings_of(header)
@@ -106,6 +113,7 @@ class Transcript:
         on_trouble: Tell | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         owner: Owner | None = None,
+        names: Names | None = None,
     ) -> tuple[Transcript, Loaded]:
         """Open the session named by an id or a unique beginning of one, and mend its file.
 
@@ -114,7 +122,7 @@ class Transcript:
         Raises SessionMissing, SessionBusy when another process writes it, CodetetherError when it cannot be read.
         """
         path = find_session(root, session)
-        transcript = cls(path, redact, on_trouble, clock, owner)
+        transcript = cls(path, redact, on_trouble, clock, owner=owner, names=names or Names(root))
         if write:
             transcript._start_writing()
         try:
@@ -181,8 +189,8 @@ class Transcript:
         """Have everything on the disk itself; blocks for milliseconds. False: some of it is in memory only."""
         if self._unnamed and self._journal is not None:
             try:
-                sync_directory(self.path.parent)
-                self._unnamed = False
+                self._names.keep(self._unnamed)
+                self._unnamed = 0
             except OSError:
                 return False
         return self._journal is None or self._journal.sync()
