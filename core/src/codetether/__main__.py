@@ -209,7 +209,7 @@ def _load_libraries() -> None:
 
 
 def _load_trio() -> None:
-    """Import it without its TLS. And, on Linux, without its question where the library of threads is: to find out,
+    """Import it without its TLS and its servers. And, on Linux, without its question where the library of threads is: to find out,
     ctypes runs `ldconfig` or even a compiler, and the loader knows it anyway.
     """
     import ctypes.util
@@ -220,7 +220,10 @@ def _load_trio() -> None:
     if sys.platform == "linux":
         ctypes.util.find_library = lambda name: f"lib{name}.so.0"
     try:
-        import_without("trio", "_dtls", "_ssl", "_highlevel_ssl_helpers")
+        import_without(
+            "trio", "_dtls", "_highlevel_open_tcp_listeners", "_highlevel_open_unix_stream", "_highlevel_serve_listeners",
+            "_highlevel_ssl_helpers", "_ssl",
+        )  # fmt: skip
     finally:
         ctypes.util.find_library = ask
 
