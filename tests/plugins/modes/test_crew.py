@@ -1,6 +1,7 @@
 """What runs with many agents have in common: a journal that can be believed."""
 
 import json
+import math
 import os
 import resource
 
@@ -8,8 +9,8 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from codetether.api import CodetetherError
-from codetether_crew import Journal, records
+from codetether.api import CodetetherError, StepStarted
+from codetether_crew import Journal, Watch, records
 from codetether_crew.carrying import _json
 
 
@@ -139,3 +140,37 @@ async def test_a_journal_that_cannot_be_made_is_told(tmp_path):
 )
 def test_an_object_is_told_as_the_standard_library_writes_it(data):
     assert _json(data) == json.dumps(data, indent=2, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("every", [0.01, 0.7, 9.0])
+async def test_what_makes_progress_goes_on_and_what_makes_none_is_ended_in_time(
+    autojump_clock, every
+):
+    with trio.CancelScope() as scope:
+        watch = Watch(scope, 10)
+        for _ in range(20):
+            await trio.sleep(every)
+            watch.see(StepStarted(1, "a/b"))
+        last = trio.current_time()
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert last + 10 <= trio.current_time() <= last + 10.6
+
+
+async def test_the_timer_is_not_set_with_every_event():
+    class Scope:
+        sets = 0
+
+        def __setattr__(self, name, value):
+            type(self).sets += name == "deadline"
+
+    watch = Watch(Scope(), 10)
+    for _ in range(100):
+        watch.see(StepStarted(1, "a/b"))
+    assert Scope.sets == 1
+
+
+async def test_without_a_limit_no_timer_is_set(autojump_clock):
+    with trio.CancelScope() as scope:
+        Watch(scope, 0).see(StepStarted(1, "a/b"))
+    assert scope.deadline == math.inf

@@ -25,6 +25,7 @@ PROGRESS = (
 SAME = 6  # the same call with the same result so often in a row
 WINDOW = 16  # calls looked back at
 FEW = 2  # so few different ones among them
+SLACK = 0.05  # of the seconds without progress, and 1 s at most: so much later it may be ended
 
 
 class Watch:
@@ -36,6 +37,8 @@ class Watch:
         self.scope = scope
         self.seconds = seconds
         self.why = ""
+        self._slack = min(SLACK * seconds, 1.0)
+        self._set_at = -math.inf
         self._calls: deque[bytes] = deque(maxlen=WINDOW)
         self._open: dict[str, bytes] = {}
         if not queued:
@@ -72,4 +75,8 @@ class Watch:
         self.scope.cancel()
 
     def _progress(self) -> None:
-        self.scope.deadline = trio.current_time() + self.seconds if self.seconds else math.inf
+        """Let it go on for `seconds` from now, or for a little longer: the timer is not set anew with every event."""
+        now = trio.current_time()
+        if self.seconds and now >= self._set_at + self._slack:
+            self._set_at = now
+            self.scope.deadline = now + self.seconds + self._slack
