@@ -18,6 +18,10 @@ import pyte
 import pytest
 import trio
 from adder import SCRIPT
+from codetether_mode_tui.screen import without_vi
+from prompt_toolkit.application import Application, create_app_session
+from prompt_toolkit.input import DummyInput
+from prompt_toolkit.output import DummyOutput
 
 PROGRAM = str(Path(sys.executable).with_name("codetether"))
 FAILSAFE = 30
@@ -178,6 +182,31 @@ async def test_esc_is_done_when_the_next_key_comes(tmp_path: Path) -> None:
         await trio.sleep(0.4)  # a person's next key
         t.type("/cost\r")
         await t.until("received  0 tokens", gone=["explore"])
+
+
+async def test_the_keys_of_vi_are_there_for_who_chooses_them(tmp_path: Path) -> None:
+    settings = '[plugins."modes:tui"]\nediting = "vi"\n'
+    async with terminal(tmp_path, "tui", settings=settings) as t:
+        await t.until("new session")
+        t.type("one two")
+        await t.until("> one two")
+        t.type("\x1b")
+        await trio.sleep(0.4)  # a person's next key
+        t.type("0dw")
+        await t.until("> two")
+
+
+def test_nobody_else_pays_for_them() -> None:
+    with create_app_session(input=DummyInput(), output=DummyOutput()):
+        all_of_them = Application[None]()
+        with without_vi():
+            few = Application[None]()
+        again = Application[None]()
+    few_keys, all_keys, keys = (
+        len(each._default_bindings.bindings) for each in (few, all_of_them, again)
+    )
+    assert few_keys * 2 < all_keys
+    assert keys == all_keys
 
 
 async def test_words_are_emptied_as_often_as_one_likes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from codetether_conversation import Act, Speak
@@ -14,6 +14,7 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import AnyFormattedText
 from prompt_toolkit.input import create_input
+from prompt_toolkit.key_binding import KeyBindings, defaults
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import (
     BufferControl,
@@ -55,6 +56,7 @@ SIDEBAR, INSPECTOR = 26, 38
 INPUT_ROWS = 8
 TICK = 0.125  # seconds between two frames while something turns
 SIZE_POLL = 0.25
+VI = ("load_vi_bindings", "load_vi_search_bindings")
 FRAME = 1 / 30  # seconds between two frames of what is told; a key is shown at once
 
 
@@ -213,20 +215,21 @@ class Screen:
         )
         handlers = Handlers(self)
         output = create_output()
-        return Prompt(
-            layout=self._layout(),
-            key_bindings=handlers.bindings(),
-            style=DynamicStyle(lambda: self._style),
-            full_screen=True,
-            mouse_support=self.settings.mouse,
-            editing_mode=handlers.editing_mode(),
-            color_depth=color_depth(os.environ),
-            input=create_input(),
-            output=output,
-            terminal_size_polling_interval=None,
-            enable_page_navigation_bindings=False,
-            include_default_pygments_style=False,  # its colours are for white paper
-        )
+        with contextlib.nullcontext() if self.settings.editing == "vi" else without_vi():
+            return Prompt(
+                layout=self._layout(),
+                key_bindings=handlers.bindings(),
+                style=DynamicStyle(lambda: self._style),
+                full_screen=True,
+                mouse_support=self.settings.mouse,
+                editing_mode=handlers.editing_mode(),
+                color_depth=color_depth(os.environ),
+                input=create_input(),
+                output=output,
+                terminal_size_polling_interval=None,
+                enable_page_navigation_bindings=False,
+                include_default_pygments_style=False,  # its colours are for white paper
+            )
 
     def _layout(self) -> Layout:
         control = BufferControl(
@@ -420,3 +423,17 @@ def color_depth(env: Any) -> ColorDepth:
     if env.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
         return ColorDepth.DEPTH_24_BIT
     return ColorDepth.DEPTH_8_BIT if "256" in env.get("TERM", "") else ColorDepth.DEPTH_4_BIT
+
+
+@contextlib.contextmanager
+def without_vi() -> Iterator[None]:
+    """An application made meanwhile has no keys of vi: two thirds of all, and nobody can press them who did not choose
+    them.
+    """
+    loaders = vars(defaults)
+    kept = {name: loaders[name] for name in VI if name in loaders}
+    loaders.update(dict.fromkeys(kept, KeyBindings))
+    try:
+        yield
+    finally:
+        loaders.update(kept)
