@@ -178,7 +178,7 @@ class Owner:
         self._useless = False
         self._thread = threading.Lock()  # sessions are opened in threads too
 
-    def sign(self, path: Path) -> bool:
+    def sign(self, path: str) -> bool:
         """Make `path` a name of the file. False: it has to be a file of its own, here there are no such names.
 
         Raises FileExistsError when there is a file `path`.
@@ -239,7 +239,7 @@ class Lease:
     """
 
     def __init__(self, path: Path, owner: Owner | None = None) -> None:
-        self._path = path
+        self._path = str(path)
         self._owner = owner
         self._fd = -1
         self.shared = False  # held, and its file is the owner's
@@ -306,7 +306,7 @@ class Lease:
     def _busy(self, pid: int) -> SessionBusy:
         who = f"process {pid}" if pid else "another process"
         return SessionBusy(
-            f"Session {self._path.stem} is in use by {who}.",
+            f"Session {Path(self._path).stem} is in use by {who}.",
             "Continue a copy of it with --fork, or end that process first.",
         )
 
@@ -334,7 +334,7 @@ def boot_id() -> str:
         return "-"
 
 
-def _open_lock(path: str | Path) -> int:
+def _open_lock(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
@@ -362,7 +362,7 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _same_file(fd: int, path: str | Path) -> bool:
+def _same_file(fd: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:

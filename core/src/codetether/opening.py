@@ -127,7 +127,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             transcript.append_setting(
                 model=f"{provider.name}/{model.id}", agent=agent.name, access=access
             )
-        _let_read(workspace, transcript.side, kernel)
+        _let_read(workspace, transcript.side.name, kernel)
         limits = kernel.config.kernel.session
         session = Session(
             kernel,
@@ -165,12 +165,10 @@ def _resumed(kernel: Kernel, session: str, fork: bool) -> tuple[Transcript, Load
     return opener(kernel.sessions_folder, session, **kernel.transcript_options)
 
 
-def _let_read(workspace: Workspace, side: Path, kernel: Kernel) -> None:
-    """Have the session's side files read; where all of them are is looked up once."""
-    if os.path.islink(side):
-        workspace.read_also(side)
-    else:
-        workspace.read_also(kernel.real_sessions_folder / side.name, real=True)
+def _let_read(workspace: Workspace, side: str, kernel: Kernel) -> None:
+    """Have the session's side files read; where those of all sessions are is looked up once."""
+    path = kernel.real_sessions_folder / side
+    workspace.read_also(path, real=not os.path.islink(path))
 
 
 def _remembered(model: str) -> str | None:
