@@ -233,6 +233,41 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing(tmp_path, workers
         own.close()
 
 
+async def test_a_worker_that_is_handed_what_it_is_at_does_not_begin_it_again(
+    tmp_path, server, workers
+):
+    """A broker that is killed may forget that it handed something out."""
+    async with (
+        coordinator(tmp_path / "home", server.address, space="forgot") as kernel,
+        trio.open_nursery() as nursery,
+    ):
+        executor, seen, results = kernel.executor("nats"), Seen(), {}
+        worker = workers(tmp_path / "w", server.address, "--concurrency", 2, space="forgot")
+
+        async def run():
+            results["t"] = await executor.run(task(steps(WAITS, "done")), seen.observe)
+
+        nursery.start_soon(run)
+        await seen.working()
+        link = executor._link
+        stream = link._broker._js
+        known = (await link._loop.run(stream.consumer_info, "forgot-jobs", "workers")).config
+        await link._loop.run(stream.delete_consumer, "forgot-jobs", "workers")
+        await link._loop.run(stream.add_consumer, "forgot-jobs", known)
+        with trio.fail_after(60):
+            while not (await link.crowd()).busy:
+                await trio.sleep(0.02)
+        await trio.sleep(0.5)  # for the worker to look at it
+        (next(worker.home.glob("data/*-workers/*/job-*")) / "go").touch()
+        await ended(results, 1)
+        assert results["t"].ok
+        with trio.fail_after(60):
+            while (await link.crowd()).busy:
+                await trio.sleep(0.02)
+    assert sum("begun" in line for line in worker.lines) == 1
+    assert worker.end() == 0
+
+
 async def test_after_an_outage_longer_than_a_lease_nobody_takes_what_another_is_still_at(
     tmp_path, workers
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -19,6 +20,7 @@ from codetether.api import Notice
 from codetether_mode_swarm_worker.ground import Ground
 from codetether_nats import Job, Record, Told, key_of, stamp
 from codetether_nats import link as link_module
+from codetether_nats.broker import Broker
 from nats.js.errors import APIError, ServiceUnavailableError
 
 
@@ -103,6 +105,7 @@ async def test_what_is_said_for_a_sub_task_on_both_sides(tmp_path, server):
     ours, theirs = Tap(server.port), Tap(server.port)
     worker = Worker(tmp_path / "w", theirs.address, "--concurrency", 1, space="said")
     try:
+        worker.until("serves")
         async with coordinator(tmp_path / "home", ours.address, space="said") as kernel:
             executor = kernel.executor("nats")
             assert (await executor.run(task(steps("x"), "first"))).ok
@@ -206,6 +209,7 @@ async def test_a_job_whose_claim_was_cut_off_is_another_s_at_once(tmp_path):
 
             def offer(delivery):
                 own._process.send_signal(signal.SIGSTOP)  # the claim has no answer
+                os.waitpid(own._process.pid, os.WUNTRACED)
                 return "a", b'{"state":"claimed","submission":"a","stamp":"s"}'
 
             await link.hand_in(Job("a", "a", task("x")))
@@ -243,6 +247,25 @@ async def test_after_an_outage_a_job_is_asked_for_anew(tmp_path):
                 while not jobs:
                     await trio.sleep(0.02)
             assert jobs[0].subject == "anew.jobs.a"
+    finally:
+        own.close()
+
+
+async def test_what_others_are_at_is_theirs_from_the_first_word_after_an_outage(
+    tmp_path, monkeypatch
+):
+    async def not_yet(broker):
+        """The client tells us that it is back after it was told other things."""
+
+    monkeypatch.setattr(Broker, "_back", not_yet)
+    own = NatsServer(tmp_path / "own")
+    try:
+        async with linked(tmp_path, own.address, "grace") as link:
+            assert link.grace == 0.0
+            own.kill()
+            own.start()
+            assert await link.read("k") == (0, None)
+            assert link.grace == link_module.GRACE
     finally:
         own.close()
 
@@ -315,6 +338,7 @@ async def test_events_are_heard_as_they_come_and_too_many_are_lost(tmp_path, ser
 async def test_a_sub_task_that_is_handed_in_again_at_once_is_done_again(tmp_path, server):
     worker = Worker(tmp_path / "w", server.address, space="again")
     try:
+        worker.until("serves")
         async with coordinator(tmp_path / "home", server.address, space="again") as kernel:
             executor = kernel.executor("nats")
             for said in ("first", "second", "third"):

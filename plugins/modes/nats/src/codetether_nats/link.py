@@ -99,7 +99,9 @@ class Link:
     @property
     def grace(self) -> float:
         """Seconds in which others may come back after an outage that we came back from: they had no way to extend a lease."""
-        back = self._broker.back
+        gone, back = self._broker.gone, self._broker.back
+        if gone > back:  # the client tells us that it is back after the first words with the broker
+            return GRACE
         return max(back + GRACE - time.monotonic(), 0.0) if back else 0.0
 
     @property

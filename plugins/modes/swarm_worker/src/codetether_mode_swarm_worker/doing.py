@@ -51,6 +51,7 @@ class Doing:
         self._ground = ground
         self._name = name
         self._say = say
+        self._at: set[int] = set()  # the claims that are being worked on
 
     def offer(self, delivery: Delivery) -> tuple[str, bytes] | None:
         """What claims a job that nobody had before: its key, and our record. None when it cannot be read."""
@@ -80,11 +81,14 @@ class Doing:
             return False
         began = trio.current_time()
         self._say(f"{job.task.id}: begun")
+        self._at.add(hold.token)
         try:
             done = await self._while_it_holds(job, hold)
         except BaseException:
             await self.decline(delivery, hold)
             raise
+        finally:
+            self._at.discard(hold.token)
         if done is None:
             self._link.release(hold)
             ended = "lost to another worker, or taken back; what was done is dropped"
@@ -114,6 +118,10 @@ class Doing:
             version, record = await self._link.read(job.key)
             match self._verdict(record, job, delivery):
                 case "ours":
+                    if (
+                        version in self._at
+                    ):  # the broker died, and forgot that it had handed it to us
+                        return None
                     return await self._link.hold(delivery, job.key, version)
                 case "done before":
                     assert record is not None
