@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from codetether_conversation.conversation import Conversation
 
 LIMIT = 20
-MENTION = re.compile(r"(?:^|(?<=\s))@([^\s@]*)$")
+MENTION = r"(?:^|(?<=\s))@([^\s@]*)$"  # compiled (and kept, by re) when first needed
 
 
 class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,7 +27,7 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def candidates(conversation: Conversation, before: str) -> list[Candidate]:
     """Completions for the text before the cursor, best first."""
-    if (mention := MENTION.search(before)) is not None:
+    if (mention := re.search(MENTION, before)) is not None:
         return await _files(conversation, mention[1])
     if before.startswith("/") and "\n" not in before:
         word, space, words = before[1:].partition(" ")

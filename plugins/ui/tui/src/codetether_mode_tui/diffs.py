@@ -9,7 +9,8 @@ from codetether.api import clean
 
 from codetether_mode_tui.lines import Fragment, Line, fitted, padded, wrapped
 
-_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@ ?(.*)")
+# Compiled (and kept, by re) when first needed.
+_HUNK = r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@ ?(.*)"
 _STYLES = {"+": "class:diff.add", "-": "class:diff.remove", " ": "class:diff.same"}
 Row = tuple[int | None, str, str]  # line number, sign, text
 
@@ -40,7 +41,7 @@ def diff_lines(diff: str, width: int, known: str = "") -> Iterator[Line]:
             first, between = "", False
             if row.startswith("+++ "):
                 continue
-        if found := _HUNK.fullmatch(row):
+        if found := re.fullmatch(_HUNK, row):
             old, new = int(found[1]), int(found[3])
             old_left, new_left = int(found[2] or 1), int(found[4] or 1)
             if between or found[5]:
@@ -67,7 +68,7 @@ def _name(first: str, second: str) -> str:
 
 def _last(row: str) -> int:
     """The highest line number of a hunk."""
-    found = _HUNK.fullmatch(row)
+    found = re.fullmatch(_HUNK, row)
     if found is None:
         return 0
     return max(int(found[1]) + int(found[2] or 1), int(found[3]) + int(found[4] or 1))

@@ -10,9 +10,8 @@ import msgspec
 from codetether.api import Image, Message, Text, Thought, ToolCall, ToolResult
 
 OUTPUT = 40_000  # characters of a running tool's output that are kept
-_BLOCK = re.compile(
-    r'\n\n<(file|directory|stdin)(?: path="([^"\n]*)")?>\n.*?\n</\1>(?=\n\n<|\Z)', re.DOTALL
-)
+# Compiled (and kept, by re) when first needed.
+_BLOCK = r'(?s)\n\n<(file|directory|stdin)(?: path="([^"\n]*)")?>\n.*?\n</\1>(?=\n\n<|\Z)'
 
 
 class Item(msgspec.Struct):
@@ -128,9 +127,9 @@ def finish(called: Called, result: ToolResult) -> None:
 
 def said(text: str, message: str = "", parts: Sequence[object] = ()) -> Said:
     """A person's message, with what was attached named instead of shown."""
-    attached = [path or kind for kind, path in _BLOCK.findall(text)]
+    attached = [path or kind for kind, path in re.findall(_BLOCK, text)]
     attached += [f"picture {part.mime}" for part in parts if isinstance(part, Image)]
-    return Said(text=_BLOCK.sub("", text), message=message, attached=tuple(attached))
+    return Said(text=re.sub(_BLOCK, "", text), message=message, attached=tuple(attached))
 
 
 def _arguments(call: ToolCall) -> dict[str, Any]:

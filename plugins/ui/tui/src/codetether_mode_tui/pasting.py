@@ -6,7 +6,7 @@ import re
 
 LONG, TALL = 1_500, 15  # characters, lines: from here on a paste is a mark
 LARGEST = 4_000_000
-_MARK = re.compile(r"\[pasted (\d+): [\d,]+ characters\]")
+_MARK = r"\[pasted (\d+): [\d,]+ characters\]"  # compiled (and kept, by re) when first needed
 
 
 class Pastes:
@@ -27,7 +27,7 @@ class Pastes:
 
     def filled(self, text: str) -> str:
         """A message with every mark replaced by what was pasted."""
-        return _MARK.sub(lambda mark: self._texts.get(int(mark[1]), mark[0]), text)
+        return re.sub(_MARK, lambda mark: self._texts.get(int(mark[1]), mark[0]), text)
 
     def forget(self) -> None:
         """The message was sent."""
