@@ -54,7 +54,8 @@ class Kernel:
             Notice("warning", text, hint) for text, hint in config.notices
         ]
         config.tell = lambda text, hint: self._notice(Notice("warning", text, hint))
-        self.open: dict[str, Session] = {}  # sessions by id
+        self.sessions: list[Session] = []
+        self.session_by_id: dict[str, Session] = {}  # of those, who came last by that id
         self.kits: dict[tuple[Tool[Any], ...], Kit] = {}  # of toolboxes
         self._sandbox: Sandbox | None = None
         self._swept = False
@@ -273,11 +274,6 @@ class Kernel:
         return git.root_of(directory)
 
     # --- sessions ---
-    @property
-    def sessions(self) -> list[Session]:
-        """Those that are open, in the order they were opened."""
-        return list(self.open.values())
-
     @property
     def sessions_folder(self) -> Path:
         """Where transcripts are kept."""

@@ -63,7 +63,8 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
     if loaded is not None:
         kernel.notices += [Notice("warning", repair) for repair in loaded.repairs]
         kernel.notices += _moved(session, loaded.header)
-    kernel.open[session.id] = session
+    kernel.sessions.append(session)
+    kernel.session_by_id[session.id] = session
     try:
         async with session.company():
             yield session
@@ -71,7 +72,9 @@ async def open_session(kernel: Kernel, wishes: Wishes) -> AsyncIterator[Session]
         with trio.move_on_after(2, shield=True):
             await session.emit(SessionFinished(session.id, session.usage))
             session.feed.close()
-        del kernel.open[session.id]
+        kernel.sessions.remove(session)
+        if kernel.session_by_id.get(session.id) is session:
+            del kernel.session_by_id[session.id]
         session.workspace.close()
         if session.transcript.closes_at_once:
             session.transcript.close()
@@ -104,7 +107,7 @@ async def _make(kernel: Kernel, wishes: Wishes) -> tuple[Session, Loaded | None]
             wishes.model or agent.model or _remembered(settings.get("model", ""))
         )
         access = access_mode(wishes.access or kernel.config.kernel.access)
-        parent = kernel.open.get(wishes.started_by)
+        parent = kernel.session_by_id.get(wishes.started_by)
         depth = wishes.depth
         if parent is not None:
             access = min(access, parent.access, key=ACCESS.index)
