@@ -116,7 +116,10 @@ class Run:
         worker = await self._begin()
         board = self.book.board
         board.phase = "checking before the work"
-        await self.judge.settle(self.known, self.ground, self.past.measured if self.past else None)
+        measured = self.past.measured if self.past else None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_what_is_not_committed)
+            await self.judge.settle(self.known, self.ground, measured)
         board.phase = ""
         await self._say_what_decides()
         await worker.reconcile()
@@ -198,6 +201,8 @@ class Run:
             )
         )  # fmt: skip
         await self.book.say_what_has_no_price(self.options.budget_usd)
+
+    async def _say_what_is_not_committed(self) -> None:
         theirs = set(await self.ground.repository.uncommitted()) - set(self.ground.own)
         if theirs:
             files = f"{len(theirs)} changed file{'s' * (len(theirs) > 1)}"
