@@ -21,6 +21,7 @@ from codetether_mode_swarm_worker.ground import Ground
 from codetether_nats import Job, Record, Told, key_of, stamp
 from codetether_nats import link as link_module
 from codetether_nats.broker import Broker
+from codetether_nats.loop import READ
 from nats.js.errors import APIError, ServiceUnavailableError
 
 
@@ -317,6 +318,15 @@ async def test_no_word_that_somebody_makes_up_stops_the_hearing(tmp_path, server
             with trio.fail_after(30):
                 assert await link.changed(ear, token, 30.0) == (version, done)
         assert client.is_connected
+
+
+async def test_what_is_larger_than_one_reading_comes_whole(tmp_path, server):
+    async with linked(tmp_path, server.address, "whole") as link:
+        assert link._broker.client._transport._io_reader._transport.max_size == READ
+        large = os.urandom(5 * READ + 7)
+        (tmp_path / "sent").write_bytes(large)
+        await link.get_file(await link.put_file(tmp_path / "sent"), tmp_path / "got")
+        assert (tmp_path / "got").read_bytes() == large
 
 
 async def test_events_are_heard_as_they_come_and_too_many_are_lost(tmp_path, server, monkeypatch):

@@ -20,6 +20,7 @@ from codetether.api import CodetetherError
 T = TypeVar("T")
 BEGUN = 1_000  # things begun and not waited for, at one time
 LINGER = 5.0  # seconds that what was cancelled may take to end
+READ = 64 * 1024  # bytes read at one time
 ROUNDS = 100  # of asyncio, before everything else has a turn
 
 
@@ -28,7 +29,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = _Selector()
-        self._loop = asyncio.SelectorEventLoop(self._selector)
+        self._loop = _Asyncio(self._selector)
         self._begun: set[asyncio.Task[None]] = set()  # asyncio itself holds none of them
         self._ended = False
         self._waiting = trio.CancelScope()
@@ -135,6 +136,15 @@ class Loop:
                         await trio.lowlevel.wait_readable(self._selector.fileno())
         finally:
             self._end()
+
+
+class _Asyncio(asyncio.SelectorEventLoop):
+    """asyncio has a buffer of 256 KiB for each reading, which comes from the system and goes back there each time."""
+
+    async def create_connection(self, *args: Any, **more: Any) -> Any:
+        transport, protocol = await super().create_connection(*args, **more)
+        transport.max_size = READ  # type: ignore[attr-defined]
+        return transport, protocol
 
 
 class _Selector(selectors.DefaultSelector):
