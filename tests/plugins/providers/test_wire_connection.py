@@ -31,6 +31,7 @@ def read(said, cuts=()):
         if stop > start:
             incoming.feed(said[start:stop])
     if not incoming.has_ended:
+        incoming.check()
         incoming.end()
     return incoming
 
@@ -55,7 +56,7 @@ def test_rubbish_is_told_as_such(rubbish, place):
     assert answer.has_ended
 
 
-@pytest.mark.parametrize("said", [SIZED, CHUNKED])
+@pytest.mark.parametrize("said", [SIZED, CHUNKED, CHUNKED.replace(b"chunked", b"Chunked")])
 @pytest.mark.parametrize("missing", [1, 4])
 def test_what_is_torn_is_no_answer(said, missing):
     with pytest.raises(Broken):
@@ -86,6 +87,23 @@ def test_nothing_endless_is_kept(begin, again):
 def feed_often(incoming, data):
     for _ in range(200):
         incoming.feed(data)
+        incoming.check()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        SIZED.replace(b"\r\n", b"\n"),
+        SIZED.replace(b"X: 1", b"X:\r\n 1"),
+        SIZED.replace(b"X: 1", b"y: \x01\r\nX: 1"),
+        CHUNKED.replace(b"\r\n3\r\n", b"\r\n3  \r\n"),
+        CHUNKED.replace(b"x: 1, 2\r\n", b"x: 1, 2\r\ncontent-length: 5\r\n"),
+    ],
+)
+def test_what_old_servers_say(said):
+    """RFC 9112 has a client read all of it: 2.2, 5.2, 6.3, 7.1.1."""
+    answer = read(said)
+    assert (answer.headers["x"], b"".join(answer.pieces)) == ("1, 2", b"hello")
 
 
 def test_a_long_body_is_not_endless():
@@ -123,6 +141,20 @@ async def test_which_connections_serve_again(said, kept):
         assert await asked(pool, server) == b"hello"
         assert pool.kept == kept
         await pool.aclose()
+
+
+@pytest.mark.parametrize("there", [b"2\r\nhe\r\n", b""])
+async def test_what_came_before_the_rubbish_is_read(there):
+    """Also when both came at once. So a request whose answer began is not sent again behind anybody's back."""
+    head = CHUNKED.partition(b"2;more")[0]
+    async with ByteServer([[head + there + b"rubbish\r\n"]]) as server:
+        answer = await Pool().ask("GET", server.url, {}, connect=5)
+        if there:
+            assert await answer.read() == b"he"
+        for _ in range(2):
+            with pytest.raises(Broken, match="no HTTP"):
+                await answer.read()
+        await answer.aclose()
 
 
 async def test_one_that_speaks_while_nobody_asks_is_not_used():
@@ -165,6 +197,14 @@ async def test_names_of_headers_that_cannot_be_sent(name):
     async with ByteServer() as server:
         with pytest.raises(Unsendable):
             await asked(Pool(), server, headers={name: "x"})
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["host", "Content-Length", "transfer-encoding"])
+async def test_where_a_request_goes_and_ends_is_nobody_elses_to_say(name):
+    async with ByteServer() as server:
+        with pytest.raises(Unsendable):
+            await asked(Pool(), server, headers={name: "1"})
     assert server.requests == []
 
 

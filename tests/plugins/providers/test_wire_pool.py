@@ -79,7 +79,17 @@ async def test_a_request_as_it_is_sent():
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x/", "http:///x", "http://x:99999/", "http://x/a\r\nb", "http://[::1/"]
+    "url",
+    [
+        "ftp://x/",
+        "http:///x",
+        "http://x:99999/",
+        "http://x/a\r\nb",
+        "http://[::1/",
+        "http://a..b/",
+        "https://.x/",
+        f"http://{'x' * 64}.test/",
+    ],
 )
 async def test_what_is_no_address(url):
     with pytest.raises(Unsendable):
@@ -160,7 +170,63 @@ async def test_leaving_an_answer_closes_its_connection():
         assert pool.kept == 0
 
 
+async def test_one_that_is_kept_while_the_pool_closes():
+    """It is a connection to another server: those to close must not be counted while that one is put down."""
+    async with (
+        ByteServer(lambda _: [response("a", headers={"connection": "keep-alive"}), Stall()]) as one,
+        ByteServer(
+            lambda _: [response("b", headers={"connection": "keep-alive"}), Stall()]
+        ) as other,
+    ):
+        pool = Pool()
+        for answer in [await pool.ask("GET", one.url, {}, connect=5) for _ in range(3)]:
+            assert await body_of(answer) == b"a"
+        late = await pool.ask("GET", other.url, {}, connect=5)
+        while await late.read():
+            pass
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.aclose)
+            while pool.kept == 3:
+                await trio.lowlevel.checkpoint()
+            await late.aclose()
+        await pool.aclose()
+        assert pool.kept == 0
+
+
+async def test_a_pool_is_closed_by_who_is_cancelled_too():
+    async with ByteServer([[response("a", headers={"connection": "keep-alive"}), Stall()]]) as one:
+        pool = Pool()
+        assert await body_of(await pool.ask("GET", one.url, {}, connect=5)) == b"a"
+        assert pool.kept == 1
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await pool.aclose()
+        assert pool.kept == 0
+
+
 # --- TLS ---
+async def test_a_server_that_leaves_early_is_heard_through_tls_too(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    async def serve(stream):
+        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        await secure.receive_some(1000)
+        await secure.send_all(response("too much", status=413))
+
+    async with listening(serve) as port:
+        answer = await Pool().ask(
+            "POST",
+            f"https://127.0.0.1:{port}/",
+            {},
+            b"x" * 20_000_000,
+            connect=5,
+            trust_env=True,
+        )
+        assert answer.status_code == 413
+        assert await body_of(answer) == b"too much"
+
+
 async def test_a_certificate_counts_for_its_name(authority):
     seen = []
     async with listening(encrypted(authority, "127.0.0.1", seen)) as port:

@@ -15,6 +15,14 @@ import trio
 AT_ONCE = 64 << 10
 # A head, trailers, what stands beside the sizes of chunks: all that is no body.
 MOST_AROUND = 100 << 10
+# httptools calls it dangerous, which it is for a server behind a proxy; a client reads such answers (RFC 9112, 2.2, 5.2,
+# 6.3, 7.1.1).
+_LENIENT = {
+    "lenient_headers": True,  # lines that go on in the next, control characters
+    "lenient_chunked_length": True,  # a length beside chunks, which count
+    "lenient_optional_cr_before_lf": True,
+    "lenient_spaces_after_chunk_size": True,
+}
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -47,6 +55,14 @@ def words(error: BaseException) -> str:
         error = inner
 
 
+async def send(stream: trio.abc.Stream, data: bytes | bytearray | memoryview) -> None:
+    """A server may answer and close before it has read all: what it said can be read all the same."""
+    try:
+        await stream.send_all(data)
+    except _GONE:
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+
 class Connection:
     """One connection to a server, or to a proxy that passes requests on: then `prefix` comes before the target of each,
     and the header lines `also` are sent with it.
@@ -76,24 +92,18 @@ class Connection:
             f"{method} {self._prefix}{target} HTTP/1.1\r\n".encode() + fields + self._also + b"\r\n"
         )
         if len(body) <= AT_ONCE:
-            await self._send(head + body)
+            await send(self.stream, head + body)
         else:
-            await self._send(head)
-            await self._send(body)
+            await send(self.stream, head)
+            await send(self.stream, body)
         incoming = Incoming()
         while not incoming.has_head:
             await self.receive(incoming)
         return incoming
 
-    async def _send(self, data: bytes) -> None:
-        """A server may answer and close before it has read all: what it said can be read all the same."""
-        try:
-            await self.stream.send_all(data)
-        except _GONE:
-            await trio.lowlevel.checkpoint_if_cancelled()
-
     async def receive(self, incoming: Incoming) -> None:
         """Wait for more of an answer. Raises Broken."""
+        incoming.check()
         try:
             data = await self.stream.receive_some(AT_ONCE)
         except _GONE as error:
@@ -111,11 +121,13 @@ class Connection:
 
 
 class Incoming:
-    """What a server says to one request. The methods `on_...` are httptools'."""
+    """What a server says to one request; what came before it went wrong can be read. The methods `on_...` are httptools'."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_LENIENT)
         self._around = 0
+        self._wrong = ""
         self.status = 0
         self.reason = b""
         self.headers: dict[str, str] = {}
@@ -123,25 +135,29 @@ class Incoming:
         self.has_head = self.has_ended = self.keeps = False
 
     def feed(self, data: bytes) -> None:
-        """Take what came. Raises Broken."""
+        """Take what came."""
         self._around += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise Broken("the server speaks another protocol") from None
+            self._wrong = "the server speaks another protocol"
         except httptools.HttpParserError as error:
-            if not self.has_ended:
-                raise Broken(f"what the server says is no HTTP: {error}") from None
             self.keeps = False
+            self._wrong = f"what the server says is no HTTP: {error}"
         if self._around > MOST_AROUND:
-            raise Broken("the server says endless things around its answer")
+            self._wrong = "the server says endless things around its answer"
+
+    def check(self) -> None:
+        """Raises Broken when nothing more can be read after what came."""
+        if self._wrong:
+            raise Broken(self._wrong)
 
     def end(self) -> None:
         """The server has closed the connection. Raises Broken when something is missing."""
         if not self.has_head:
             raise Broken("the server closed the connection without an answer")
-        sized = "content-length" in self.headers or "chunked" in self.headers.get(
-            "transfer-encoding", ""
+        sized = "content-length" in self.headers or "chunked" in (
+            self.headers.get("transfer-encoding", "").lower()
         )
         if sized:
             raise Broken("the server closed the connection in the midst of its answer")

@@ -30,9 +30,10 @@ def place_of(url: str) -> Place:
     split = urlsplit(url)
     if split.scheme not in _PORTS or not split.hostname:
         raise ValueError("not an http address")
-    host = split.hostname
-    if not host.isascii():
-        host = host.encode("idna").decode()
+    try:
+        host = split.hostname.encode("idna").decode()
+    except UnicodeError:
+        host = ""
     if not _PLAIN.fullmatch(host):
         raise ValueError("the address names no host")
     usual = _PORTS[split.scheme]

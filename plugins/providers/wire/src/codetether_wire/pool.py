@@ -131,8 +131,8 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close the kept connections. The pool can be used again afterwards."""
-        await trio.lowlevel.checkpoint()
-        for free in self._free.values():
+        unwanted, self._free = self._free, {}
+        for free in unwanted.values():
             while free:
                 await free.pop().connection.aclose()
 

@@ -11,6 +11,8 @@ from codetether_wire.place import Place
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~]*")
+# Where a request goes and where it ends. Said twice, a proxy may read another request than the server behind it.
+_OURS = frozenset({"host", "content-length", "transfer-encoding"})
 
 
 def fields_of(place: Place, method: str, headers: Mapping[str, str], size: int) -> bytes:
@@ -21,8 +23,10 @@ def fields_of(place: Place, method: str, headers: Mapping[str, str], size: int) 
 
 @lru_cache(64)
 def _lines(host: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-    fields = {"Host": host} | dict(headers)
-    for name, value in fields.items():
-        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+    lines = [f"Host: {host}\r\n"]
+    for name, value in headers:
+        sendable = _TOKEN.fullmatch(name) and _VALUE.fullmatch(value)
+        if not sendable or name.lower() in _OURS:
             raise Unsendable(f"the header {name!r} cannot be sent")
-    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
+        lines.append(f"{name}: {value}\r\n")
+    return "".join(lines).encode()

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
-from codetether_wire.connection import Broken, Connection, NotReached, words
+from codetether_wire.connection import Broken, Connection, NotReached, send, words
 from codetether_wire.place import Place, place_of
 
 
@@ -30,6 +30,25 @@ class Proxy(NamedTuple):
 
     place: Place
     account: bytes
+
+
+class _UnderTls(trio.abc.Stream):
+    """What TLS is spoken over. A send that failed would have it read no more."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await send(self._stream, data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 async def connected(
@@ -75,7 +94,9 @@ async def _encrypted(
     plain: Connection, tls: ssl.SSLContext | None, host: str, seconds: float
 ) -> Connection:
     assert tls is not None
-    secure = trio.SSLStream(plain.stream, tls, server_hostname=host, https_compatible=True)
+    secure = trio.SSLStream(
+        _UnderTls(plain.stream), tls, server_hostname=host, https_compatible=True
+    )
     try:
         with trio.fail_after(seconds):
             await secure.do_handshake()
