@@ -200,12 +200,32 @@ async def test_names_of_headers_that_cannot_be_sent(name):
     assert server.requests == []
 
 
-@pytest.mark.parametrize("name", ["host", "Content-Length", "transfer-encoding"])
-async def test_where_a_request_goes_and_ends_is_nobody_elses_to_say(name):
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Length": "1"}, {"transfer-encoding": "chunked"}, {"Host": "a", "host": "b"}],
+)
+async def test_where_a_request_ends_is_nobody_elses_to_say(headers):
     async with ByteServer() as server:
-        with pytest.raises(Unsendable):
-            await asked(Pool(), server, headers={name: "1"})
+        with pytest.raises(Unsendable), trio.fail_after(5):
+            await asked(Pool(), server, headers=headers)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["Host", "host"])
+async def test_whom_it_is_for_is_said_once(name):
+    got = []
+
+    async def serve(stream):
+        got.append(await stream.receive_some(10_000))
+        await stream.send_all(SIZED)
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        answer = await Pool().ask("GET", url, {name: "behind.test"}, connect=5)
+        await answer.aclose()
+        nursery.cancel_scope.cancel()
+    assert got == [b"GET / HTTP/1.1\r\n%s: behind.test\r\n\r\n" % name.encode()]
 
 
 async def test_what_a_refused_header_holds_is_not_told():

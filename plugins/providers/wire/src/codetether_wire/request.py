@@ -11,8 +11,8 @@ from codetether_wire.place import Place
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~]*")
-# Where a request goes and where it ends. Said twice, a proxy may read another request than the server behind it.
-_OURS = frozenset({"host", "content-length", "transfer-encoding"})
+# Where a request ends. Said twice, a proxy may read another request than the server behind it.
+_OURS = frozenset({"content-length", "transfer-encoding"})
 
 
 def fields_of(place: Place, method: str, headers: Mapping[str, str], size: int) -> bytes:
@@ -23,10 +23,10 @@ def fields_of(place: Place, method: str, headers: Mapping[str, str], size: int) 
 
 @lru_cache(64)
 def _lines(host: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-    lines = [f"Host: {host}\r\n"]
-    for name, value in headers:
+    names = [name.lower() for name, _ in headers]
+    fields = headers if "host" in names else (("Host", host), *headers)
+    for name, value in fields:
         sendable = _TOKEN.fullmatch(name) and _VALUE.fullmatch(value)
-        if not sendable or name.lower() in _OURS:
+        if not sendable or name.lower() in _OURS or names.count("host") > 1:
             raise Unsendable(f"the header {name!r} cannot be sent")
-        lines.append(f"{name}: {value}\r\n")
-    return "".join(lines).encode()
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
