@@ -4,6 +4,7 @@ import json
 import math
 import os
 import resource
+from collections import Counter
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import trio.testing
 from codetether.api import CodetetherError, StepStarted
 from codetether_crew import Journal, Watch, records
 from codetether_crew.carrying import _json
+from codetether_crew.journal import AT_ONCE
 
 
 class Said(msgspec.Struct, tag="said"):
@@ -57,19 +59,22 @@ async def test_records_that_come_together_go_to_the_disk_together(tmp_path, monk
     assert len(synced) <= 3
 
 
-async def test_all_who_wait_for_the_disk_go_on_together(tmp_path):
-    """Not one after the other, as from one lock to the next."""
+async def test_who_waits_for_the_disk_goes_on_with_others_and_not_all_in_one_go(tmp_path):
+    """Not one after the other, as from one lock to the next, and not a thousand before anything else is looked at."""
     journal, ended = Journal(tmp_path), []
 
     class Steps(trio.abc.Instrument):
-        count = 0
+        count = passes = 0
 
         def before_task_step(self, task):
             self.count += 1
 
+        def after_io_wait(self, timeout):
+            self.passes += 1
+
     async def write(number):
         await journal.write(Said(f"{number}"))
-        ended.append(steps.count)
+        ended.append(steps.passes)
 
     steps = Steps()
     trio.lowlevel.add_instrument(steps)
@@ -79,6 +84,8 @@ async def test_all_who_wait_for_the_disk_go_on_together(tmp_path):
     trio.lowlevel.remove_instrument(steps)
     journal.close()
     assert len(ended) == 100
+    assert max(Counter(ended).values()) <= AT_ONCE + 1  # and who wrote for all
+    assert len(set(ended)) <= 100 / AT_ONCE + 4
     assert steps.count <= 2 * 100 + 20  # each begins, and goes on; what a thread takes comes on top
 
 

@@ -13,6 +13,7 @@ from codetether.api import CodetetherError
 
 LARGEST = 256_000_000  # bytes of a journal that are read
 NAME = "journal.jsonl"
+AT_ONCE = 16  # who waited for the disk go on so many at a time: a thousand agents in one go would hold up all else
 
 
 class _Batch:
@@ -21,7 +22,7 @@ class _Batch:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.why_not = "it was cut short"
-        self.over = trio.Event()
+        self.waiting = trio.lowlevel.ParkingLot()
 
 
 class Journal:
@@ -45,7 +46,8 @@ class Journal:
             if first:
                 await self._write(batch)
             else:
-                await batch.over.wait()
+                await batch.waiting.park()
+                batch.waiting.unpark()  # each lets another one go on
         if batch.why_not:
             raise CodetetherError(f"the journal cannot be written: {batch.why_not}")
 
@@ -57,7 +59,7 @@ class Journal:
         finally:
             if batch is self._next:
                 self._next = _Batch()
-            batch.over.set()
+            batch.waiting.unpark(count=AT_ONCE)
 
     def _append(self, lines: list[bytes]) -> str:
         """Why they are not all on the disk; "" when they are."""
