@@ -246,6 +246,17 @@ async def test_a_certificate_counts_for_its_name(authority):
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("there", [None, "no certificate"])
+async def test_certificates_that_cannot_be_read(monkeypatch, tmp_path, there):
+    path = tmp_path / "ca.pem"
+    if there is not None:
+        path.write_text(there)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(NotReached, match="certificates") as told:
+        await Pool().ask("GET", "https://127.0.0.1:9/", {}, connect=5, trust_env=True)
+    assert str(path) in f"{told.value}"
+
+
 # --- proxies ---
 @pytest.fixture
 def proxied(monkeypatch):

@@ -148,7 +148,9 @@ def proxy_for(way: Way) -> Proxy | None:
 
 
 async def trust(trust_env: bool) -> ssl.SSLContext:
-    """Whom to believe: the authorities certifi knows; with `trust_env` those that SSL_CERT_FILE or SSL_CERT_DIR names."""
+    """Whom to believe: the authorities certifi knows; with `trust_env` those that SSL_CERT_FILE or SSL_CERT_DIR names.
+    Raises NotReached when these cannot be read.
+    """
     return await trio.to_thread.run_sync(_trust, trust_env)
 
 
@@ -159,6 +161,9 @@ def _trust(trust_env: bool) -> ssl.SSLContext:
     folder = os.environ.get("SSL_CERT_DIR") if trust_env else None
     if not file and not folder:
         file = certifi.where()
-    context = ssl.create_default_context(cafile=file or None, capath=None if file else folder)
+    try:
+        context = ssl.create_default_context(cafile=file or None, capath=None if file else folder)
+    except OSError as error:
+        raise NotReached(f"the certificates of {file or folder} cannot be read: {words(error)}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
