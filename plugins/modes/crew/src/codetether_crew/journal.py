@@ -13,7 +13,9 @@ from codetether.api import CodetetherError
 
 LARGEST = 256_000_000  # bytes of a journal that are read
 NAME = "journal.jsonl"
-AT_ONCE = 16  # who waited for the disk go on so many at a time: a thousand agents in one go would hold up all else
+# Who waited for the disk go on so many at a time. A hundred agents in step would all begin, and none ask its model
+# before the last had begun; a thousand would hold up all else.
+AT_ONCE = 4
 
 
 class _Batch:
