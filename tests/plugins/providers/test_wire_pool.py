@@ -205,6 +205,56 @@ async def test_a_pool_is_closed_by_who_is_cancelled_too():
 
 
 # --- TLS ---
+class AtOnce(trio.abc.Stream):
+    """Sends what comes while `held` is not None together, once that is None again."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.held = None
+
+    async def send_all(self, data):
+        if self.held is None:
+            await self.stream.send_all(data)
+        else:
+            self.held += data
+
+    async def wait_send_all_might_not_block(self):
+        await self.stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes=None):
+        return await self.stream.receive_some(max_bytes)
+
+    async def aclose(self):
+        await self.stream.aclose()
+
+
+@pytest.mark.parametrize("more", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"])
+async def test_what_tls_holds_is_not_the_next_answer(authority, more):
+    """It came in the same segment as the answer: the socket does not show it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    async def serve(stream):
+        under = AtOnce(stream)
+        secure = trio.SSLStream(under, context, server_side=True, https_compatible=True)
+        while await receive(secure) is not None:
+            under.held = b""
+            await secure.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood")
+            await secure.send_all(more)
+            held, under.held = under.held, None
+            await stream.send_all(held)
+
+    async with listening(serve) as port:
+        pool = Pool()
+        for _ in range(3):
+            answer = await pool.ask(
+                "GET", f"https://127.0.0.1:{port}/", {}, connect=5, trust_env=True
+            )
+            assert await body_of(answer) == b"good"
+            assert pool.kept == (0 if more else 1)
+        await pool.aclose()
+
+
 async def test_a_server_that_leaves_early_is_heard_through_tls_too(authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)

@@ -23,7 +23,7 @@ _LENIENT = {
     "lenient_optional_cr_before_lf": True,
     "lenient_spaces_after_chunk_size": True,
 }
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class NetworkError(Exception):
@@ -59,7 +59,7 @@ async def send(stream: trio.abc.Stream, data: bytes | bytearray | memoryview) ->
     """A server may answer and close before it has read all: what it said can be read all the same."""
     try:
         await stream.send_all(data)
-    except _GONE:
+    except GONE:
         await trio.lowlevel.checkpoint_if_cancelled()
 
 
@@ -106,12 +106,16 @@ class Connection:
         incoming.check()
         try:
             data = await self.stream.receive_some(AT_ONCE)
-        except _GONE as error:
+        except GONE as error:
             raise Broken(words(error)) from None
         if data:
             incoming.feed(bytes(data))
         else:
             incoming.end()
+
+    async def has_more(self) -> bool:
+        """Whether more came with an answer than was asked for, which the socket does not show any longer."""
+        return False
 
     async def aclose(self) -> None:
         """Close it at once, also while cancelled."""
@@ -229,7 +233,7 @@ class Response:
         if self._closed:
             return
         self._closed = True
-        if self.is_over and self._incoming.keeps:
+        if self.is_over and self._incoming.keeps and not await self._connection.has_more():
             await self._keep()
         else:
             await self._connection.aclose()

@@ -6,12 +6,13 @@ import base64
 import os
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import trio
 
-from codetether_wire.connection import Broken, Connection, NotReached, send, words
+from codetether_wire.connection import GONE, Broken, Connection, NotReached, send, words
 from codetether_wire.place import Place, place_of
 
 
@@ -33,10 +34,11 @@ class Proxy(NamedTuple):
 
 
 class _UnderTls(trio.abc.Stream):
-    """What TLS is spoken over. A send that failed would have it read no more."""
+    """What TLS is spoken over. A send that failed would have it read no more. `only_here`: nothing is waited for."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self.only_here = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await send(self._stream, data)
@@ -45,10 +47,32 @@ class _UnderTls(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self.only_here:
+            raise trio.WouldBlock
         return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _Encrypted(Connection):
+    """A connection over TLS, which reads from its socket what it does not hand out yet."""
+
+    def __init__(self, plain: Connection, tls: ssl.SSLContext, host: str) -> None:
+        self._under = _UnderTls(plain.stream)
+        self.tls = trio.SSLStream(self._under, tls, server_hostname=host, https_compatible=True)
+        super().__init__(self.tls, plain.socket)
+
+    async def has_more(self) -> bool:
+        """Whether TLS holds something."""
+        self._under.only_here = True
+        with trio.CancelScope(shield=True), suppress(*GONE):
+            try:
+                await self.stream.receive_some(1)
+            except trio.WouldBlock:
+                self._under.only_here = False
+                return False
+        return True
 
 
 async def connected(
@@ -94,12 +118,10 @@ async def _encrypted(
     plain: Connection, tls: ssl.SSLContext | None, host: str, seconds: float
 ) -> Connection:
     assert tls is not None
-    secure = trio.SSLStream(
-        _UnderTls(plain.stream), tls, server_hostname=host, https_compatible=True
-    )
+    secure = _Encrypted(plain, tls, host)
     try:
         with trio.fail_after(seconds):
-            await secure.do_handshake()
+            await secure.tls.do_handshake()
     except BaseException as error:
         await plain.aclose()
         if isinstance(error, trio.TooSlowError):
@@ -107,7 +129,7 @@ async def _encrypted(
         if isinstance(error, trio.BrokenResourceError):
             raise NotReached(words(error)) from None
         raise
-    return Connection(secure, plain.socket)
+    return secure
 
 
 async def _through(hop: Connection, target: str, account: bytes, seconds: float) -> None:
@@ -164,6 +186,8 @@ def _trust(trust_env: bool) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=file or None, capath=None if file else folder)
     except OSError as error:
-        raise NotReached(f"the certificates of {file or folder} cannot be read: {words(error)}") from None
+        raise NotReached(
+            f"the certificates of {file or folder} cannot be read: {words(error)}"
+        ) from None
     context.set_alpn_protocols(["http/1.1"])
     return context
