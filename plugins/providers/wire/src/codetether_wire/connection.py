@@ -68,18 +68,11 @@ class Connection:
     and the header lines `also` are sent with it.
     """
 
-    def __init__(
-        self,
-        stream: trio.abc.Stream,
-        socket: trio.socket.SocketType,
-        *,
-        prefix: str = "",
-        also: bytes = b"",
-    ) -> None:
+    def __init__(self, stream: trio.abc.Stream, socket: trio.socket.SocketType) -> None:
         self.stream = stream
         self.socket = socket
-        self._prefix = prefix
-        self._also = also
+        self.prefix = ""
+        self.also = b""
 
     @property
     def is_dead(self) -> bool:
@@ -89,7 +82,7 @@ class Connection:
     async def ask(self, method: str, target: str, fields: bytes, body: bytes = b"") -> Incoming:
         """Send a request; its answer, once the head is there. Raises Broken."""
         head = (
-            f"{method} {self._prefix}{target} HTTP/1.1\r\n".encode() + fields + self._also + b"\r\n"
+            f"{method} {self.prefix}{target} HTTP/1.1\r\n".encode() + fields + self.also + b"\r\n"
         )
         if len(body) <= AT_ONCE:
             await send(self.stream, head + body)

@@ -88,8 +88,9 @@ async def connected(
         hop = await _encrypted(hop, tls, place.host, seconds)
     name = f"[{way.host}]" if ":" in way.host else way.host
     if not way.secure:
-        prefix = f"http://{name}" if way.port == 80 else f"http://{name}:{way.port}"
-        return Connection(hop.stream, hop.socket, prefix=prefix, also=proxy.account)
+        hop.prefix = f"http://{name}" if way.port == 80 else f"http://{name}:{way.port}"
+        hop.also = proxy.account
+        return hop
     await _through(hop, f"{name}:{way.port}", proxy.account, seconds)
     return await _encrypted(hop, tls, way.host, seconds)
 
