@@ -30,11 +30,11 @@ def place_of(url: str) -> Place:
     split = urlsplit(url)
     if split.scheme not in _PORTS or not split.hostname:
         raise ValueError("not an http address")
-    try:
-        host = split.hostname.encode("idna").decode()
-    except UnicodeError:
-        host = ""
-    if not _PLAIN.fullmatch(host):
+    host = split.hostname
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    labels = host.removesuffix(".").split(".")
+    if not _PLAIN.fullmatch(host) or not all(0 < len(label) < 64 for label in labels):
         raise ValueError("the address names no host")
     usual = _PORTS[split.scheme]
     port = usual if split.port is None else split.port

@@ -87,11 +87,13 @@ class Pool:
         return Response(connection, incoming, partial(self._keep, way, connection))
 
     async def _fresh(self, way: Way, seconds: float) -> Connection:
-        from codetether_wire.ways import connected, proxy_for, trust
+        from codetether_wire.ways import connected, proxy_for
 
         proxy = proxy_for(way) if way.trust_env else None
         secure = way.secure or (proxy is not None and proxy.place.secure)
         if secure and way.trust_env not in self._tls:
+            from codetether_wire.tls import trust
+
             self._tls[way.trust_env] = await trust(way.trust_env)
         return await connected(way, proxy, self._tls[way.trust_env] if secure else None, seconds)
 

@@ -1,19 +1,20 @@
-"""How a server is reached: straight, over a Unix socket, or by way of the environment's proxy; whom TLS believes."""
+"""How a server is reached: straight, over a Unix socket, or by way of the environment's proxy."""
 
 from __future__ import annotations
 
-import base64
-import os
-import ssl
-from collections.abc import Mapping
+import socket
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import trio
 
-from codetether_wire.connection import GONE, Broken, Connection, NotReached, send, words
+from codetether_wire.connection import Broken, Connection, NotReached, words
 from codetether_wire.place import Place, place_of
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
 
 
 class Way(NamedTuple):
@@ -31,48 +32,6 @@ class Proxy(NamedTuple):
 
     place: Place
     account: bytes
-
-
-class _UnderTls(trio.abc.Stream):
-    """What TLS is spoken over. A send that failed would have it read no more. `only_here`: nothing is waited for."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.only_here = False
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await send(self._stream, data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if self.only_here:
-            raise trio.WouldBlock
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class _Encrypted(Connection):
-    """A connection over TLS, which reads from its socket what it does not hand out yet."""
-
-    def __init__(self, plain: Connection, tls: ssl.SSLContext, host: str) -> None:
-        self._under = _UnderTls(plain.stream)
-        self.tls = trio.SSLStream(self._under, tls, server_hostname=host, https_compatible=True)
-        super().__init__(self.tls, plain.socket)
-
-    async def has_more(self) -> bool:
-        """Whether TLS holds something."""
-        self._under.only_here = True
-        with trio.CancelScope(shield=True), suppress(*GONE):
-            try:
-                await self.stream.receive_some(1)
-            except trio.WouldBlock:
-                self._under.only_here = False
-                return False
-        return True
 
 
 async def connected(
@@ -107,7 +66,10 @@ async def _local(path: str) -> Connection:
 async def _tcp(host: str, port: int, seconds: float) -> Connection:
     try:
         with trio.fail_after(seconds):
-            stream = await trio.open_tcp_stream(host, port)
+            if family := _family(host):
+                stream = await _straight(family, host, port)
+            else:
+                stream = await trio.open_tcp_stream(host, port)
     except trio.TooSlowError:
         raise NotReached("it took too long", late=True) from None
     except OSError as error:
@@ -115,22 +77,33 @@ async def _tcp(host: str, port: int, seconds: float) -> Connection:
     return Connection(stream, stream.socket)
 
 
+async def _straight(family: int, host: str, port: int) -> trio.SocketStream:
+    """To the one address there is: nothing to look up, and nobody to race (RFC 8305) against."""
+    one = trio.socket.socket(family)
+    try:
+        await one.connect((host, port))
+    except BaseException:
+        one.close()
+        raise
+    return trio.SocketStream(one)
+
+
+def _family(host: str) -> int:
+    """Of an address in numbers; 0 for a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            socket.inet_pton(family, host)
+            return family
+    return 0
+
+
 async def _encrypted(
     plain: Connection, tls: ssl.SSLContext | None, host: str, seconds: float
 ) -> Connection:
+    from codetether_wire.tls import encrypted
+
     assert tls is not None
-    secure = _Encrypted(plain, tls, host)
-    try:
-        with trio.fail_after(seconds):
-            await secure.tls.do_handshake()
-    except BaseException as error:
-        await plain.aclose()
-        if isinstance(error, trio.TooSlowError):
-            raise NotReached("it took too long", late=True) from None
-        if isinstance(error, trio.BrokenResourceError):
-            raise NotReached(words(error)) from None
-        raise
-    return secure
+    return await encrypted(plain, tls, host, seconds)
 
 
 async def _through(hop: Connection, target: str, account: bytes, seconds: float) -> None:
@@ -152,6 +125,7 @@ async def _through(hop: Connection, target: str, account: bytes, seconds: float)
 
 def proxy_for(way: Way) -> Proxy | None:
     """The proxy that the environment names for a server. Raises NotReached for one that cannot be used."""
+    import base64
     from urllib.request import getproxies, proxy_bypass
 
     proxies: Mapping[str, str] = getproxies()
@@ -168,27 +142,3 @@ def proxy_for(way: Way) -> Proxy | None:
         return Proxy(at, b"")
     key = base64.b64encode(f"{unquote(split.username)}:{unquote(split.password or '')}".encode())
     return Proxy(at, b"Proxy-Authorization: Basic %s\r\n" % key)
-
-
-async def trust(trust_env: bool) -> ssl.SSLContext:
-    """Whom to believe: the authorities certifi knows; with `trust_env` those that SSL_CERT_FILE or SSL_CERT_DIR names.
-    Raises NotReached when these cannot be read.
-    """
-    return await trio.to_thread.run_sync(_trust, trust_env)
-
-
-def _trust(trust_env: bool) -> ssl.SSLContext:
-    import certifi
-
-    file = os.environ.get("SSL_CERT_FILE") if trust_env else None
-    folder = os.environ.get("SSL_CERT_DIR") if trust_env else None
-    if not file and not folder:
-        file = certifi.where()
-    try:
-        context = ssl.create_default_context(cafile=file or None, capath=None if file else folder)
-    except OSError as error:
-        raise NotReached(
-            f"the certificates of {file or folder} cannot be read: {words(error)}"
-        ) from None
-    context.set_alpn_protocols(["http/1.1"])
-    return context
