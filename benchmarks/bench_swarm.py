@@ -7,9 +7,11 @@ what that takes here without company. Sub-agents that only look have no worktree
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from measuring import PYTHON
@@ -116,6 +118,8 @@ trio.run(main, Path(sys.argv[1]))
 
 
 def _child(code: str, *words: str) -> object:
+    os.sync()  # the disk is busy for a while with what the run before left and took away
+    time.sleep(1)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [PYTHON, "-c", code, folder, *words], capture_output=True, text=True, check=False

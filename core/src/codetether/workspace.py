@@ -140,7 +140,7 @@ class Workspace:
                 )
             amount = LARGEST if limit is None else limit
             if wanted <= DIRECT:
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint_if_cancelled()
                 return files.read_part(file, amount, offset)
             return await trio.to_thread.run_sync(files.read_part, file, amount, offset)
         except OSError as error:
