@@ -115,7 +115,7 @@ def _below(path: Path, root: Path) -> list[Path]:
     try:
         real = os.path.realpath(path)
         folder = real if os.path.isdir(real) else os.path.dirname(real)
-        if not folder.startswith(os.path.join(root, "")):
+        if folder == str(root) or not folder.startswith(os.path.join(root, "")):
             return []
         return [found for found in find(Path(folder), root) if found.parent != root]
     except (OSError, RuntimeError, ValueError):  # a name nobody can have, a loop of links
