@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from codetether.agents import split_front_matter
     from codetether.changes import Change
     from codetether.config import Config, Dirs
-    from codetether.console import Output, forget_typed_ahead, open_terminal, read_line
+    from codetether.console import (
+        Output,
+        forget_typed_ahead,
+        is_hung_up,
+        open_terminal,
+        read_line,
+    )
     from codetether.context import estimate
     from codetether.environment import clean_env
     from codetether.errors import (
@@ -152,7 +158,7 @@ _WHERE = {
     "session_files": "SessionMissing Summary find_session latest_session list_sessions remove_session",
     "transcript": "SessionReadOnly Transcript",
     "config": "Config Dirs",
-    "console": "Output forget_typed_ahead open_terminal read_line",
+    "console": "Output forget_typed_ahead is_hung_up open_terminal read_line",
     "context": "estimate",
     "environment": "clean_env",
     "errors": "CodetetherError ConfigError DeniedError InterruptedByUser PluginError ToolError UsageError told",
@@ -297,6 +303,7 @@ __all__ = [
     "head",
     "hookimpl",
     "import_without",
+    "is_hung_up",
     "is_terminal",
     "is_trusted",
     "latest_session",

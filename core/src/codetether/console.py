@@ -89,6 +89,13 @@ def _wait(fd: int, seconds: float = 0.1) -> bool:
     return bool(select.select([fd], [], [], seconds)[0])
 
 
+def is_hung_up(fd: int) -> bool:
+    """Whether the terminal `fd` is gone, a window that was closed."""
+    look = select.poll()
+    look.register(fd, 0)
+    return any(event & select.POLLHUP for _, event in look.poll(0))
+
+
 def forget_typed_ahead(fd: int) -> None:
     """Drop what was typed before a question was on the screen: it was no answer to it."""
     import termios

@@ -134,19 +134,21 @@ def begun(user, server, space):
     raise AssertionError("it ended")
 
 
-@pytest.mark.parametrize("home", ["another", "home"])  # the worker of another user, and of the same
+@pytest.mark.parametrize(
+    "whose", ["another", "home"]
+)  # the worker of another user, and of the same
 async def test_a_coordinator_that_was_killed_finds_what_workers_did_meanwhile(
-    tmp_path, user, server, workers, capsys, home
+    tmp_path, user, server, workers, capsys, whose
 ):
-    worker = workers(f"killed-{home}", home=home)
-    run, process = begun(user, server, f"killed-{home}")
+    worker = workers(f"killed-{whose}", home=whose)
+    run, process = begun(user, server, f"killed-{whose}")
     process.kill()
     process.wait(60)
     process.stdout.close()
     go(worker)
     worker.until(": done", after=worker.until(":base:1: done"))
     model = Model(LONG)
-    async with kernel_at(tmp_path, model, user, f"killed-{home}") as kernel:
+    async with kernel_at(tmp_path, model, user, f"killed-{whose}") as kernel:
         code, said = await result(kernel, capsys, "resume", run)
     assert (code, said["success"]) == (0, True), said
     assert model.asked == {}

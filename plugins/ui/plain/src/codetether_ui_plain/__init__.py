@@ -18,6 +18,7 @@ from codetether.api import (
     UserAct,
     forget_typed_ahead,
     hookimpl,
+    is_hung_up,
     open_terminal,
     read_line,
 )
@@ -90,9 +91,12 @@ class Plain(Ui):
                 await shown.wait()
             lock = await view.screen.alone()
             try:
-                return await _ask(terminal, question, view.screen.style)
+                answer = await _ask(terminal, question, view.screen.style)
             finally:
                 lock.release()
+            if answer is None and is_hung_up(terminal):
+                session.cancel()  # the signal that says so may come when the model has been asked again
+            return answer
         finally:
             view.asked.pop(question.id, None)
             os.close(terminal)
