@@ -49,7 +49,7 @@ AGAIN = frozenset({"incomplete", "timeout", "network", "overloaded", "rate_limit
 ATTEMPTS = 2
 LAST_SECONDS = 2.0
 COUNT_SECONDS = 5.0  # for the numbers of lines, which take half a second or more for each gigabyte
-APART = 0.002  # seconds from the beginning of one call to that of the next
+APART = 0.001  # seconds from the beginning of one call to that of the next
 
 
 def spool_of(kernel: Kernel) -> Path:

@@ -13,6 +13,9 @@ import httptools
 import trio
 
 AT_ONCE = 64 << 10
+TOGETHER = (
+    1 << 20
+)  # a body up to this size goes out with its head; a larger one is not copied for that
 # A head, trailers, what stands beside the sizes of chunks: all that is no body.
 MOST_AROUND = 100 << 10
 # httptools calls it dangerous, which it is for a server behind a proxy; a client reads such answers (RFC 9112, 2.2, 5.2,
@@ -84,7 +87,7 @@ class Connection:
         head = (
             f"{method} {self.prefix}{target} HTTP/1.1\r\n".encode() + fields + self.also + b"\r\n"
         )
-        if len(body) <= AT_ONCE:
+        if len(body) <= TOGETHER:
             await send(self.stream, head + body)
         else:
             await send(self.stream, head)
