@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import selectors
 import socket
@@ -405,3 +406,19 @@ async def test_what_was_done_before_a_cancellation_was_heard_is_not_lost():
         got.append(await loop.run(obstinate))
     assert got == ["done"]
     await loop.stop()
+
+
+async def test_what_fails_in_the_library_by_itself_is_no_traceback_for_a_person(caplog):
+    loop = Loop()
+
+    async def fails():
+        raise ZeroDivisionError
+
+    async def leave():
+        asyncio.ensure_future(fails())  # noqa: RUF006 - nobody looks after it, which is the point
+
+    await loop.run(leave)
+    gc.collect()
+    await loop.stop()
+    gc.collect()
+    assert [record.levelname for record in caplog.records if record.levelno >= 30] == []

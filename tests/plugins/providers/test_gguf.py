@@ -90,7 +90,7 @@ async def test_text_and_tool_calls_stream(tmp_path):
     assert json.loads(text(shaped))["colour"] in ("red", "blue")
     assert (status.usable, status.model) == (True, "tiny")
     assert info == ModelInfo("tiny", "gguf", context=8192, tools=True, images=False)
-    assert [event.text for event in plain[:-1]] == ["A", " tiny", " model", " says", " hello", "."]
+    assert text(plain) == "A tiny model says hello."
     assert (plain[-1].reason, plain[-1].usage.output) == ("stop", 7)
     assert [event.name for event in called if isinstance(event, CallStart)] == ["pick"]
     arguments = "".join(event.arguments for event in called if isinstance(event, CallDelta))

@@ -8,6 +8,7 @@ and nothing is queued between the two. `turn` is the only place where asyncio ru
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import selectors
 import time
@@ -30,6 +31,7 @@ class Loop:
     def __init__(self) -> None:
         self._selector = _Selector()
         self._loop = _Asyncio(self._selector)
+        self._loop.set_exception_handler(_note)
         self._begun: set[asyncio.Task[None]] = set()  # asyncio itself holds none of them
         self._ended = False
         self._waiting = trio.CancelScope()
@@ -145,6 +147,13 @@ class _Asyncio(asyncio.SelectorEventLoop):
         transport, protocol = await super().create_connection(*args, **more)
         transport.max_size = READ  # type: ignore[attr-defined]
         return transport, protocol
+
+
+def _note(_: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+    """What fails in a task of the library's own, as one that reconnects while it is closed, is nothing a person can mend:
+    asyncio would show them the traceback.
+    """
+    logging.getLogger(__name__).debug("%s", about["message"], exc_info=about.get("exception"))
 
 
 class _Selector(selectors.DefaultSelector):
