@@ -190,6 +190,21 @@ async def test_the_window_is_closed(repository, when):
     await goes_on(repository, "go", text_of(messages[1]))
 
 
+async def test_as_it_ends(repository):
+    """What was decided stays: no Ctrl-C while Python tidies up makes a traceback of it."""
+    for hundredths in range(10):
+        async with (
+            repository.model("Done."),
+            repository.running("exec", "-m", "local/scripted", *STREAM, "go") as run,
+        ):
+            await run.until('"turn_finished"')
+            await trio.sleep(hundredths * 0.01)
+            run.signal(signal.SIGINT)
+            done = await run.end()
+        assert done.code in (0, 130)
+        assert "Traceback" not in done.err
+
+
 async def test_at_any_moment_of_a_turn(repository):
     """Whatever it was doing: 130 or done, and the session goes on."""
     replies = [

@@ -45,7 +45,10 @@ def main(argv: "list[str] | None" = None) -> int:
         return _bare(words, off)
     if words[:2] == ["models", "pull"]:  # a plugin's word that people look for below one of ours
         del words[0]
-    return _dispatch(words[0], words[1:], off)
+    code = _dispatch(words[0], words[1:], off)
+    if argv is None:
+        _stay_decided()
+    return code
 
 
 def _open_streams() -> None:
@@ -155,7 +158,7 @@ def _dispatch(name: str, words: "list[str]", off: "list[str]") -> int:
         else:
             raise
     if code == 130:
-        _stay_told()
+        _stay_decided()
     return code
 
 
@@ -189,8 +192,8 @@ def _ran_out_of(error: BaseException) -> str:
     return ""
 
 
-def _stay_told() -> None:
-    """One more Ctrl-C while Python tidies up would end this by a signal instead of the code that was decided."""
+def _stay_decided() -> None:
+    """A Ctrl-C while Python tidies up would end this by a signal, or a traceback, instead of the code that was decided."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
