@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def main(argv: "list[str] | None" = None) -> int:
     """Run one command; the exit code (docs/cli.md)."""
     words = sys.argv[1:] if argv is None else list(argv)
+    is_program = words == sys.argv[1:]  # and not a test, which goes on after it
     _open_streams()
     if words in (["--version"], ["-V"]):
         print(f"codetether {__version__}")
@@ -46,7 +47,7 @@ def main(argv: "list[str] | None" = None) -> int:
     if words[:2] == ["models", "pull"]:  # a plugin's word that people look for below one of ours
         del words[0]
     code = _dispatch(words[0], words[1:], off)
-    if argv is None:
+    if is_program:
         _stay_decided()
     return code
 
