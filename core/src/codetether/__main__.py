@@ -24,6 +24,13 @@ def main(argv: "list[str] | None" = None) -> int:
     """Run one command; the exit code (docs/cli.md)."""
     words = sys.argv[1:] if argv is None else list(argv)
     is_program = words == sys.argv[1:]  # and not a test, which goes on after it
+    code = _command(words)
+    if is_program and "signal" in sys.modules:  # what does not load it is over by now
+        _stay_decided()
+    return code
+
+
+def _command(words: "list[str]") -> int:
     _open_streams()
     if words in (["--version"], ["-V"]):
         print(f"codetether {__version__}")
@@ -46,10 +53,7 @@ def main(argv: "list[str] | None" = None) -> int:
         return _bare(words, off)
     if words[:2] == ["models", "pull"]:  # a plugin's word that people look for below one of ours
         del words[0]
-    code = _dispatch(words[0], words[1:], off)
-    if is_program:
-        _stay_decided()
-    return code
+    return _dispatch(words[0], words[1:], off)
 
 
 def _open_streams() -> None:
@@ -158,8 +162,6 @@ def _dispatch(name: str, words: "list[str]", off: "list[str]") -> int:
             code = 1
         else:
             raise
-    if code == 130:
-        _stay_decided()
     return code
 
 

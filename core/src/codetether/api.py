@@ -93,7 +93,7 @@ if TYPE_CHECKING:
         ToolOutput,
         Ui,
     )
-    from codetether.postponed import import_without
+    from codetether.postponed import import_ignoring, import_without
     from codetether.process import Completed, run_process
     from codetether.records import GitState, SessionHeader
     from codetether.redact import Redactor
@@ -172,7 +172,7 @@ _WHERE = {
     "kernel": "Kernel",
     "ports": "AgentResult AgentTask Command Executor Extension Finding Launch Mode Plugin Provider ProviderStatus "
     "Router Sandbox SandboxPolicy SecretMissing Secrets Tool ToolContext ToolOutput Ui",
-    "postponed": "import_without",
+    "postponed": "import_ignoring import_without",
     "process": "Completed run_process",
     "redact": "Redactor",
     "ripgrep": "ripgrep",
@@ -302,6 +302,7 @@ __all__ = [
     "git",
     "head",
     "hookimpl",
+    "import_ignoring",
     "import_without",
     "is_hung_up",
     "is_terminal",

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import trio
 from codetether.api import CodetetherError, UsageError
 from codetether.testing import call
+from contest import goes_on, of_two
 from deaths import deaths
 from ralphs import (
     Model,
@@ -217,24 +217,9 @@ async def test_of_two_processes_that_resume_a_run_one_does(tmp_path, at, capsys)
         _, said = await result(kernel, capsys, "run", "--max-iterations", "1")
         assert passes(where) == ["US-1"]
     words = [sys.executable, "-c", RESUMES, str(Path(__file__).parent), where]
-    both = [
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for each in both:
-        while "ready" not in each.stderr.readline():
-            assert each.poll() is None
-    (tmp_path / "start").touch()
-    with trio.fail_after(60):
-        while not (ended := [each for each in both if each.poll() is not None]):
-            await trio.sleep(0.05)
-    [refused] = ended
-    out, why = refused.communicate()
-    assert (refused.returncode, out) == (1, "")
+    one, why = await of_two(words, tmp_path)
     assert "another process works through this document now" in why
-    (tmp_path / "go").touch()
-    [one] = [each for each in both if each is not refused]
-    out, _ = await trio.to_thread.run_sync(lambda: one.communicate(timeout=60))
+    out = await goes_on(one, tmp_path)
     assert (one.returncode, json.loads(out)["id"]) == (0, said["id"])
     assert passes(where) == ["US-1", "US-2"]
     assert len(git(where, "log", "--format=%s", "main..feature/calc").splitlines()) == 2

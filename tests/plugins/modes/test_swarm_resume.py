@@ -14,6 +14,7 @@ from codetether.api import CodetetherError, UsageError
 from codetether.events import ProviderFault
 from codetether.testing import Reply
 from codetether_mode_swarm import ground
+from contest import goes_on, of_two
 from deaths import deaths
 from swarms import (
     Model,
@@ -397,24 +398,9 @@ trio.run(main)
 
 async def test_of_two_processes_that_resume_a_run_one_does(tmp_path, user, killed):
     words = [sys.executable, "-c", RESUMES, str(Path(__file__).parent), user, killed]
-    both = [
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for each in both:
-        while "ready" not in each.stderr.readline():
-            assert each.poll() is None
-    (tmp_path / "start").touch()
-    with trio.fail_after(60):
-        while not (ended := [each for each in both if each.poll() is not None]):
-            await trio.sleep(0.05)
-    [refused] = ended
-    out, why = refused.communicate()
-    assert (refused.returncode, out) == (1, "")
+    one, why = await of_two(words, tmp_path)
     assert f"{killed} is being carried out by" in why
-    (tmp_path / "go").touch()
-    [one] = [each for each in both if each is not refused]
-    out, _ = await trio.to_thread.run_sync(lambda: one.communicate(timeout=60))
+    out = await goes_on(one, tmp_path)
     said = json.loads(out)
     assert (one.returncode, said["branches"]["merged_into"]) == (0, "main"), said
     assert {each["name"]: each["attempts"] for each in said["subtask_results"]}["left"] == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ class Answer:
     async def _until_done(self) -> AsyncGenerator[StreamEvent]:
         while True:
             if (ticket := self._provider.gate.enter_nowait()) is None:
-                for waiting in self._others_wait():
+                if (waiting := self._others_wait()) is not None:
                     yield waiting
                 ticket = await self._turn()
             self._tries += 1
@@ -122,11 +122,12 @@ class Answer:
             raise
 
     # --- between exchanges ---
-    def _others_wait(self) -> Iterator[Retrying]:
+    def _others_wait(self) -> Retrying | None:
         """Told when the first try must wait for what other calls met with."""
         gate = self._provider.gate
-        if not self._tries and gate.delay() > 0:
-            yield self._retrying(gate.delay(), f"waiting with other calls: {gate.why}")
+        if self._tries or not (delay := gate.delay()):
+            return None
+        return self._retrying(delay, f"waiting with other calls: {gate.why}")
 
     async def _turn(self) -> Ticket:
         """Wait at the gate. Raises WireFault when patience would run out."""

@@ -7,15 +7,15 @@ processor time a call, and 32 ms to load.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import httptools
 import trio
 
 AT_ONCE = 64 << 10
-TOGETHER = (
-    1 << 20
-)  # a body up to this size goes out with its head; a larger one is not copied for that
+# A body up to this size goes out with its head; a larger one is not copied for that.
+TOGETHER = 1 << 20
 # A head, trailers, what stands beside the sizes of chunks: all that is no body.
 MOST_AROUND = 100 << 10
 # httptools calls it dangerous, which it is for a server behind a proxy; a client reads such answers (RFC 9112, 2.2, 5.2,
@@ -47,6 +47,16 @@ class Broken(NetworkError):
 
 class Unsendable(NetworkError):
     """What was to be sent is no request."""
+
+
+@contextmanager
+def in_time(seconds: float) -> Iterator[None]:
+    """What makes a connection may take so long. Raises NotReached."""
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError:
+        raise NotReached("it took too long", late=True) from None
 
 
 def words(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import trio
 
-from codetether_wire.connection import GONE, Connection, NotReached, send, words
+from codetether_wire.connection import GONE, Connection, NotReached, in_time, send, words
 
 
 class _UnderTls(trio.abc.Stream):
@@ -59,12 +59,10 @@ async def encrypted(
     """`plain` with TLS over it, for the server `host`. Raises NotReached."""
     secure = _Encrypted(plain, tls, host)
     try:
-        with trio.fail_after(seconds):
+        with in_time(seconds):
             await secure.tls.do_handshake()
     except BaseException as error:
         await plain.aclose()
-        if isinstance(error, trio.TooSlowError):
-            raise NotReached("it took too long", late=True) from None
         if isinstance(error, trio.BrokenResourceError):
             raise NotReached(words(error)) from None
         raise

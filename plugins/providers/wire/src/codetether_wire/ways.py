@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
-from codetether_wire.connection import Broken, Connection, NotReached, words
+from codetether_wire.connection import Broken, Connection, NotReached, in_time, words
 from codetether_wire.place import Place, place_of
 
 if TYPE_CHECKING:
@@ -65,13 +65,11 @@ async def _local(path: str) -> Connection:
 
 async def _tcp(host: str, port: int, seconds: float) -> Connection:
     try:
-        with trio.fail_after(seconds):
+        with in_time(seconds):
             if family := _family(host):
                 stream = await _straight(family, host, port)
             else:
                 stream = await trio.open_tcp_stream(host, port)
-    except trio.TooSlowError:
-        raise NotReached("it took too long", late=True) from None
     except OSError as error:
         raise NotReached(words(error)) from None
     return Connection(stream, stream.socket)
@@ -109,15 +107,13 @@ async def _encrypted(
 async def _through(hop: Connection, target: str, account: bytes, seconds: float) -> None:
     """Have the proxy pass on all that follows (RFC 9110, 9.3.6)."""
     try:
-        with trio.fail_after(seconds):
+        with in_time(seconds):
             answer = await hop.ask("CONNECT", target, f"Host: {target}\r\n".encode() + account)
         if answer.status // 100 != 2:
             said = answer.reason.decode("latin-1")
             raise NotReached(f"the proxy says {answer.status} {said}".rstrip())
     except BaseException as error:
         await hop.aclose()
-        if isinstance(error, trio.TooSlowError):
-            raise NotReached("it took too long", late=True) from None
         if isinstance(error, Broken):
             raise NotReached(f"{error}") from None
         raise

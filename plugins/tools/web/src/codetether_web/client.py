@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
+from codetether.api import import_ignoring
 
 if TYPE_CHECKING:
     import httpx
@@ -17,22 +17,8 @@ def load_httpx() -> None:
     """Load httpx without what is not used here and comes where it is installed: its command line with click and rich
     (50 ms, 6 MB), and HTTP/2 (40 ms).
     """
-    with _without("httpx._main", "h2"):
-        import httpcore  # noqa: F401 - httpx would load it with the first client
-        import httpx  # noqa: F401
-
-
-@contextmanager
-def _without(*names: str) -> Iterator[None]:
-    """What is imported inside finds the modules `names` missing, unless they are loaded already."""
-    left_out = [name for name in names if name not in sys.modules]
-    for name in left_out:
-        sys.modules[name] = None  # type: ignore[assignment]  # so Python is told that it cannot be had
-    try:
-        yield
-    finally:
-        for name in left_out:
-            sys.modules.pop(name, None)
+    import_ignoring("httpcore", "h2")  # httpx would load it with the first client
+    import_ignoring("httpx", "httpx._main", "h2")
 
 
 @asynccontextmanager
