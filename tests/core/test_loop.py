@@ -39,6 +39,7 @@ from codetether.loop import NOT_BEGUN
 from codetether.session_files import latest_session
 from codetether.testing import Call, Reply, make_kernel
 from codetether.transcript import Transcript
+from codetether_provider_scripted import Scripted
 from msgspec import Meta
 
 
@@ -320,6 +321,31 @@ async def test_budget(tmp_path):
     assert finished.reason == "budget"
     assert len(asked(session)) == 3
     assert finished.usage.cost == pytest.approx(1.2)
+
+
+async def test_budget_that_was_used_up_in_the_turn_before(tmp_path):
+    script = [Reply("Hello.", usage=Usage(100, 10, cost=1.5))]
+    async with session_of(tmp_path, script, budget_usd=1.0) as session:
+        assert (await session.prompt("go")).reason == "done"
+        again = await session.prompt("and now?")
+    assert (again.reason, again.steps, len(asked(session))) == ("budget", 0, 1)
+
+
+class Unpriced(Scripted):
+    """A model nobody knows the price of."""
+
+    async def model(self, model_id):
+        known = await super().model(model_id)
+        return msgspec.structs.replace(known, input_price=None, output_price=None)
+
+
+async def test_budget_and_a_price_nobody_knows(tmp_path):
+    """It is not asked even once: what it takes cannot be counted."""
+    extra = {"providers:scripted": Unpriced}
+    async with session_of(tmp_path, ["Hello."], extra=extra, budget_usd=1.0) as session:
+        finished = await session.prompt("go")
+    assert (finished.reason, asked(session)) == ("budget", [])
+    assert finished.error == "a budget is set, and the price of scripted/test is unknown"
 
 
 async def test_cancel_keeps_what_was_said_and_answers_every_call(tmp_path):

@@ -125,6 +125,7 @@ class Turn:
     async def _steps(self) -> None:
         limit = self._session.max_steps
         while True:
+            self._check_budget()
             self.steps += 1
             last = self.steps > limit
             message = await self._step(last_word=last)
@@ -138,7 +139,6 @@ class Turn:
                 await self._tell_of_cut(message)
                 return
             await self._tools(message)
-            self._check_budget()
 
     # --- the model ---
     async def _step(self, *, last_word: bool) -> Message:
@@ -288,8 +288,9 @@ class Turn:
         session = self._session
         if session.budget_usd is None:
             return
-        spent = session.usage.cost
-        if spent is None:
+        used = session.usage
+        spent = used.cost if used.input or used.output else 0.0
+        if spent is None or not session.model.priced:
             raise Stop(
                 "budget",
                 f"a budget is set, and the price of {session.model_ref} is unknown",

@@ -173,6 +173,11 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning: bool | None = None
     cache_write_price: float | None = None
 
+    @property
+    def priced(self) -> bool:
+        """Whether it is known what a call costs."""
+        return self.input_price is not None and self.output_price is not None
+
     def price(self, usage: Usage) -> float | None:
         """What `usage` cost in USD, or None when the prices are unknown."""
         if self.input_price is None or self.output_price is None:

@@ -150,36 +150,6 @@ async def test_a_budget_in_dollars_for_a_run_whose_beginning_has_no_price(tmp_pa
     assert "price of what was asked before is unknown" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        call("swarm", task="do it"),
-        call("ralph", action="run"),
-        call("rlm", query="what?", paths=["big.log"]),
-    ],
-    ids=lambda asked: asked.calls[0].name,
-)
-async def test_a_session_with_a_budget_has_nothing_done_by_a_model_of_unknown_price(
-    tmp_path, user, asked
-):
-    ralphs.document(user, ralphs.story("A"), branch="")
-    name = asked.calls[0].name
-    on = ["sandboxes", "executors:local", f"modes:{name}", f"tools:{name}"]
-    async with (
-        make_kernel(tmp_path / "home", plugins=on, extra=unpriced.EXTRA, directory=user) as kernel,
-        kernel.open_session(
-            directory=user, model=unpriced.MODEL, access="full", budget_usd=1.0
-        ) as session,
-    ):
-        dear = kernel.provider("unpriced")
-        dear.use([asked, "done"])
-        await session.prompt("please")
-    [result] = session.messages[-1].results
-    assert not result.ok
-    assert "the price of unpriced/test is unknown" in result.text
-    assert len(dear.asked) == 1  # its own; that ends it too
-
-
 @pytest.mark.parametrize("limit", [["--budget-tokens", "20000"], ["--budget-usd", "0.02"]])
 async def test_what_the_vendor_does_not_count_is_estimated(tmp_path, user, capsys, monkeypatch, limit):  # fmt: skip
     async def model(self, model_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 import trio
@@ -20,9 +20,6 @@ from codetether.api import (
     Usage,
     estimate,
 )
-
-if TYPE_CHECKING:
-    from codetether.api import ModelInfo
 
 PRICE_SECONDS = 3.0  # for a model's price: who is observing for longer than 5 is not told any more
 BEFORE = (StepStarted, Spending, Compacted)  # what is shortened is sent next
@@ -89,11 +86,6 @@ def used(event: SessionEvent) -> Usage | None:
     return event.usage if isinstance(event, TAKEN) else None
 
 
-def priced(model: ModelInfo) -> bool:
-    """Whether it is known what a call of `model` costs."""
-    return model.price(Usage(1, 1)) is not None
-
-
 class Paying(Protocol):
     """A run whose sub-agents spend one budget."""
 
@@ -116,7 +108,7 @@ def enforce(
     other = isinstance(event, Spending) and model != session.model_ref
     if other and any(each.usd is not None for each in budgets):
         return _of_another(budgets, event, session, model)
-    known = not isinstance(event, BEFORE) or other or priced(session.model)
+    known = not isinstance(event, BEFORE) or other or session.model.priced
     return _counted(budgets, event, session, model, known=known)
 
 
@@ -153,7 +145,7 @@ async def _of_another(
 async def _has_price(session: Session, model: str) -> bool:
     """Whether it is known what a call of `model` costs; not, when nobody says so in time."""
     with trio.move_on_after(PRICE_SECONDS), suppress(CodetetherError):
-        return priced((await session.kernel.resolve_model(model))[1])
+        return (await session.kernel.resolve_model(model))[1].priced
     return False
 
 

@@ -24,7 +24,7 @@ from codetether.api import (
 )
 
 from codetether_crew.attempt import Attempt
-from codetether_crew.budget import priced, used
+from codetether_crew.budget import used
 from codetether_crew.stuck import Watch
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ async def choose_model(kernel: Kernel, wanted: str, budget_usd: float | None) ->
     """
     provider, model = await kernel.resolve_model(wanted or None)
     name = f"{provider.name}/{model.id}"
-    if budget_usd is not None and not priced(model):
+    if budget_usd is not None and not model.priced:
         raise CodetetherError(
             f"a budget in dollars is set, and the price of {name} is unknown",
             "use --budget-tokens, or give the price in your settings",

@@ -176,7 +176,7 @@ class Run:
         self.sub = Line(*await self.kernel.resolve_model(sub)) if sub else self.root
         if options.budget_usd is not None:
             for line in (self.root, self.sub):
-                if line.model.price(Usage(1, 1)) is None:
+                if not line.model.priced:
                     raise UsageError(f"a budget in dollars is set, and the price of {line.ref} is unknown", "use --budget-tokens, or give the price in your settings")  # fmt: skip
 
     async def _answered(self) -> Ended:

@@ -96,7 +96,7 @@ class Task(Tool[Params]):
             _, model = await self.kernel.resolve_model(name)
         except CodetetherError as error:
             raise ToolError(f"{error.message}.") from None
-        if model.price(Usage(1, 1)) is None:
+        if not model.priced:
             text = f"A budget in dollars is set, and the price of {name} is unknown."
             raise ToolError(f"{text} Use another agent, or do it yourself.", "DENIED")
 
