@@ -112,7 +112,7 @@ async def test_a_storys_sub_agent_of_unknown_price(tmp_path, monkeypatch, capsys
         assert (code, said["status"], kernel.provider("unpriced").asked) == (1, "stopped", [])
         assert "the price of unpriced/test is unknown" in said["error"]
         assert await ralphs.ralph(kernel, "run", "--budget-usd", "5") == 1
-    assert "--budget-usd" not in capsys.readouterr().err  # no sum would do
+    assert "--budget-usd none" in capsys.readouterr().err  # no sum would do
 
 
 async def test_a_session_with_a_budget_starts_no_sub_agent_of_unknown_price(tmp_path):
@@ -148,6 +148,21 @@ async def test_a_budget_in_dollars_for_a_run_whose_beginning_has_no_price(tmp_pa
         code = await swarms.swarm(kernel, "resume", told["id"], flags=flags)
     assert code == 0
     assert "price of what was asked before is unknown" in capsys.readouterr().err
+
+
+async def test_a_run_goes_on_without_the_budget_it_had(tmp_path, user, capsys):
+    model = swarms.Model(plan(task("one")), one=[DEEP, "done"], usage=CENT)
+    how = {"more": ["tools:task"], "settings": {"agents.explore.model": unpriced.MODEL}}
+    async with swarms.kernel_at(tmp_path, model, user, extra=unpriced.EXTRA, **how) as kernel:
+        dear = kernel.provider("unpriced")
+        dear.use(lambda request: Reply(text="seen", usage=Usage(900, 100)))
+        assert await swarms.swarm(kernel, "do it", flags=["--budget-usd", "5"]) == 1
+        *_, words = capsys.readouterr().err.strip().partition("codetether swarm ")
+        assert words.endswith(" --budget-usd none")
+        assert dear.asked == []
+        word, run, *flags = words.split()
+        assert await swarms.swarm(kernel, word, run, flags=flags) == 0
+    assert len(dear.asked) == 1
 
 
 @pytest.mark.parametrize("limit", [["--budget-tokens", "20000"], ["--budget-usd", "0.02"]])

@@ -226,7 +226,8 @@ async def test_of_two_processes_that_resume_a_run_one_does(tmp_path, at, capsys)
     assert branches(where) == ["feature/calc", "main"]
 
 
-async def test_a_budget_ends_it_and_another_goes_on(tmp_path, at, capsys):
+@pytest.mark.parametrize("budget", ["5000", "none"])
+async def test_a_budget_ends_it_and_another_goes_on(tmp_path, at, capsys, budget):
     where = at(story("A"), story("B", "A"), checks={"test": "true"})
     model = Model(A=adds("sub"), B=adds("mul"))
     async with kernel_at(tmp_path, model, where) as kernel:
@@ -234,7 +235,7 @@ async def test_a_budget_ends_it_and_another_goes_on(tmp_path, at, capsys):
         assert (code, said["status"], passes(where)) == (1, "stopped", ["A"])
         assert "300 tokens" in said["error"]
         assert model.asked == {"A": 2, "B": 1}
-        code, said = await result(kernel, capsys, "resume", "--budget-tokens", "5000")
+        code, said = await result(kernel, capsys, "resume", "--budget-tokens", budget)
     assert (code, passes(where), said["tokens"]["total"]) == (0, ["A", "B"], 110 * 5), said
     assert "def mul" in git(where, "show", "feature/calc:calc.py")
 

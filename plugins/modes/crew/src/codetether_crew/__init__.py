@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         shown,
         told,
     )
-    from codetether_crew.flags import count, limits, number, output, whole
+    from codetether_crew.flags import count, limits, number, output, whole, wished
     from codetether_crew.hands import Hands, Work, belongs, choose_model
     from codetether_crew.journal import Journal, records
     from codetether_crew.pasts import (
@@ -50,7 +50,7 @@ _WHERE = {
     "book": "Book",
     "budget": "Budget enforce",
     "carrying": "Outcome Tell carry_out form_of held left_usd raised shown told",
-    "flags": "count limits number output whole",
+    "flags": "count limits number output whole wished",
     "hands": "Hands Work belongs choose_model",
     "journal": "Journal records",
     "pasts": "Ended Past RunMissing Spent every find lease_of new_id only_unfinished read",
@@ -100,6 +100,7 @@ __all__ = [
     "told",
     "total",
     "whole",
+    "wished",
 ]
 
 __getattr__ = lazy(globals(), _WHERE)

@@ -58,13 +58,13 @@ def left_usd(session: Session) -> float | None:
 
 
 def raised(budget: Budget) -> str:
-    """The flags with which a run has to go on whose budget is used up; "" while it is not, or no flag would help."""
+    """The flags with which a run has to go on whose budget is used up; "" while it is not."""
     if not budget.used_up:
         return ""
     spent = budget.spent.input + budget.spent.output
     if budget.tokens is not None and spent >= budget.tokens:
         return " --budget-tokens N"
-    return "" if budget.unpriced else " --budget-usd USD"
+    return f" --budget-usd {'none' if budget.unpriced else 'USD'}"
 
 
 @contextmanager

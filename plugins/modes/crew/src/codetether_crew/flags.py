@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 
 def count(text: str) -> int:
@@ -30,6 +36,24 @@ def number(text: str) -> float:
     return value
 
 
+def budget(value: Callable[[str], T]) -> Callable[[str], T | msgspec.UnsetType]:
+    """A flag's value: what `value` makes of it, or none, so that a run goes on without the limit it had."""
+
+    def read(text: str) -> T | msgspec.UnsetType:
+        return msgspec.UNSET if text == "none" else value(text)
+
+    return read
+
+
+def wished(options: T, wishes: Mapping[str, Any]) -> T:
+    """The struct `options` with what flags say of its fields: None leaves one as it is, UNSET takes a limit away."""
+    given = {name: value for name, value in wishes.items() if value is not None}
+    return msgspec.structs.replace(
+        options,
+        **{name: None if value is msgspec.UNSET else value for name, value in given.items()},
+    )
+
+
 def output(parser: ArgumentParser, *forms: str) -> None:
     """--json and --format, which can be one of `forms`."""
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -54,9 +78,10 @@ def limits(parser: ArgumentParser, *, agent: str, piece: str, retries: int, plac
         help=f"further attempts at {piece} that failed (default: {retries})",
     )  # fmt: skip
     add(
-        "--budget-usd", type=number, metavar="USD", help="ask no model any more once everything cost so much"
+        "--budget-usd", type=budget(number), metavar="USD",
+        help="ask no model any more once everything cost so much; none: no limit (default)",
     )  # fmt: skip
-    add("--budget-tokens", type=count, metavar="N", help="the same in tokens")
+    add("--budget-tokens", type=budget(count), metavar="N", help="the same in tokens")
     add(
         "--access-mode", choices=("ask", "auto", "full"),
         help=f"what agents may do unasked (default: auto in {place})",

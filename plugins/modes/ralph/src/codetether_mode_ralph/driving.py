@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from codetether.api import CodetetherError
-from codetether_crew import Account, Tell, carry_out, form_of, held, left_usd, new_id, raised, told
+from codetether_crew import (
+    Account,
+    Tell,
+    carry_out,
+    form_of,
+    held,
+    left_usd,
+    new_id,
+    raised,
+    told,
+    wished,
+)
 
 from codetether_mode_ralph.commands import PRD
 from codetether_mode_ralph.events import RalphEvent, RalphNotice, StoryChanged
@@ -38,8 +49,9 @@ async def start(mode: Ralph, args: Namespace) -> int:
     prd = _absolute(args.prd)
     options = Options(
         prd=str(prd), progress=str(_progress(prd, args.progress)), directory=str(_directory(prd)), story=args.story,
-        commit=args.commit, **_given(args),
+        commit=args.commit,
     )  # fmt: skip
+    options = wished(options, _given(args))
     before = latest(mode.kernel, prd)
     if before is not None and before.status in ("interrupted", "stopped"):
         told = f"the last run of this document, {before.id}, is {before.status}; this is a new one"
@@ -116,9 +128,7 @@ def _directory(prd: Path) -> Path:
 
 
 def _given(args: Namespace) -> dict[str, Any]:
-    found = {
-        ours: getattr(args, name) for name, ours in GIVEN.items() if getattr(args, name) is not None
-    }
+    found = {ours: getattr(args, name) for name, ours in GIVEN.items()}
     if args.sequential:
         found["concurrency"] = 1
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 from codetether.api import CodetetherError
-from codetether_crew import Budget, Ended, Hands, Outcome, Tell, belongs, choose_model
+from codetether_crew import Budget, Ended, Hands, Outcome, Tell, belongs, choose_model, wished
 from codetether_live import Board, only
 from codetether_prd import check
 from codetether_worktrees import place_of
@@ -353,7 +353,6 @@ def again(past: Past, **wishes: object) -> Past:
     anew = {"failed": "pending", "blocked": "pending", "skipped": "pending", "conflict": "merging"}
     for name, mark in past.marks.items():
         past.marks[name] = msgspec.structs.replace(mark, state=anew.get(mark.state, mark.state))
-    given = {name: value for name, value in wishes.items() if value is not None}
-    options = msgspec.structs.replace(past.began.options, **given)
+    options = wished(past.began.options, wishes)
     past.began = msgspec.structs.replace(past.began, options=options)
     return past

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 from codetether.api import UsageError
-from codetether_crew import Account, Tell, carry_out, form_of, held, left_usd, new_id, raised, told
+from codetether_crew import (
+    Account,
+    Tell,
+    carry_out,
+    form_of,
+    held,
+    left_usd,
+    new_id,
+    raised,
+    told,
+    wished,
+)
 
 from codetether_mode_swarm import runs
 from codetether_mode_swarm.commands import named, plan_lines
@@ -143,10 +154,9 @@ def _check_same_place(kernel: Kernel, was: str, wanted: str | None) -> None:
 def _options(args: Namespace) -> Options:
     if args.strategy not in STRATEGIES:
         print(f"note: there is no strategy {args.strategy!r}; auto is used", file=sys.stderr)
-    given = {name: value for name, value in _given(args).items() if value is not None}
     if not " ".join(args.words).strip():
         raise UsageError("the task is empty")
-    return Options(
+    options = Options(
         task=" ".join(args.words),
         directory=os.getcwd(),
         strategy=args.strategy if args.strategy in STRATEGIES else "auto",
@@ -155,8 +165,8 @@ def _options(args: Namespace) -> Options:
         worktrees=not args.no_worktrees,
         merge=not args.no_merge,
         gates=() if args.no_gates else tuple(args.gate) if args.gate else None,
-        **given,
     )
+    return wished(options, _given(args))
 
 
 # --- what is said ------------------------------------------------------------------------------------------------

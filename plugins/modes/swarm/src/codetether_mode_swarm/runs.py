@@ -98,8 +98,7 @@ def again(past: Past, **wishes: Any) -> Past:
     """
     for part in past.parts.values():
         part.state = AGAIN.get(part.state, part.state)
-    given = {name: value for name, value in wishes.items() if value is not None}
-    options = msgspec.structs.replace(past.began.options, **given)
+    options = crew.wished(past.began.options, wishes)
     past.began = msgspec.structs.replace(past.began, options=options)
     return past
 
