@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def count(text: str) -> int:
@@ -45,7 +46,7 @@ def budget(value: Callable[[str], T]) -> Callable[[str], T | msgspec.UnsetType]:
     return read
 
 
-def wished(options: T, wishes: Mapping[str, Any]) -> T:
+def wished(options: S, wishes: Mapping[str, Any]) -> S:
     """The struct `options` with what flags say of its fields: None leaves one as it is, UNSET takes a limit away."""
     given = {name: value for name, value in wishes.items() if value is not None}
     return msgspec.structs.replace(
