@@ -84,7 +84,7 @@ def test_python_tools_that_are_configured_in_the_users_environment(tmp_path, pro
     assert found(tree, home=home) == {
         "typecheck": f"{python} -m mypy",
         "lint": "ruff check --no-cache .",
-        "test": f"{python} -m pytest -q -p no:cacheprovider",
+        "test": f"{python} -m pytest -q -p no:cacheprovider --continue-on-collection-errors",
     }
     assert [gate.kind for gate in detect(tree, home=home).gates] == ["typecheck", "lint", "test"]
 
@@ -242,3 +242,25 @@ async def test_a_real_project_with_a_failing_test(tmp_path, work):
         assert report.verdicts[0].new[0].startswith("test_add (test_adding.T")
         (work / "src" / "adding.py").write_text("def add(a, b):\n    return a + b\n")
         assert (await check(gates, kernel.run_process, work)).verified
+
+
+@pytest.mark.parametrize(
+    ("said", "early"),
+    [
+        ("ERROR test_a.py - ImportError: no\n!!!!!! Interrupted: 1 error during collection !!!!!!\n", True),
+        ("FAILED a.py::x - assert 0\n!!!!!!!!! stopping after 1 failures !!!!!!!!!\n", True),
+        ("error[E0425]: cannot find value `x`\nerror: could not compile `a` (lib) due to 1 previous error\n", True),
+        ("# a\n./a.go:3:5: undefined: x\nFAIL\ta [build failed]\n", True),
+        ("a.py:1: error: invalid syntax\nFound 1 error in 1 file (errors prevented further checking)\n", True),
+        ("[ERROR] COMPILATION ERROR : \n[ERROR] /a/A.java:[3,5] cannot find symbol\n", True),
+        ("FAILED a.py::x - Interrupted: by whom\n1 failed, 3 passed in 0.1s\n", False),
+        ("", False),
+    ],
+)  # fmt: skip
+async def test_a_check_that_stops_early_says_little(tmp_path, work, said, early):
+    async with kernel_at(tmp_path) as kernel:
+        says(work, said, 1)
+        before = await baseline([SAY], kernel.run_process, work)
+        report = await check([SAY], kernel.run_process, work, before=before)
+    assert (report.ok, report.verdicts[0].early) == (True, early)
+    assert ("stops early" in report.told) == early

@@ -13,7 +13,7 @@ import trio
 from codetether.api import CodetetherError, clean_env
 
 from codetether_gates.detecting import detect
-from codetether_gates.failures import identities
+from codetether_gates.failures import early, identities
 from codetether_gates.gate import Gate, Measured, Verdict
 
 if TYPE_CHECKING:
@@ -154,13 +154,21 @@ async def _run(
     output = redact(done.output)
     if spill is not None:
         await trio.to_thread.run_sync(spill.write_text, output, "utf-8", "replace")
-    failures = (
-        await trio.to_thread.run_sync(identities, output, str(directory)) if not done.ok else {}
-    )
-    return Verdict(
-        gate, done.ok, done.code, done.seconds, output[-TAIL:], failures, done.timed_out,
-        str(spill) if spill else "",
+    verdict = Verdict(
+        gate, done.ok, done.code, done.seconds, output[-TAIL:], timed_out=done.timed_out, log=str(spill) if spill else "",
     )  # fmt: skip
+    return (
+        verdict if done.ok else await trio.to_thread.run_sync(_failed, verdict, output, directory)
+    )
+
+
+def _failed(verdict: Verdict, output: str, directory: Path) -> Verdict:
+    """With what failed, as its output tells."""
+    return msgspec.structs.replace(
+        verdict,
+        failures=identities(output, str(directory)),
+        early=verdict.timed_out or early(output),
+    )
 
 
 def _judged(verdict: Verdict, before: Verdict | None) -> Verdict:
@@ -178,6 +186,8 @@ def _judged(verdict: Verdict, before: Verdict | None) -> Verdict:
         blocks, why = True, f"exit code {verdict.code}, and not as it failed before"
     else:
         blocks, why = False, "fails as it did before the work"
+        if verdict.early:
+            why += ", and stops early: it says nothing of the rest"
     return msgspec.structs.replace(verdict, new=new, blocks=blocks, why=why)
 
 

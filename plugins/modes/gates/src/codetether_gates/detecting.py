@@ -16,6 +16,9 @@ import msgspec
 from codetether_gates.gate import KINDS, Gate
 
 LARGEST = 1_000_000
+PYTEST = (
+    "-q -p no:cacheprovider --continue-on-collection-errors"  # else one bad file and no test is run
+)
 
 
 class Detected(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,7 +88,7 @@ def _python(directory: Path, home: Path) -> Iterator[Gate]:
             "requirements-dev.txt",
         )
     ):
-        yield Gate("test", f"{python} -m pytest -q -p no:cacheprovider", "pytest")
+        yield Gate("test", f"{python} -m pytest {PYTEST}", "pytest")
     elif tests := [name for name in ("tests", "test") if any((directory / name).glob("test*.py"))]:
         yield Gate("test", f"{python} -m unittest discover -s {tests[0]} -t .", f"{tests[0]}/")
     elif any(directory.glob("test*.py")):

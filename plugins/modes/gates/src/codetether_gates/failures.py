@@ -16,7 +16,9 @@ _TESTS = (
     re.compile(r"^test +(\S+) +\.\.\. +FAILED\b"),  # cargo
     re.compile(r"^\s*--- FAIL: +(\S+)"),  # go
     re.compile(r"^FAIL\s+(\S+)"),  # go packages, jest and vitest files
-    re.compile(r"^\s*[✕✗×] +(.+?)(?: \(?\d+(?:\.\d+)? ?m?s\)?)?$"),  # jest, vitest, mocha, ava
+    re.compile(
+        r"^\s*[✕✗×✖✘] +(.+?)(?: \(?\d+(?:\.\d+)? ?m?s\)?)?$"
+    ),  # jest, vitest, mocha, ava, node
     re.compile(r"^not ok +\d+ +-? *(.+?)(?: +#.*)?$"),  # TAP
     re.compile(r"^\[ERROR\] +(\S+\.\S+:\d+.*)$"),  # surefire
     re.compile(r"^(\S+ > .+) FAILED$"),  # gradle
@@ -31,6 +33,15 @@ _MESSAGES = (
 _SUMMARY = re.compile(
     r"error: (?:could not compile|aborting due to|test failed|\d+ targets? failed)|^make: \*\*\* \["
 )
+_EARLY = re.compile(
+    r"^!+ (?:Interrupted|stopping after)\b|"  # pytest
+    r"^error: could not compile|"  # cargo
+    r"^FAIL\s.*\[(?:build|setup) failed\]$|"  # go
+    r"\(errors prevented further checking\)$|"  # mypy
+    r"^\[ERROR\] COMPILATION ERROR|^> Compilation failed|"  # maven, gradle
+    r"^Bail out!",  # TAP
+    re.MULTILINE,
+)
 _PLACES = re.compile(r"(?<=[:(,])\d+(?=[:),\s]|$)|\b0x[0-9a-f]{4,}\b|\b\d+(?:\.\d+)? ?m?s\b")
 
 
@@ -44,6 +55,11 @@ def identities(output: str, root: str = "") -> dict[str, int]:
         if name and (name in found or len(found) < MOST):
             found[name] += 1
     return dict(found)
+
+
+def early(output: str) -> bool:
+    """Whether the tool says that it stopped before it had looked at everything."""
+    return bool(_EARLY.search(_COLOURS.sub("", output)))
 
 
 def _identity(line: str, root: str) -> str:

@@ -27,6 +27,7 @@ from codetether_crew import (
 
 from codetether_mode_ralph.commands import PRD
 from codetether_mode_ralph.events import RalphEvent, RalphNotice, StoryChanged
+from codetether_mode_ralph.judging import WITHOUT
 from codetether_mode_ralph.options import Options
 from codetether_mode_ralph.records import Past, folder_of, latest, named, sole, unfinished
 from codetether_mode_ralph.run import Run, again
@@ -184,5 +185,8 @@ def _said(run: Run, data: dict[str, Any]) -> tuple[str, list[str]]:
             f"  tests, checks or our own files were changed: {', '.join(sorted(touched)[:5])}"
         )
     if not data.get("success") and data.get("status") != "unverified":
-        lines.append(f"  go on: codetether ralph resume {run.id}{raised(run.budget)}")
+        on = f"codetether ralph resume {run.id}"
+        lines.append(f"  go on: {on}{raised(run.budget)}")
+        if any(each["why"].startswith(WITHOUT) for each in data.get("stories", ())):
+            lines.append(f"  if those changes are right: {on} --allow-test-changes")
     return table(data.get("stories", [])), lines

@@ -26,6 +26,7 @@ from codetether_worktrees import (
     create,
     land,
     names,
+    nested,
     plain,
     remove,
     reuse,
@@ -145,6 +146,18 @@ class Ground:
         if (made or await tree.tip()) == before:
             return before, False, wrong
         return await squash(tree, tree.base, message), True, wrong
+
+    async def within(self, one: Course) -> tuple[str, ...]:
+        """Repositories in a story's tree of which its commit holds a number only, and not even an address. Without their
+        `.git` the next commit takes their files in.
+        """
+        tree = self._trees[one.id]
+        modules = tree.path / ".gitmodules"
+        known = modules.read_text("utf-8", "replace") if modules.is_file() else ""
+        inner = tuple(path for path in await nested(tree) if f"path = {path}\n" not in known)
+        if inner:
+            await tree.git("rm", "--cached", "--quiet", "--", *inner)
+        return inner
 
     async def take_back(self, tree: Worktree, base: str) -> tuple[str, ...]:
         """The document and the progress file are ours: an agent's copies of them become again what they are in `base`."""

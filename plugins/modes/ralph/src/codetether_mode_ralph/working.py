@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HISTORY = 10  # commits an agent is told of
 CONFLICT_STEPS = 40  # model calls of an agent that resolves a conflict
 NOTHING = "it changed nothing"
+INNER = "it made a repository of its own"
 
 
 class Worker:
@@ -91,6 +92,9 @@ class Worker:
             await self._failed(one, blocked, blocked, attempt, state="blocked", **facts)
         elif facts["commit"] == tree.base and not one.story.verification_steps:
             await self._failed(one, NOTHING, texts.filled("nothing"), attempt, **facts)
+        elif inner := await self._ground.within(one):
+            told = texts.filled("nested", paths=", ".join(inner))
+            await self._failed(one, f"{INNER}: {inner[0]}", told, attempt, **facts)
         else:
             await book.enter(one, "judging", "", attempt, feedback="", **facts)
 

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
         plain,
     )
     from codetether_worktrees.reusing import reuse
-    from codetether_worktrees.trees import PREFIX, Worktree, adopt, commit, create, squash
+    from codetether_worktrees.trees import (
+        PREFIX,
+        Worktree,
+        adopt,
+        commit,
+        create,
+        nested,
+        squash,
+    )
 
 _WHERE = {
     "cleanup": "Left discard remove spare",
@@ -33,7 +41,7 @@ _WHERE = {
     "merging": "Merge abort conclude merge unresolved",
     "repository": "GitFailed NoRepository Repository names place_of plain",
     "reusing": "reuse",
-    "trees": "PREFIX Worktree adopt commit create squash",
+    "trees": "PREFIX Worktree adopt commit create nested squash",
 }
 
 __all__ = [
@@ -56,6 +64,7 @@ __all__ = [
     "land",
     "merge",
     "names",
+    "nested",
     "place_of",
     "plain",
     "remove",
