@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from codetether.loaded import Loaded
     from codetether.locks import changing
     from codetether.models import NO_MODEL
+    from codetether.piped import PipedChild
     from codetether.ports import (
         AgentResult,
         AgentTask,
@@ -173,6 +174,7 @@ _WHERE = {
     "ports": "AgentResult AgentTask Command Executor Extension Finding Launch Mode Plugin Provider ProviderStatus "
     "Router Sandbox SandboxPolicy SecretMissing Secrets Tool ToolContext ToolOutput Ui",
     "postponed": "import_ignoring import_without",
+    "piped": "PipedChild",
     "process": "Completed run_process",
     "redact": "Redactor",
     "ripgrep": "ripgrep",
@@ -231,6 +233,7 @@ __all__ = [
     "Notice",
     "Output",
     "Part",
+    "PipedChild",
     "Plugin",
     "PluginError",
     "Provider",

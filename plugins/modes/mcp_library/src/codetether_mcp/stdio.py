@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import trio
-from codetether.api import CodetetherError, clean_env, run_process
+from codetether.api import CodetetherError, Launch, PipedChild, clean_env
 from mcp.shared.message import SessionMessage
 from mcp_types import (
     JSONRPCError,
@@ -31,65 +30,17 @@ if TYPE_CHECKING:
     from codetether_mcp.configuration import Server
 
 LONGEST_LINE = 16_000_000  # bytes of one message: about ten screenshots
-TOLD = 4_000  # bytes of what it prints on stderr that are kept, to say why it ended
 ASKING = 100  # requests of the server's own that may wait for an answer
 LEAVING = 0.5  # seconds from the end of its input until it is told to end
-# run_process gives a child no input; its own pipes are the numbers of descriptors that it inherits.
-CONNECT = 'in=$1 out=$2; shift 2; exec "$@" </dev/fd/"$in" >/dev/fd/"$out"'
 
 
-class Child:
-    """The process and its pipes. `why` says how it ended, or what it did that nobody listens to."""
+class Child(PipedChild):
+    """The process and its pipes. `asking`: requests of its own that have no answer yet."""
 
     def __init__(self, argv: tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> None:
-        self._argv, self._cwd, self._env = argv, cwd, dict(env)
-        self._its_input, ours = os.pipe()
-        our_input, self._its_output = os.pipe()
-        self.input = trio.lowlevel.FdStream(ours)
-        self.output = trio.lowlevel.FdStream(our_input)
-        self.ended = trio.Event()
-        self.why = ""
-        self.asking = 0  # requests of its own that have no answer yet
-
-    async def run(self) -> None:
-        """Until it ends; cancelling ends it with everything it started."""
-        fds = (self._its_input, self._its_output)
-        argv = ("/bin/sh", "-c", CONNECT, "codetether-mcp", *map(str, fds), *self._argv)
-        try:
-            done = await run_process(
-                argv,
-                cwd=self._cwd,
-                env=self._env,
-                pass_fds=fds,
-                timeout=math.inf,
-                merge=True,
-                head=0,
-                tail=TOLD,
-                kill_at_limit=False,
-            )
-            how = f"signal {done.signal}" if done.signal else f"exit code {done.code}"
-            lines = [line.strip() for line in done.output.splitlines() if line.strip()]
-            said = f": {' / '.join(lines[-3:])}" if lines else ""
-            self.why = self.why or f"it ended ({how}){said}"
-        except CodetetherError as error:
-            self.why = self.why or error.message
-        finally:
-            self._let_go()
-            self.ended.set()
-
-    def _let_go(self) -> None:
-        """Close the child's ends here; it has its own. Then its end is the end of `output`."""
-        for fd in (self._its_input, self._its_output):
-            if fd >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(fd)
-        self._its_input = self._its_output = -1
-
-    async def aclose(self) -> None:
-        """Close all ends."""
-        self._let_go()
-        await self.input.aclose()
-        await self.output.aclose()
+        super().__init__()
+        self.launch = Launch(self.connected(argv), str(cwd), dict(env), self.fds)
+        self.asking = 0
 
 
 def child_of(server: Server, directory: Path) -> Child:
@@ -115,7 +66,7 @@ async def stdio(kernel: Kernel, child: Child) -> AsyncIterator[tuple[Any, Any]]:
     to_us, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(child.run)
+        nursery.start_soon(child.run, child.launch)
         nursery.start_soon(_read, child, to_us)
         nursery.start_soon(_write, child, from_us, to_us)
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from codetether_tool_lsp.child import Child
 from codetether_tool_lsp.framing import BrokenProtocol, Reader, framed
+
+if TYPE_CHECKING:
+    from codetether.api import PipedChild
 
 WAITING = 64  # messages on their way to a server that does not read
 FLOOD = 256 << 20  # bytes it may send while nobody asks it anything
@@ -52,7 +54,7 @@ class Connection:
 
     def __init__(
         self,
-        child: Child,
+        child: PipedChild,
         on_request: Callable[[str, Any], Awaitable[Any]],
         on_notification: Callable[[str, Any], None],
     ) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
+from codetether.api import PipedChild
 
-from codetether_tool_lsp.child import Child, connected
 from codetether_tool_lsp.connection import Connection, ServerError, ServerGone, Unknown
 from codetether_tool_lsp.files import Files
 from codetether_tool_lsp.positions import Places
@@ -77,9 +77,9 @@ class Server:
     # --- its life ---
     async def run(self) -> None:
         """From start to end; nothing of it is left. Failures are in `why`."""
-        child = Child()
+        child = PipedChild()
         try:
-            argv = connected((self.found.program, *self.found.known.command[1:]), child.fds)
+            argv = child.connected((self.found.program, *self.found.known.command[1:]))
             launch = self._launch(argv, child.fds)
             connection = self._connection = Connection(child, self._asked, self._told)
             async with trio.open_nursery() as nursery:
