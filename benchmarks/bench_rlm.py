@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 import trio
+from loopback import KEPT, model
 from measuring import PYTHON
 
 SECONDS = 0.2
@@ -32,12 +33,10 @@ PATHS = [
     for name in ("faults", "plugins/providers", "flow")
 ]
 SERVER = """
-import sys, trio
-from functools import partial
+import sys
 from codetether.testing import chat_sse
 
 SECONDS, CALLS = float(sys.argv[1]), int(sys.argv[2])
-HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\ncontent-length: %d\\r\\n\\r\\n"
 cell = "```python\\n{}\\n```".format
 NEEDLE = ["head(3)\\ntail(3)", "count('INFO')", cell("hit = grep('needle')[0]\\nhit.line"),
           cell("slice(hit.line - 1, hit.line + 1)"), cell("FINAL(hit)")]
@@ -50,40 +49,10 @@ ROOT = b"You answer a question about texts"
 
 def answer(body):
     if ROOT not in body:
-        return chat_sse("seen")
+        return chat_sse("seen"), SECONDS
     policy = next(policy for query, policy in POLICIES.items() if query in body)
     turn = body.count(b'"role":"assistant"') + body.count(b'"role": "assistant"')
-    return chat_sse(policy[min(turn, len(policy) - 1)])
-
-async def serve(stream):
-    data = bytearray()
-    try:
-        while True:
-            while (end := data.find(b"\\r\\n\\r\\n")) < 0:
-                more = await stream.receive_some(1 << 18)
-                if not more:
-                    return
-                data += more
-            head = bytes(data[:end])
-            del data[:end + 4]
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\\r\\n")[0] or 0)
-            while len(data) < length:
-                data += await stream.receive_some(1 << 18)
-            body = answer(bytes(data[:length])) if length else b"{}"
-            del data[:length]
-            await trio.sleep(SECONDS if length else 0)
-            await stream.send_all(HEAD % len(body) + body)
-    except trio.BrokenResourceError:
-        pass
-
-async def main():
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1", backlog=2000))
-        print(listener.socket.getsockname()[1], flush=True)
-        await trio.to_thread.run_sync(sys.stdin.read)
-        nursery.cancel_scope.cancel()
-
-trio.run(main)
+    return chat_sse(policy[min(turn, len(policy) - 1)]), SECONDS
 """
 CHILD = """
 import io, json, os, sys, time
@@ -248,15 +217,7 @@ async def _gigabyte(folder: Path) -> dict[str, float]:
 def _runs(folder: Path) -> dict[str, dict[str, object]]:
     path = folder / "ten-million.log"
     make_log(path, 4 * TOKENS, "the needle is 4711")
-    server = subprocess.Popen(
-        [PYTHON, "-c", SERVER, str(SECONDS), str(CALLS)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+    with model(SERVER + KEPT, str(SECONDS), str(CALLS)) as url:
         words = [str(folder / "home"), url, str(path), json.dumps(PATHS), str(AT_ONCE)]
         done = subprocess.run(
             [PYTHON, "-c", CHILD, *words], capture_output=True, text=True, check=False
@@ -267,9 +228,6 @@ def _runs(folder: Path) -> dict[str, dict[str, object]]:
             text=True,
             check=True,
         )
-    finally:
-        server.terminate()
-        server.wait()
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
     runs: dict[str, dict[str, object]] = json.loads(done.stdout.splitlines()[-1])

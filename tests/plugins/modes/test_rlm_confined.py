@@ -135,8 +135,14 @@ async def test_a_cell_that_lies_is_believed_nothing_of_consequence(tmp_path):
     async with working(tmp_path, "auto", unconfined_python=True, query_bytes=50) as made:
         trick = "link.ask('query', queries=[{'prompt': 'a', 'parts': [('source.txt', 0, 60), ('source.txt', 60, 0)]}])"
         assert "at most 50" in (await made.python(lie + trick)).output
+    async with working(tmp_path, "auto", unconfined_python=True, restarts=9) as made:
+        for where in ("10**9, 10**9 + 5", "2**62, 2**62 + 5", "-9, 0", "9, 3"):
+            trick = f"link.ask('query', queries=[{{'prompt': 'a', 'parts': [('source.txt', {where})]}}])"
+            assert "['x', None]" in (await made.python(lie + trick)).output, where
     for words in (
         "link._ours.send(b'no json\\n')",
+        "link.ask('grep', pattern='\\ud800', limit=1, ignore_case=False)",
+        'link._ours.send(b\'{"ask":"grep","number":1,"pattern":"\\xff"}\\n\'); link.receive()',
         "link.send({'done': 'x'})",
         "link.send([1])",
         "link.ask('grep', pattern=5)",

@@ -1,6 +1,7 @@
 """`codetether rlm` with a scripted model over the real worker: found, sent whole, cut short, and never past a limit."""
 
 import json
+import os
 
 import pytest
 import trio
@@ -62,6 +63,43 @@ async def test_what_fits_is_sent_whole_and_no_worker_is_started(tmp_path, capsys
     assert "what is third?" in request.messages[0].text
     assert "one\ntwo\nthree" in request.messages[0].text
     assert [(each["first_line"], each["last_line"]) for each in said["ranges"]] == [(1, 3), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (" \n", "scripted/test: an empty answer"),
+        (Reply(text="so far", finish="length"), "the answer was cut at the limit of a reply"),
+    ],
+)
+async def test_sent_whole_an_answer_that_is_none_or_was_cut_is_no_success(
+    tmp_path, capsys, reply, why
+):
+    (tmp_path / "a.txt").write_text("one\n")
+    async with kernel_at(tmp_path, Model(sub=reply)) as kernel:
+        code, said = await result(kernel, capsys, "what?", "-f", tmp_path / "a.txt")
+    assert (code, said["success"], said["ended"], said["error"]) == (1, False, "error", why)
+    assert bool(said["ranges"]) == said["partial"] == bool(said["answer"])
+
+
+@pytest.mark.parametrize("lines", [3, 30_000])
+@pytest.mark.parametrize("flag", ["-f", "--dir"])
+async def test_names_that_are_no_text_are_shown_and_their_files_read(tmp_path, capsys, flag, lines):
+    folder = tmp_path / os.fsdecode(b"d\xff\x1b[2J")
+    folder.mkdir()
+    if flag == "-f":
+        log(folder / os.fsdecode(b"a\xff\n.log"), lines, l2="needle")
+    log(folder / "b \N{SNOWMAN}.log", lines, l2="needle")
+    files = folder.iterdir() if flag == "-f" else [folder]
+    model = Model(*["grep('needle')", 'FINAL("found")'] * 2, sub="found")
+    async with kernel_at(tmp_path, model) as kernel:
+        assert await rlm(kernel, "where?", flag, *files, "-v") == 0
+        out, err = capsys.readouterr()
+        code, said = await result(kernel, capsys, "where?", flag, *folder.iterdir() if flag == "-f" else [folder])  # fmt: skip
+    assert "\x1b" not in out + err
+    names = sorted(each["source"].removeprefix(f"{tmp_path}/") for each in said["ranges"])
+    shown = ["d\ufffd␛[2J/b \N{SNOWMAN}.log"]
+    assert (code, names) == (0, ["d\ufffd␛[2J/a\ufffd .log", *shown] if flag == "-f" else shown)
 
 
 async def test_a_directory_is_looked_through_without_what_git_ignores(tmp_path, capsys):
@@ -218,6 +256,14 @@ async def test_the_last_reply_is_asked_for_an_answer(tmp_path, capsys):
         code, said = await result(kernel, capsys, "why?", "-f", big, "--max-iterations", 3)
     assert (code, said["answer"]) == (0, "in time")
     assert "this is the last reply you have" in model.told(2)
+
+
+async def test_a_last_reply_that_was_cut_is_no_complete_answer(tmp_path, capsys):
+    model = Model(Reply(text='FINAL("one of two is', finish="length"))
+    async with kernel_at(tmp_path, model) as kernel:
+        code, said = await result(kernel, capsys, "why?", "-f", log(tmp_path / "b.log"), "--max-iterations", 1)  # fmt: skip
+    assert (code, said["answer"], said["partial"]) == (1, '"one of two is', True)
+    assert (said["ended"], said["error"]) == ("error", "the answer was cut at the limit of a reply")
 
 
 async def test_without_an_answer_what_was_found_is_given(tmp_path, capsys):
@@ -394,6 +440,10 @@ async def test_events_are_lines_with_the_keys_of_every_event(tmp_path, capsys):
         (["q"], "there is nothing to look at"),
         (["q", "-f", "missing.txt"], "there is no file missing.txt"),
         (["q", "-f", "."], "is a directory"),
+        (["q", "-f", "/dev/null"], "/dev/null is not a regular file"),
+        (["q", "--dir", "x" * 300], "x is no directory"),
+        (["q", "-f", "/dev/null/x"], "there is no file /dev/null/x"),
+        (["q", "-f", "x" * 300], "x cannot be read: File name too long"),
         (["q", "--content", ""], "nothing to read|empty"),
         ([" ", "--content", "x"], "the query is empty"),
         (["q", "--content", "x", "--concurrency", "1000"], "--concurrency: Expected int <= 256"),

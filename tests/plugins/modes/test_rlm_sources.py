@@ -253,6 +253,21 @@ def test_a_sparse_index_finds_lines_across_its_blocks():
     assert text.line_at(BLOCK - 4) == 1
 
 
+def test_a_line_without_an_end_is_looked_through_once(monkeypatch):
+    class Counted(bytes):
+        looked = 0
+
+        def find(self, words, start, end):
+            Counted.looked += end - start
+            return super().find(words, start, end)
+
+    monkeypatch.setattr("codetether_rlm.inside.texts.READ", 1_000)
+    data = "ä".encode() * 50_000
+    text = Text("t", Counted(data), 0, len(data), "logs", Seen())
+    assert "".join(text) == data.decode()
+    assert Counted.looked <= len(data)
+
+
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), max_size=80), st.integers(1, 9))
 def test_joined_ranges_hold_all_and_are_few(parts, most):
     given_parts = [(first, first + length) for first, length in parts]

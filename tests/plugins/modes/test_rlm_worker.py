@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from contextlib import asynccontextmanager
+import signal
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
 from codetether.api import CodetetherError
-from codetether.testing import make_kernel
+from codetether.testing import make_kernel, processes_with
 from codetether_rlm.limits import Limits, Query, Reply
 from codetether_rlm.sources import Source, SourceError
 from codetether_rlm.worker import worker
@@ -101,6 +102,25 @@ async def test_commands_as_models_write_them(tmp_path):
             assert (done.final, done.error) == (answer, None), text
 
 
+async def test_an_answer_of_several_lines_stays_as_it_was_written(tmp_path):
+    answer = "see:\n  int x = 1;\nlet y = 2;\n// a comment  \n```\nend;"
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        for text in (
+            f'let n = 1;\nFINAL("""{answer}""");',
+            f'FINAL("{answer}")',
+            f"FINAL({answer})",
+        ):
+            assert (await made.command(text)).final == answer, text
+
+
+@pytest.mark.parametrize("text", ['FINAL("")', "FINAL(' \\n')", "FINAL(", "x = ''\nFINAL_VAR('x')"])
+async def test_an_empty_answer_is_none_and_that_is_told(tmp_path, text):
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        done = await made.command(text)
+        assert done.final is None
+        assert "an empty answer is none" in (done.error or "")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -168,6 +188,21 @@ async def test_a_process_that_ends_is_replaced_with_what_was_kept(tmp_path):
         with pytest.raises(CodetetherError, match="ended 3 times"):
             await made.python("1")
         assert await made.ranges() == [("app.log", 1, 1)]
+
+
+async def test_what_is_lost_when_it_ends_between_two_cells_is_told_too(tmp_path, monkeypatch):
+    marker = f"UTC0-{os.getpid()}-idle"
+    monkeypatch.setenv("TZ", marker)
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        await made.python("n = 5\ngone = (each for each in [1])")
+        for pid in processes_with(marker):
+            with suppress(ProcessLookupError):  # one ends with the other
+                os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(60):
+            while processes_with(marker):
+                await trio.sleep(0.05)
+        again = await made.python("n, 'gone' in globals()")
+        assert again.output.splitlines() == ["[started again without gone]", "(5, False)"]
 
 
 async def test_what_cannot_be_restored_is_told_and_holds_nobody_up(tmp_path):
@@ -440,6 +475,34 @@ async def test_patterns_are_ripgreps_and_linear(tmp_path):
         assert (await made.command('grep("a", limit=1)')).output.startswith("1: aaaa")
 
 
+async def test_a_pattern_no_command_line_holds_is_searched_or_refused(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, b"a\0b\nc\n")]) as made:
+        assert (await made.python("count('a\\0b|[\\0]b')")).output == "1\n"
+        long = await made.python("grep('|'.join(f'word {n}' for n in range(40_000)))")
+        assert "the pattern has 428,889 bytes, and 65,536 is the most" in (long.error or "")
+        assert (await made.command("lines()")).output == "2\n"
+
+
+async def test_lines_that_end_as_those_of_windows_are_found_by_their_ends(tmp_path):
+    text = "one done\r\ntwo\r\nthree done\r\nfour done\n"
+    async with working(tmp_path, [file_of(tmp_path, text)]) as made:
+        found = await made.command('grep("done$")')
+        assert found.output == "1: one done\n3: three done\n4: four done\n"
+        assert (await made.command('count("^two$")')).output == "1\n"
+        assert (await made.command('count("\\\\r$")')).output == "3\n"
+        assert (await made.python("grep('four')[0].start")).output == f"{text.index('four')}\n"
+
+
+async def test_a_search_that_did_not_end_well_is_no_search_without_matches(tmp_path, monkeypatch):
+    broken = tmp_path / "rg"
+    broken.write_text("#!/bin/sh\necho /proc/self/fd/64:1:0:one\nkill -BUS $$\n")
+    broken.chmod(0o755)
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        monkeypatch.setattr("codetether.ripgrep.ripgrep_path", lambda: str(broken))
+        for words in ("grep('INFO')", "count('INFO')"):
+            assert "not all of the text could be searched" in ((await made.command(words)).error or "")  # fmt: skip
+
+
 async def test_a_file_that_becomes_shorter_loses_no_state(tmp_path):
     """Reading a mapped page that is gone kills a process: it is the worker's, and it comes back."""
     path = tmp_path / "shrinks.log"
@@ -451,6 +514,18 @@ async def test_a_file_that_becomes_shorter_loses_no_state(tmp_path):
         assert "the worker ended" in (ended.error or "")
         assert (await made.python("n, len(context)")).output == "(1, 5000)\n"
         assert (await made.command("lines()")).error is None
+
+
+async def test_a_piece_that_is_gone_with_the_end_of_its_file_is_empty(tmp_path):
+    path = tmp_path / "shrinks.log"
+    path.write_text(LOG * 4)
+    async with working(tmp_path, [Source("shrinks.log", path)]) as made:
+        await made.python("parts = chunks(8)")
+        os.truncate(path, 5_000)
+        assert (await made.command("tail(2)")).ended
+        done = await made.python("{str(each) for each in llm_query_batched(['q'] * len(parts), parts)} == {'Q 5000', 'Q 0'}")  # fmt: skip
+        assert (done.error, done.output) == (None, "True\n")
+        assert done.ranges == [("shrinks.log", 1, 1 + LOG[:4_999].count("\n"))]
 
 
 async def test_more_lines_than_are_read_at_once_are_cut_and_that_is_told(tmp_path):

@@ -30,6 +30,7 @@ KEPT = 4_000  # characters of a partial answer's findings
 FINDINGS = 50  # the last ones, of which a partial answer is made
 EVENT = 2_000
 ENDED = "the worker ended in the middle of a step; it is started again for the next one"
+CUT = "the answer was cut at the limit of a reply"
 LEFT_OUT = "[output left out to save room]"
 
 
@@ -100,7 +101,8 @@ class Loop:
             outcome = await self._do(worker, step)
             outcomes.append(outcome)
             if outcome.final is not None and outcome.final.strip():
-                return Ended(self.run.redact(outcome.final.strip()), "final")
+                answer = self.run.redact(outcome.final.strip())
+                return Ended(answer, "error", CUT) if said.cut else Ended(answer, "final")
             if outcome.error:
                 break  # what comes after it was written for what did not happen
         told = self._told(outcomes, found.asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
@@ -21,20 +22,17 @@ NOTHING = "name files with -f, a directory with --dir, or pipe text in with --co
 @asynccontextmanager
 async def material(args: Namespace, place: Path) -> AsyncIterator[list[Source]]:
     """The sources the flags name; what was piped in is kept below `place` until the end. Raises CodetetherError."""
-    from codetether_rlm.sources import Source, from_directory, spooled
+    from codetether_rlm.sources import Source, from_directory, name_of, spooled
 
-    found = [Source(str(path), path.absolute()) for path in args.files]
     for path in args.files:
-        if path.is_dir():
-            raise UsageError(f"{path} is a directory", "use --dir")
-        if not path.exists():
-            raise UsageError(f"there is no file {path}")
+        _check(path)
+    named = {path: Source(name_of(str(path)), path.absolute()) for path in args.files}
     for folder in args.dirs:
-        found += [
-            msgspec.structs.replace(each, name=str(folder / each.name))
-            for each in await from_directory(folder, pattern=args.pattern)
-        ]
-    found = [*{each.name: each for each in found}.values()]  # named twice, it is one all the same
+        for each in await from_directory(folder, pattern=args.pattern):
+            assert each.path is not None
+            path = folder / each.path
+            named[path] = msgspec.structs.replace(each, name=name_of(str(path)))
+    found = [*named.values()]  # named twice, it is one all the same
     if args.content == "-":
         piped = await spooled(sys.stdin.fileno(), "standard input", place)
         assert piped.file is not None
@@ -46,3 +44,17 @@ async def material(args: Namespace, place: Path) -> AsyncIterator[list[Source]]:
     if not found:
         raise UsageError("there is nothing to look at", NOTHING)
     yield found
+
+
+def _check(path: Path) -> None:
+    """Raises UsageError for what cannot be looked at."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} is a directory", "use --dir")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is not a regular file", "pipe it in: --content -")

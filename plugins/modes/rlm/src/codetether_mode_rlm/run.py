@@ -32,7 +32,7 @@ from codetether_mode_rlm.events import (
     RlmStep,
     RlmSubcall,
 )
-from codetether_mode_rlm.loop import Ended, Loop
+from codetether_mode_rlm.loop import CUT, Ended, Loop
 from codetether_mode_rlm.options import Options
 from codetether_mode_rlm.reading import Step
 from codetether_mode_rlm.report import Outcome, outcome, step_lines
@@ -236,6 +236,9 @@ class Run:
             said = await self.ask(self.root, lambda: request)
         except BudgetOver as over:
             said = Said("", error=over.message, kind="budget")
+        answer = self.redact(said.text.strip())
+        if not answer and not said.error:
+            said = said._replace(error=CUT if said.cut else "an empty answer")
         self.board.enter("root", "failed" if said.error else "done", said.error)
         if said.error:
             self.whole = []
@@ -248,8 +251,8 @@ class Run:
         if said.error:
             return Ended("", "error", f"{self.root.ref}: {said.error}")
         if said.cut:
-            return Ended(self.redact(said.text), "error", "the answer was cut at --max-tokens")
-        return Ended(self.redact(said.text.strip()), "direct")
+            return Ended(answer, "error", CUT)
+        return Ended(answer, "direct")
 
     # --- large ---
     async def _explored(self) -> Ended:
@@ -293,7 +296,7 @@ class Run:
             ended = await self._by(loop, [piece])
         if ended.how == "final":
             return Said(ended.answer, loop.spent)
-        return Said(loop.partial(), loop.spent, error=ended.why)
+        return Said(ended.answer or loop.partial(), loop.spent, error=ended.why)
 
     # --- a call ---
     async def ask(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 import trio
-from codetether.api import ripgrep
+from codetether.api import Completed, ripgrep
 
 from codetether_rlm.mapping import Mapped, Part
 from codetether_rlm.sources import SourceError
 
 SECONDS = 60.0
+PATTERN = 64 << 10  # bytes of a pattern: it is a word of a command line, which holds 128 KB
 MOST = 100_000  # lines given at once
 LINE = 2_000  # bytes of a line
 OUTPUT = 24 << 20
@@ -45,6 +47,10 @@ class Found(msgspec.Struct):
 
 async def find(mapped: Mapped, wanted: Wanted, seconds: float = SECONDS) -> Found:
     """Search. Linear in time whatever the pattern; at most `seconds`. May copy sources that lie among others."""
+    if (size := len(wanted.pattern.encode())) > PATTERN:
+        return Found(
+            error=f"the pattern has {size:,} bytes, and {PATTERN:,} is the most: search for parts of it one after another"
+        )
     named = None if wanted.sources is None else set(wanted.sources)
     parts = [part for part in mapped.parts if part.size and (named is None or part.name in named)]
     whole, among = _by_company(mapped, parts)
@@ -87,9 +93,12 @@ async def _search(mapped: Mapped, parts: Sequence[Part], wanted: Wanted, seconds
         how.append(f"--max-count={limit + 1}")
     if wanted.ignore_case:
         how.append("--ignore-case")
+    if not re.search(r"\\r|\r", wanted.pattern):  # with it no pattern may name that character
+        how.append("--crlf")  # `$` is before the line end of Windows too
+    pattern = wanted.pattern.replace("\0", r"\x00")  # which no word of a command line holds
     files = [f"/proc/self/fd/{mapped.files[place]}" for place in places]
     done = await ripgrep(
-        [*AS_BYTES, *how, f"--regexp={wanted.pattern}"],
+        [*AS_BYTES, *how, f"--regexp={pattern}"],
         files,
         cwd="/",
         timeout=seconds,
@@ -102,8 +111,8 @@ async def _search(mapped: Mapped, parts: Sequence[Part], wanted: Wanted, seconds
         return Found(
             error=f"the search took longer than {seconds:.0f} s: use a simpler pattern or one source"
         )
-    if done.code == 2 and not done.output:
-        return Found(error=_trouble(done.errors))
+    if done.code not in (0, 1) and not done.killed_for_output:
+        return Found(error=_trouble(done))
     numbers = dict(zip(files, places, strict=True))
     lines = done.output.split("\n")
     if done.truncated:
@@ -134,8 +143,10 @@ def _hits(lines: Sequence[str], numbers: dict[str, int], parts: Sequence[Part]) 
     return hits
 
 
-def _trouble(errors: str) -> str:
-    """What ripgrep says of a pattern, without the pattern itself."""
-    said = [line.strip() for line in errors.splitlines() if line.strip()]
-    last = said[-1].removeprefix("error:").strip() if said else "unknown"
+def _trouble(done: Completed) -> str:
+    """What ripgrep says of a pattern, without the pattern itself. Of files that it cannot read it says nothing."""
+    said = [line.strip() for line in done.errors.splitlines() if line.strip()]
+    if not said:
+        return f"not all of the text could be searched: ripgrep ended with code {done.code}"
+    last = said[-1].removeprefix("error:").strip()
     return f"the pattern is no regular expression ripgrep takes: {last[:300]}"

@@ -68,8 +68,9 @@ class Mapped:
         return len(self.files) - 1
 
     def read(self, part: Part, start: int, size: int) -> bytes:
-        """Bytes of a source, from the file. Fewer when it became shorter."""
-        return os.pread(self.files[part.place], min(size, part.size - start), part.start + start)
+        """Bytes of a source, from the file. Fewer when it became shorter, none from beyond its end."""
+        size = min(size, part.size - start)
+        return os.pread(self.files[part.place], size, part.start + start) if size > 0 else b""
 
     def check(self) -> None:
         """Files that became shorter are so for us too: reading beyond their end would kill the worker."""

@@ -16,7 +16,7 @@ from codetether_wire.child import Child, ChildEnded
 
 from codetether_rlm.limits import Limits
 from codetether_rlm.mapping import Mapped
-from codetether_rlm.state import State
+from codetether_rlm.state import State, named
 
 if TYPE_CHECKING:
     from codetether.api import Kernel
@@ -177,10 +177,10 @@ class Process:
     async def _greet(self, child: Child) -> None:
         if self._greeted:
             return
-        lost = (await child.receive(_Greeting)).lost
+        greeting = await child.receive(_Greeting)
         self._greeted = True
-        if lost:
-            self.told = f"started again without {', '.join(name[:80] for name in lost[:20])}"
+        if lost := [*self._state.lost(), *greeting.lost]:
+            self.told = f"started again without {named(lost)}"
 
     def failed(self) -> None:
         """It ended in the middle of something: there is a limit to how often it is started again."""

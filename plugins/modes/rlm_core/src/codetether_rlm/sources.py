@@ -49,7 +49,7 @@ async def from_directory(
     At most 50,000. Raises SourceError when `root` is no directory, or nothing is found.
     """
     real = await trio.to_thread.run_sync(os.path.realpath, root)
-    if not await trio.Path(real).is_dir():
+    if not await trio.to_thread.run_sync(os.path.isdir, real):
         raise SourceError(f"{root} is no directory")
     paths = await _listed(real, root)
     if pattern:  # a second listing: a glob alone would bring back what ignore files leave out
@@ -65,12 +65,13 @@ async def from_directory(
             f"{root} has {len(paths):,} files, and {MOST:,} is the most",
             "name a directory below it, or a pattern",
         )
-    return [Source(_name(path), Path(path), root=Path(real)) for path in sorted(paths)]
+    return [Source(name_of(path), Path(path), root=Path(real)) for path in sorted(paths)]
 
 
-def _name(path: str) -> str:
-    """What a model reads: a file's name may hold line ends and escapes."""
-    return path if path.isprintable() else one_line(path)
+def name_of(path: str) -> str:
+    """What a model reads: a file's name may hold line ends, escapes, and bytes that are no text."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text if text.isprintable() else one_line(text)
 
 
 async def _listed(real: str, root: Path, *only: str) -> list[str]:

@@ -44,13 +44,18 @@ class State:
 
     def told(self) -> str:
         """What the next process has again, and what not, for the model."""
-        kept = f"kept: {_named(sorted(self.values))}" if self.values else "no variables were kept"
-        lost = f"; lost: {_named(self._unsaved)}" if self._unsaved else ""
-        self._unsaved = []
-        return kept + lost
+        kept = f"kept: {named(sorted(self.values))}" if self.values else "no variables were kept"
+        lost = self.lost()
+        return f"{kept}; lost: {named(lost)}" if lost else kept
+
+    def lost(self) -> list[str]:
+        """The variables the next process will not have, once."""
+        lost, self._unsaved = self._unsaved, []
+        return lost
 
 
-def _named(names: list[str]) -> str:
+def named(names: list[str]) -> str:
+    """The first of them, and how many more."""
     more = len(names) - NAMED
     return ", ".join(name[:80] for name in names[:NAMED]) + (
         f" and {more} more" if more > 0 else ""

@@ -155,7 +155,7 @@ class Worker:
                 outcome = self._outcome(msgspec.json.decode(line, type=_Done, strict=False))
             except ChildEnded as ended:
                 outcome = await self._ended(f"the worker ended: {ended.why}")
-            except msgspec.ValidationError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 outcome = await self._ended("the worker said what cannot be understood")
             except Overdue:
                 outcome = await self._ended(

@@ -24,6 +24,7 @@ AGAIN = 0.25  # seconds from one interruption to the next, for a cell that catch
 KEEPING_SECONDS = 5.0
 FINAL = 1 << 20  # characters of an answer
 ERROR = 2_000
+EMPTY = "an empty answer is none: say what you found, and what not"
 DEEPEST = 3  # lines of a cell told of an error
 
 
@@ -152,7 +153,7 @@ class Cells:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except Final as final:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            return final.text, None
+            return (final.text, None) if final.text.strip() else (None, EMPTY)
         except TooLong:
             signal.setitimer(signal.ITIMER_REAL, 0)
             return None, f"stopped after {seconds:g} s; variables are kept. Do less in one cell"

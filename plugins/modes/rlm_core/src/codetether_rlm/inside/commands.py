@@ -110,8 +110,11 @@ def _name(statement: ast.Assign) -> str:
 def _statements(text: str) -> Iterator[ast.stmt]:
     """The commands in `text`, one after another, so that those before a faulty one are run."""
     pending = ""
-    lines = [_as_python(line) for line in text.strip().splitlines()]
-    for number, line in enumerate(lines):
+    lines = text.strip().splitlines()
+    for number, written in enumerate(lines):
+        line = (
+            written if pending else _as_python(written)
+        )  # within a call it may be an answer's text
         if not pending and (not line.strip() or line.strip().startswith(("#", "```"))):
             continue
         pending += line + "\n"
@@ -141,7 +144,7 @@ def _as_python(line: str) -> str:
         line = line.replace("println!(", "print(", 1)
     if stripped.startswith("console.log("):
         line = line.replace("console.log(", "print(", 1)
-    return line.rstrip().removesuffix(";")
+    return line
 
 
 def _loose_final(text: str, *, whole: bool) -> str | None:

@@ -165,9 +165,9 @@ class Text:
         return self._index[block] + self.bytes_of(block * BLOCK, at).count(b"\n")
 
     def _after_newline(self, at: int) -> int:
-        found = self.find(b"\n", at)
-        end = self._size if found < 0 else found + 1
-        return min(end, at + READ)
+        end = min(at + READ, self._size)
+        found = self._mapped.find(b"\n", self._from + at, self._from + end)
+        return end if found < 0 else found - self._from + 1
 
     def first(self, count: int) -> str:
         """Its first lines."""
@@ -216,7 +216,10 @@ class Seen:
             self._lines[name] = merged(self._lines[name], MOST)
 
     def add_bytes(self, text: Text, start: int, end: int) -> None:
-        """Bytes `start` to `end` (not included) of a source."""
+        """Bytes `start` to `end` (not included) of a source, as far as it has them."""
+        end = min(end, len(text))
+        if start >= end:
+            return
         parts = self._bytes.setdefault(text.name, [])
         if parts and parts[-1][1] == start:  # lines read one after the other
             parts[-1] = (parts[-1][0], end)
