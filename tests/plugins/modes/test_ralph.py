@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from codetether.testing import ByteServer, call, response
+from codetether.api import CodetetherError, ProviderFault
+from codetether.testing import ByteServer, Reply, call, response
 from ralphs import (
     GATE,
     TEST,
@@ -17,6 +18,7 @@ from ralphs import (
     kernel_at,
     passes,
     project,
+    ralph,
     result,
     story,
 )
@@ -292,3 +294,62 @@ async def test_a_script_that_judges_is_not_the_agents_to_change(tmp_path, at, ca
     async with kernel_at(tmp_path, Model(US_1=[call("bash", command=command), "ok"]), where) as kernel:  # fmt: skip
         code, said = await result(kernel, capsys, "run", "--retries", "0")
     assert (code, passes(where), said["stories"][0]["touched"]) == (1, [], ["ci/check.sh"])
+
+
+async def test_one_story_whose_needs_do_not_pass_yet(tmp_path, at, capsys):
+    where = at(story("A"), story("B", "A"), checks={"test": "true"})
+    async with kernel_at(tmp_path, Model(A=adds("sub"), B=adds("mul")), where) as kernel:
+        with pytest.raises(CodetetherError, match="B needs A, which did not pass yet"):
+            await ralph(kernel, "run", "--story", "B")
+        assert not list((kernel.dirs.data / "ralph").glob("*"))
+        assert (await result(kernel, capsys, "run", "--story", "A"))[0] == 0
+        assert (await result(kernel, capsys, "run", "--story", "B"))[0] == 0
+    assert passes(where) == ["A", "B"]
+
+
+async def test_agents_that_cannot_work_are_not_told_to_be_idle(tmp_path, at, capsys):
+    where = at(story("A"), checks={"test": "true"})
+    model = Model(A=[Reply(fault=ProviderFault("auth", "the key is wrong", 401))])
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, said["status"]) == (1, "stopped")
+    assert "the key is wrong" in said["error"]
+    assert "verification_steps" not in said["error"]
+
+
+async def test_a_title_of_several_lines_is_one_line_of_a_commit_and_of_the_notes(
+    tmp_path, at, capsys
+):
+    where = at({**story("A"), "title": "one\n\n## Fake\ntwo"}, checks={"test": "true"})
+    async with kernel_at(tmp_path, Model(A=adds("sub")), where) as kernel:
+        assert (await result(kernel, capsys, "run"))[0] == 0
+    assert git(where, "log", "-1", "--format=%s", "feature/calc") == "feat(a): one ## Fake two"
+    heads = [
+        line for line in (where / "progress.txt").read_text().splitlines() if line.startswith("#")
+    ]
+    assert len(heads) == 1
+
+
+async def test_checks_before_the_work_that_take_long_are_told_of(tmp_path, at, monkeypatch, capsys):
+    monkeypatch.setattr("codetether_mode_ralph.judging.SILENT", 0.2)
+    where = at(story("A"), checks={"test": "sleep 1"})
+    async with kernel_at(tmp_path, Model(A=adds("sub")), where) as kernel:
+        assert await ralph(kernel, "run") == 0
+    lines = capsys.readouterr().err.splitlines()
+    [told] = [number for number, line in enumerate(lines) if "the checks run first" in line]
+    [begun] = [number for number, line in enumerate(lines) if line.endswith("A Do A: running")]
+    assert told < begun
+
+
+async def test_the_last_attempt_is_for_the_story_that_comes_first(tmp_path, at, capsys):
+    where = at(
+        story("A", priority=2), story("B", complexity=4), story("C", complexity=2), story("D", "C"),
+        checks={"test": "true"},
+    )  # fmt: skip
+    model = Model(A=adds("sub"), B=adds("mul"), C=adds("div"), D=adds("mod"))
+    order = []
+    async with kernel_at(tmp_path, model, where) as kernel:
+        for word in ("run", "resume", "resume", "resume"):
+            await result(kernel, capsys, word, "--max-iterations", "1", "--max-concurrent", "4")
+            order += [name for name in passes(where) if name not in order]
+    assert order == ["C", "D", "B", "A"]

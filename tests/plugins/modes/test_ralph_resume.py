@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import trio
 from codetether.api import CodetetherError, UsageError
-from codetether.testing import call
+from codetether.testing import Reply, call
 from contest import goes_on, of_two
 from deaths import deaths
 from ralphs import (
@@ -188,7 +191,7 @@ sys.path.insert(0, sys.argv[1])
 import trio
 from pathlib import Path
 from ralphs import Model, kernel_at, once, ralph
-from codetether.testing import call
+from codetether.testing import Reply, call
 
 where = Path(sys.argv[2])
 os.chdir(where)
@@ -364,3 +367,95 @@ async def test_without_an_id_and_a_document_the_only_unfinished_run_of_the_repos
         assert (await result(kernel, capsys, "resume", "-p", "two.json"))[0] == 0
         code, said = await result(kernel, capsys, "resume")
     assert (code, said["id"]) == (0, one["id"])
+
+
+async def test_what_failed_is_told_again_after_an_interruption(tmp_path, at, capsys):
+    where = at(story("US-1"), checks={"test": "! grep -q bad a.txt"})
+    bad = [call("bash", command="echo bad >> a.txt"), "done"]
+    model = Model(US_1=[bad, [Reply(stall=True)], [call("bash", command="echo good > a.txt"), "done"]])  # fmt: skip
+    async with kernel_at(tmp_path, model, where) as kernel:
+        await result(kernel, capsys, "run", "--time-limit", "3")
+        assert len(model.prompts["US-1"]) == 2
+        code, said = await result(kernel, capsys, "resume")
+    assert code == 0, said
+    assert "was interrupted" in model.prompts["US-1"][2]
+    assert "! grep -q bad a.txt` failed" in model.prompts["US-1"][2]
+
+
+async def test_a_run_that_goes_on_with_another_time_for_checks_uses_it(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), checks={})
+    (where / "Makefile").write_text("test:\n\tsleep 2\n")
+    git(where, "add", "Makefile")
+    git(where, "commit", "-qm", "make")
+    async with kernel_at(tmp_path, Model(A=adds("sub"), B=adds("mul")), where) as kernel:
+        _, said = await result(kernel, capsys, "run", "--check-timeout", "0.5", "--max-iterations", "1")  # fmt: skip
+        assert "longer than" not in said.get("error", "")
+        code, said = await result(kernel, capsys, "resume", "--check-timeout", "60")
+    assert said["stories"][1]["state"] == "passed", (said["stories"], said["gates"])
+    assert said["gates"] == [
+        {"kind": "test", "command": "make --no-print-directory test", "ok_before": True}
+    ]
+    assert code == 1  # the first one had no check that spoke for it
+
+
+async def test_a_document_that_could_not_be_written_then_is_written_at_the_end(
+    tmp_path, at, capsys
+):
+    where = at(story("A"), story("B", "A"), checks={"test": "true"})
+    good = (where / "prd.json").read_text()
+
+    def half(request, step):
+        (where / "prd.json").write_text(good[:40])
+        return adds("sub")[step]
+
+    def whole(request, step):
+        (where / "prd.json").write_text(good)
+        return adds("mul")[step]
+
+    async with kernel_at(tmp_path, Model(A=half, B=whole), where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, said["status"], passes(where)) == (0, "completed", ["A", "B"]), said
+    assert (where / "progress.txt").read_text().count("## A ") == 1
+
+
+GIT = """#!/bin/sh
+case " $* " in *" --ff-only "*) touch {mark}; sleep 1;; esac
+exec {git} "$@"
+"""
+
+
+async def test_a_run_that_is_stopped_does_not_leave_the_users_tree_in_the_middle(
+    tmp_path, at, capsys, monkeypatch
+):
+    where = at(story("A"), branch="", checks={"test": "true"})
+    mark, fake = tmp_path / "moving", tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text(GIT.format(mark=mark, git=shutil.which("git")))
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+
+    async with kernel_at(tmp_path, Model(A=adds("sub")), where) as kernel:
+
+        async def stop():
+            while not mark.exists():
+                await trio.sleep(0.01)
+            kernel.mode("ralph").running[0].stop("enough")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            code, said = await result(kernel, capsys, "run")
+    assert (code, said["status"], passes(where)) == (1, "stopped", ["A"]), said
+    assert "def sub" in (where / "calc.py").read_text()
+    assert git(where, "status", "--porcelain", "--untracked-files=no") == ""
+    assert git(where, "log", "-1", "--format=%s") == "feat(a): Do A"
+
+
+async def test_whoever_it_is_done_for_may_leave(tmp_path, at):
+    where = at(story("US-2"), checks={"test": "true"})
+    async with kernel_at(tmp_path, agents(stall=True), where) as kernel:
+        with trio.move_on_after(3):
+            await ralph(kernel, "run", "--json")
+        folder = kernel.dirs.data / "ralph"
+        [journal] = folder.glob("*/journal.jsonl")
+    ended = json.loads(journal.read_text().splitlines()[-1])
+    assert (ended["status"], ended["result"]["error"]) == ("stopped", "interrupted")

@@ -20,14 +20,19 @@ class Breakers:
         self._idle = 0
         self._given_up: Counter[str] = Counter()
 
-    def attempted(self, one: Course, *, changed: bool) -> str:
-        """An attempt is over: why the run should stop, "" when it should not."""
+    def attempted(self, one: Course, *, changed: bool, error: str = "") -> str:
+        """An attempt is over, with `error` if its agent did not come to an end: why the run should stop, "" when it should
+        not.
+        """
         self._idle = 0 if changed else self._idle + 1
         if self._idle < IDLE:
             return ""
+        told = f"no progress: {IDLE} attempts in a row changed nothing, the last at {one.id}"
+        if error:
+            return f"{told}: {error}"
         return (
-            f"no progress: {IDLE} attempts in a row changed nothing, the last at {one.id}. Is it done already? Give it "
-            "verification_steps, or mark it as passed. Is it unclear? Say in its description what to change"
+            f"{told}. Is it done already? Give it verification_steps, or mark it as passed. Is it unclear? Say in its "
+            "description what to change"
         )
 
     @staticmethod

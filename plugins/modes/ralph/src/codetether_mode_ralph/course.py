@@ -65,7 +65,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Course:
-    """A story and its mark, attempts and tries. `tries`: attempts of this process."""
+    """A story and its mark, attempts and tries. `tries`: attempts of this process; `begins`: another one may begin."""
 
     def __init__(
         self, story: Story, order: int, mark: Mark | None = None, attempts: Iterable[Attempt] = ()
@@ -75,6 +75,7 @@ class Course:
         self.mark = mark or Mark(state="passed" if story.passes else "pending")
         self.attempts = list(attempts)
         self.tries = 0
+        self.begins = False
         self.interrupted = self.mark.state == "working"
         self.failings: list[str] = []
         self.iteration = 0

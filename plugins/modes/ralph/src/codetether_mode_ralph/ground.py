@@ -26,12 +26,12 @@ from codetether_worktrees import (
     create,
     land,
     names,
-    nested,
     plain,
     remove,
     reuse,
     spare,
     squash,
+    within,
 )
 
 from codetether_mode_ralph.course import Change
@@ -148,16 +148,8 @@ class Ground:
         return await squash(tree, tree.base, message), True, wrong
 
     async def within(self, one: Course) -> tuple[str, ...]:
-        """Repositories in a story's tree of which its commit holds a number only, and not even an address. Without their
-        `.git` the next commit takes their files in.
-        """
-        tree = self._trees[one.id]
-        modules = tree.path / ".gitmodules"
-        known = modules.read_text("utf-8", "replace") if modules.is_file() else ""
-        inner = tuple(path for path in await nested(tree) if f"path = {path}\n" not in known)
-        if inner:
-            await tree.git("rm", "--cached", "--quiet", "--", *inner)
-        return inner
+        """Repositories in a story's tree of which its commit holds a number only."""
+        return await within(self._trees[one.id])
 
     async def take_back(self, tree: Worktree, base: str) -> tuple[str, ...]:
         """The document and the progress file are ours: an agent's copies of them become again what they are in `base`."""
@@ -214,7 +206,11 @@ class Ground:
         )
 
     async def publish(self) -> Landing:
-        """Bring the result to the PRD's branch."""
+        """Bring the result to the PRD's branch; to its end, or the user's tree would be left in the middle of it."""
+        with trio.CancelScope(shield=True):
+            return await self._publish()
+
+    async def _publish(self) -> Landing:
         tip = self.tip
         if not self.branch:
             return Landing(False, why="no branch is checked out")
@@ -243,7 +239,8 @@ class Ground:
         paths = set(await self.repository.files_between(self.base, tip))
         if mine := [path for path in await self.repository.uncommitted() if path in paths]:
             return Landing(False, why=f"you have uncommitted changes ({', '.join(mine[:3])})")
-        done = await self.repository.ask("apply", "--whitespace=nowarn", "--", str(patch))
+        with trio.CancelScope(shield=True):  # to its end
+            done = await self.repository.ask("apply", "--whitespace=nowarn", "--", str(patch))
         if not done.ok:
             return Landing(False, why=one_line(done.errors or done.output, 200))
         return Landing(True, tip)

@@ -33,6 +33,7 @@ _PROGRAMS = (
     re.compile(r"\b(?:sh|bash|dash|zsh|ksh)\s+(?:-\w+\s+)*([\w.][\w./-]*)"),
 )
 WITHOUT = "only with its own changes to"
+SILENT = 2.0  # seconds of checks before the work that need no word
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -69,7 +70,10 @@ class Judge:
     async def settle(self, known: Known, ground: Ground, past: Measured | None) -> None:
         """Have gates and their baseline: those of an earlier process, unless the document names others now."""
         given = self._given(known)
-        if past is not None and (not given or given == past.gates):
+        if past is not None and not given:
+            seconds = self._options.gate_seconds
+            given = tuple(msgspec.structs.replace(each, seconds=seconds) for each in past.gates)
+        if past is not None and given == past.gates:
             self.measured = past
         else:
             self.measured = await self._measure(given, ground)
@@ -83,14 +87,21 @@ class Judge:
 
     async def _measure(self, given: tuple[Gate, ...], ground: Ground) -> Measured:
         kernel, home = self._kernel, Path(self._options.directory)
-        async with ground.spare("baseline", ground.tip) as tree:
+        async with ground.spare("baseline", ground.tip) as tree, trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_why_it_is_silent)
             measured = await measure(
                 given or None, kernel.run_process, tree.directory, home=home, seconds=self._options.gate_seconds,
                 logs=self._logs, redact=kernel.redact.text,
             )  # fmt: skip
+            nursery.cancel_scope.cancel()
         await self._book.checked("", measured.verdicts)
         await self._book.write(measured)
         return measured
+
+    async def _say_why_it_is_silent(self) -> None:
+        await trio.sleep(SILENT)
+        text = "the checks run first, as it is now: what fails already is no story's fault"
+        await self._book.notice("info", text)
 
     def _given(self, known: Known) -> tuple[Gate, ...]:
         checks = {kind: command for kind, command in known.quality_checks.items() if command}

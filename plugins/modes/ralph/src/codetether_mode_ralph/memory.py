@@ -78,7 +78,9 @@ class Memory:
             gap = (
                 b"" if not known or known.endswith(b"\n\n") else b"\n" * (2 - known.endswith(b"\n"))
             )
-            os.write(fd, gap + line + b"\n\n" + body.strip().encode("utf-8", "replace") + b"\n")
+            left = gap + line + b"\n\n" + body.strip().encode("utf-8", "replace") + b"\n"
+            while left:
+                left = left[os.write(fd, left) :]
             os.fsync(fd)
         except OSError as error:
             raise CodetetherError(f"{self.progress}: {error.strerror}") from None

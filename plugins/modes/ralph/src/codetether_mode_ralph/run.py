@@ -89,12 +89,13 @@ class Run:
         if not self.status:
             self.status, self.why = status, why
 
-    def may_begin(self) -> bool:
-        """Whether another attempt may begin; when not, the run ends."""
+    def begins(self) -> bool:
+        """Whether another attempt may begin, which then counts as begun; when not, the run ends."""
         if used_up := self.budget.used_up:
             self.end("stopped", used_up)
         elif self.begun >= self.options.max_iterations:
             self.end("max_iterations", f"{self.begun} iterations were allowed")
+        self.begun += not self.status
         return not self.status
 
     # --- the run ---
@@ -107,6 +108,11 @@ class Run:
                     await self._all()
                 if timer.cancelled_caught:
                     self.end("stopped", f"the time limit of {limit:g} s is reached")
+        except BaseException as error:  # a failure of ours, or whoever it is done for leaves
+            self.end(
+                "stopped", error.message if isinstance(error, CodetetherError) else "interrupted"
+            )
+            raise
         finally:
             with trio.CancelScope(shield=True):
                 outcome = await self._leave()
@@ -172,9 +178,17 @@ class Run:
             courses.append(Course(story, order, mark, self.book.earlier.get(story.id, ())))
         by_id = {each.id: each for each in courses}
         self.book.show(courses, stages(by_id))
-        only_one = self.options.story
-        if only_one and only_one not in by_id:
+        if self.options.story:
+            self._must_be_possible(self.options.story)
+
+    def _must_be_possible(self, only_one: str) -> None:
+        courses = self.book.courses
+        if only_one not in courses:
             raise CodetetherError(f"there is no story {only_one!r} in {self.options.prd}")
+        lacks = [name for name in courses[only_one].story.depends_on if not courses[name].done]
+        if lacks:
+            why = f"{only_one} needs {', '.join(lacks)}, which did not pass yet"
+            raise CodetetherError(why, "begin there, or work on all stories: leave out --story")
 
     def _passed(self) -> list[str]:
         marks = self.past.marks.values() if self.past else ()
@@ -256,7 +270,9 @@ class Run:
                 await news.wait()
 
     def _worth(self, course: Course) -> bool:
-        return course.state in ("judging", "merging") or self.may_begin()
+        """Whether there is something to do at a story now. Its attempt counts from here: tasks start in any order."""
+        course.begins = course.state not in ("judging", "merging") and self.begins()
+        return course.begins or course.state in ("judging", "merging")
 
     def _wanted(self) -> dict[str, Course]:
         """The courses, of those to be worked on and of those they need."""

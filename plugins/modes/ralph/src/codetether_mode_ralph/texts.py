@@ -48,11 +48,9 @@ def story(one: Course, known: Known, gates: Sequence[Gate], *, progress: str, hi
 
 
 def _again(one: Course) -> str:
-    if one.interrupted:
-        return filled("interrupted")
-    if not one.mark.feedback:
-        return ""
-    return filled("again", feedback=one.mark.feedback)
+    told = [filled("interrupted")] if one.interrupted else []
+    told += [filled("again", feedback=one.mark.feedback)] if one.mark.feedback else []
+    return "\n\n".join(told)
 
 
 def _step(step: Step) -> str:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from codetether.api import CodetetherError
+from codetether.api import CodetetherError, one_line
 from codetether_crew import Attempt, Work
 from codetether_worktrees import GitFailed, Merge, Worktree, abort, conclude, merge, squash
 
@@ -38,7 +38,8 @@ class Worker:
                 await self._join(one)
             elif one.state == "judging":
                 await self._judge(one)
-            elif self._run.may_begin():
+            elif one.begins or self._run.begins():
+                one.begins = False
                 await self._attempt(one)
             else:
                 return
@@ -46,7 +47,6 @@ class Worker:
     # --- an attempt ---
     async def _attempt(self, one: Course) -> None:
         run, book = self._run, self._book
-        run.begun += 1
         book.iteration += 1
         one.iteration = book.iteration
         one.tries += 1
@@ -61,7 +61,7 @@ class Worker:
         made, changed, wrong = await self._ground.keep(one, _message(one, run.known.feature))
         changed = changed or (one.interrupted and made != tree.base)
         one.interrupted = False
-        if why := run.breakers.attempted(one, changed=changed):
+        if why := run.breakers.attempted(one, changed=changed, error=attempt.error):
             run.end("stopped", why)
         facts = {"commit": made, "notes": texts.notes(attempt.text), "touched": wrong}
         await self._weigh(one, tree, attempt, facts)
@@ -182,7 +182,7 @@ class Worker:
             await self._book.keep(one, msgspec.structs.replace(one.mark, told=True))
 
     async def _note(self, one: Course, how: str, more: str = "") -> None:
-        head = f"{one.id} {one.story.title}: {self._run.id}, attempt {len(one.attempts)}, {how.partition(':')[0]}"
+        head = f"{one.id} {one_line(one.story.title)}: {self._run.id}, attempt {len(one.attempts)}, {how.partition(':')[0]}"
         when = time.strftime("%Y-%m-%d %H:%M")
         body = "\n\n".join(filter(None, (f"{when}, {how}", more, one.mark.notes)))
         try:
@@ -248,6 +248,8 @@ class Worker:
     async def leave(self) -> None:
         """The run is over or cut short: what agents were at is kept on its branch, for a resumed run to go on with."""
         for one in self._book.courses.values():
+            if one.state == "passed" and one.mark.branch and not one.mark.told:
+                await self._remember(one)  # once more: somebody may have been writing the document
             if one.over or not one.mark.branch:
                 continue
             if one.state in ("judging", "merging"):  # all of it is committed
@@ -266,4 +268,4 @@ class Worker:
 
 
 def _message(one: Course, feature: str) -> str:
-    return f"feat({one.id.lower()}): {one.story.title}\n\nStory {one.id} of {feature}"
+    return f"feat({one.id.lower()}): {one_line(one.story.title)}\n\nStory {one.id} of {feature}"
