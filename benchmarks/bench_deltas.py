@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import trio
-from measuring import PYTHON, empty_home
+from loopback import model
+from measuring import empty_home
 
 COUNT = 50_000
 SERVER = f"""
@@ -50,23 +50,15 @@ async def _turn(work: Path) -> tuple[float, str, int]:
 
 
 def measure() -> list[tuple[str, str, str, bool]]:
-    server = subprocess.Popen(
-        [PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        with empty_home() as (home, env):
-            os.environ.update(
-                {
-                    "HOME": env["HOME"],
-                    "CODETETHER_LOCAL_BASE_URL": server.stdout.readline().strip() + "/v1",
-                }
-            )
-            (home / "work").mkdir()
-            cpu, text, events = trio.run(_turn, home / "work")
-    finally:
-        server.terminate()
-        server.wait()
+    with model(SERVER) as url, empty_home() as (home, env):
+        os.environ.update(
+            {
+                "HOME": env["HOME"],
+                "CODETETHER_LOCAL_BASE_URL": f"{url}/v1",
+            }
+        )
+        (home / "work").mkdir()
+        cpu, text, events = trio.run(_turn, home / "work")
     whole = text == "".join(f"w{i} " for i in range(COUNT))
     each = cpu / COUNT * 1e6
     return [

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import trio
-from measuring import PYTHON
+from loopback import process
 
 TESTS = Path(__file__).parents[1] / "tests"
 PATHS = [str(TESTS / folder) for folder in ("faults", "plugins/providers", "flow")]
@@ -123,16 +122,9 @@ async def _measured(urls: dict[str, str]) -> dict[str, tuple[float, float]]:
 
 def measure() -> list[tuple[str, str, str, bool]]:
     sys.path[:0] = PATHS
-    server = subprocess.Popen(
-        [PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        urls = dict(line.split() for line in iter(server.stdout.readline, "\n"))
+    with process(SERVER) as said:
+        urls = dict(line.split() for line in iter(said.readline, "\n"))
         found = trio.run(_measured, urls)
-    finally:
-        server.terminate()
-        server.wait()
     beyond = {name: ours - floor for name, (floor, ours) in found.items()}
     told = ", ".join(f"{name} {extra:.2f}" for name, extra in beyond.items())
     low = statistics.median(floor for floor, _ in found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from loopback import model
 from measuring import CODETETHER, PYTHON, empty_home, interleaved, peak_memory
 
 SERVER = """
@@ -21,34 +22,25 @@ trio.run(main)
 
 
 def measure() -> list[tuple[str, str, str, bool]]:
-    server = subprocess.Popen(
-        [PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip() + "/v1"
-        with empty_home() as (home, env):
-            work = home / "work"
-            work.mkdir()
-            (work / "hello.txt").write_text("hello\n")
-            env["CODETETHER_LOCAL_BASE_URL"] = url
-            argv = [
-                PYTHON,
-                CODETETHER,
-                "exec",
-                "--model",
-                "local/scripted",
-                "-C",
-                str(work),
-                "read hello.txt",
-            ]
-            said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
-            assert "It says hello." in said, said
-            seen = interleaved({"bare": [PYTHON, "-c", "pass"], "exec": argv}, 21, env)
-            peak = max(peak_memory(argv, env, str(work)) for _ in range(5))
-    finally:
-        server.terminate()
-        server.wait()
+    with model(SERVER) as url, empty_home() as (home, env):
+        work = home / "work"
+        work.mkdir()
+        (work / "hello.txt").write_text("hello\n")
+        env["CODETETHER_LOCAL_BASE_URL"] = f"{url}/v1"
+        argv = [
+            PYTHON,
+            CODETETHER,
+            "exec",
+            "--model",
+            "local/scripted",
+            "-C",
+            str(work),
+            "read hello.txt",
+        ]
+        said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+        assert "It says hello." in said, said
+        seen = interleaved({"bare": [PYTHON, "-c", "pass"], "exec": argv}, 21, env)
+        peak = max(peak_memory(argv, env, str(work)) for _ in range(5))
     cpu, wall = ((run - bare) * 1000 for run, bare in zip(seen["exec"], seen["bare"], strict=True))
     megabytes = peak / 1e6
     return [

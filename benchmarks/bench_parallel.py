@@ -5,14 +5,13 @@ each. The server is a process of its own that answers at once and keeps connecti
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import trio
-from measuring import PYTHON
+from loopback import KEPT, model
 
 PATHS = [
     str(Path(__file__).parents[1] / "tests" / name)
@@ -20,41 +19,10 @@ PATHS = [
 ]
 CALLS, AT_ONCE, EACH = 256, 64, 8
 SERVER = """
-import sys, trio
-from functools import partial
 from codetether.testing import chat_sse
-body = chat_sse("A short answer.")
-answer = b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(body) + body
 
-async def serve(stream):
-    data = b""
-    while True:
-        while b"\\r\\n\\r\\n" not in data:
-            more = await stream.receive_some(65536)
-            if not more:
-                return
-            data += more
-        head, _, data = data.partition(b"\\r\\n\\r\\n")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\\r\\n")[0] or 0)
-        while len(data) < length:
-            data += await stream.receive_some(65536)
-        data = data[length:]
-        await stream.send_all(answer)
-
-async def guarded(stream):
-    try:
-        await serve(stream)
-    except trio.BrokenResourceError:
-        pass
-
-async def main():
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, guarded, 0, host="127.0.0.1"))
-        print(listener.socket.getsockname()[1], flush=True)
-        await trio.to_thread.run_sync(sys.stdin.read)
-        nursery.cancel_scope.cancel()
-
-trio.run(main)
+def answer(body, said=chat_sse("A short answer.")):
+    return said, 0
 """
 
 
@@ -111,16 +79,8 @@ async def _measured(url: str) -> tuple[float, float, float]:
 
 def measure() -> list[tuple[str, str, str, bool]]:
     sys.path[:0] = PATHS
-    server = subprocess.Popen(
-        [PYTHON, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        ours, bare, cpu = trio.run(_measured, f"http://127.0.0.1:{port}")
-    finally:
-        server.terminate()
-        server.wait()
+    with model(SERVER + KEPT) as url:
+        ours, bare, cpu = trio.run(_measured, url)
     return [
         (
             "256 short calls, 64 at a time, through the shared pool",

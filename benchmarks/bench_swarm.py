@@ -13,58 +13,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from loopback import KEPT, model
 from measuring import PYTHON
 
 STEPS, SECONDS = 5, 0.2
 # of the tests only this: the vendors' own libraries, which others load, would be a third of what is measured
 PATHS = [str(Path(__file__).parents[1] / "tests" / "faults")]
 SERVER = """
-import json, sys, trio
-from functools import partial
+import json, sys
 from codetether.testing import Reply, call, chat_sse
 
 PLAN = json.dumps({"subtasks": [{"name": f"part {n}", "instruction": "Look.", "writes": False} for n in range(int(sys.argv[1]))]})
 STEPS, SECONDS = int(sys.argv[2]), float(sys.argv[3])
-HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\ncontent-length: %d\\r\\n\\r\\n"
 SAID = [chat_sse(call("read_file", path="a.txt", offset=step + 1)) for step in range(STEPS - 1)] + [chat_sse("seen")]
 
 def answer(body):
     if b"You plan work" in body:
         return chat_sse(PLAN), 0
     return SAID[body.count(b'"role":"assistant"') + body.count(b'"role": "assistant"')], SECONDS
-
-async def serve(stream):
-    data = b""
-    try:
-        while True:
-            while b"\\r\\n\\r\\n" not in data:
-                more = await stream.receive_some(65536)
-                if not more:
-                    return
-                data += more
-            head, _, data = data.partition(b"\\r\\n\\r\\n")
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\\r\\n")[0] or 0)
-            while len(data) < length:
-                data += await stream.receive_some(65536)
-            body, wait = answer(data[:length]) if length else (b"{}", 0)
-            data = data[length:]
-            await trio.sleep(wait)
-            await stream.send_all(HEAD % len(body) + body)
-    except trio.BrokenResourceError:
-        pass
-
-async def main():
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1", backlog=2000))
-        print(listener.socket.getsockname()[1], flush=True)
-        await trio.to_thread.run_sync(sys.stdin.read)
-        nursery.cancel_scope.cancel()
-
-trio.run(main)
 """
 CHILD = """
 import gc, json, os, sys, time
@@ -156,26 +124,14 @@ def _child(code: str, *words: str) -> object:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@contextmanager
-def model(agents: int) -> Iterator[str]:
-    """The address of a model that has so many sub-agents at work."""
-    server = subprocess.Popen(
-        [PYTHON, "-c", SERVER, str(agents), str(STEPS), str(SECONDS)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
-    finally:
-        server.terminate()
-        server.wait()
+def words_of(agents: int) -> tuple[str, str, str, str]:
+    """The model's process, for so many sub-agents."""
+    return SERVER + KEPT, str(agents), str(STEPS), str(SECONDS)
 
 
 def swarm(agents: int) -> dict[str, object]:
     """One run of so many sub-agents: its wall time, CPU time, peak memory and statistics."""
-    with model(agents) as url:
+    with model(*words_of(agents)) as url:
         said = _child(CHILD, url, str(agents), json.dumps(PATHS))
     assert said["code"] == 0, said["error"]
     assert said["stats"]["total_steps"] == agents * STEPS, said["stats"]
@@ -184,7 +140,7 @@ def swarm(agents: int) -> dict[str, object]:
 
 def bare(agents: int) -> float:
     """Seconds that clients of httpx take for the same calls and nothing else, each with eight connections."""
-    with model(agents) as url:
+    with model(*words_of(agents)) as url:
         words = [url, str(agents), str(STEPS)]
         done = subprocess.run([PYTHON, "-c", BARE, *words], capture_output=True, check=True)
     return float(done.stdout)

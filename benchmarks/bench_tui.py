@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from loopback import model
 from measuring import CODETETHER, PYTHON, empty_home, tree_memory
 
 QUIET = 0.02
@@ -51,7 +52,7 @@ async def serve(stream):
 async def main():
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        print(listener.socket.getsockname()[1], flush=True)
+        print(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
         nursery.cancel_scope.cancel()
 
@@ -139,29 +140,21 @@ def screen(env: Mapping[str, str], cwd: Path, *words: str) -> Iterator[Screen]:
 
 
 def measure() -> list[tuple[str, str, str, bool]]:
-    server = subprocess.Popen(
-        [PYTHON, "-c", SERVER, "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        with empty_home() as (home, env):
-            work = home / "work"
-            work.mkdir()
-            env |= {
-                "CODETETHER_LOCAL_BASE_URL": f"http://127.0.0.1:{int(server.stdout.readline())}/v1",
-                "TERM": "xterm-256color",
-                "COLORFGBG": "15;0",
-            }
-            long = _session(home, work)
-            return [
-                _first_frame(env, work),
-                _keys(env, work),
-                *_idle(env, work),
-                *_long(env, work, long),
-            ]
-    finally:
-        server.terminate()
-        server.wait()
+    with model(SERVER, "60") as url, empty_home() as (home, env):
+        work = home / "work"
+        work.mkdir()
+        env |= {
+            "CODETETHER_LOCAL_BASE_URL": f"{url}/v1",
+            "TERM": "xterm-256color",
+            "COLORFGBG": "15;0",
+        }
+        long = _session(home, work)
+        return [
+            _first_frame(env, work),
+            _keys(env, work),
+            *_idle(env, work),
+            *_long(env, work, long),
+        ]
 
 
 def _first_frame(env: Mapping[str, str], work: Path) -> tuple[str, str, str, bool]:
