@@ -356,6 +356,22 @@ async def test_who_watches_is_shown_the_end_of_what_was_cut_short(tmp_path, caps
     assert "the model: failed, took longer than 1 s" in capsys.readouterr().err
 
 
+async def test_sub_calls_that_were_cut_short_are_shown_so(tmp_path, capsys):
+    model = Model(python("llm_query('q')"), sub=Reply(text="", stall=True))
+    async with kernel_at(tmp_path, model) as kernel:
+        assert await rlm(kernel, "why?", "-f", log(tmp_path / "b.log"), "--timeout", 2) == 1
+    assert "sub-calls: failed, took longer than 2 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("repeated", [1, 30_000])
+async def test_a_file_that_is_no_text_is_looked_at_and_that_is_told(tmp_path, capsys, repeated):
+    (tmp_path / "a.bin").write_bytes(b"\x7fELF\0needle\0\xff\n" * repeated)
+    model = Model("grep('needle', limit=1)", 'FINAL("found")', sub="found")
+    async with kernel_at(tmp_path, model) as kernel:
+        assert await rlm(kernel, "what?", "-f", tmp_path / "a.bin") == 0
+    assert f"{tmp_path / 'a.bin'} is no text: its bytes are looked at" in capsys.readouterr().err
+
+
 async def test_without_an_answer_standard_output_has_nothing(tmp_path, capsys):
     broken = Reply(fault=ProviderFault("invalid", "not today"))
     model = Model(python("_ = slice(1, 3)"), broken)
@@ -489,8 +505,10 @@ async def test_without_a_sandbox_the_model_is_told_that_there_are_commands_only(
     model = Model(python("print('hello')"), Reply(text=""), "slice(7, 7)", 'FINAL("seven")')
     settings = {"sandbox": "none"}
     async with kernel_at(tmp_path, model, settings=settings) as kernel:
-        code, said = await result(kernel, capsys, "what?", "-f", log(tmp_path / "b.log"))
-    assert (code, said["answer"]) == (0, "seven")
+        assert await rlm(kernel, "what?", "-f", log(tmp_path / "b.log")) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("seven\n")
+    assert "no sandbox confines the worker: Python is refused, and the model has the commands only" in err  # fmt: skip
     assert "Python is not run here" in model.told(0)
     assert "no sandbox confines it" in model.told(1)
     assert "request 7 done" in model.told(3)

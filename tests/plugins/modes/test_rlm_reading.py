@@ -28,6 +28,8 @@ def command(text):
         ("```python title=x\nx\n```\nSo it is.", [Step("python", "x")]),
         ("1. first\n   ```py\n   x\n   ```\nthen", [Step("python", "x")]),
         ("It said:\n```\n03:12 ERROR full\n```", []),
+        ('```python\nx = """see:\n```js\ny;\n```\n"""\nFINAL(x)\n```\nbye', [Step("python", 'x = """see:\n```js\ny;\n```\n"""\nFINAL(x)')]),
+        ("```python\nx = 'it''s'\nprint(\n```\nhead(5)", [Step("python", "x = 'it''s'\nprint("), command("head(5)")]),
         ("```python\nnever closed", [Step("python", "never closed")]),
         ("FINAL(one line) and no more", [command("FINAL(one line) and no more")]),
         ('FINAL("a (b)\nc)")\nbye', [command('FINAL("a (b)\nc)")')]),

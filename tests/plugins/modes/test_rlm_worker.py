@@ -144,6 +144,14 @@ def test_what_is_no_command_is_told_and_does_nothing(text):
         Commands({}, {}).run(text)
 
 
+async def test_what_python_only_warns_of_is_not_among_the_output(tmp_path):
+    """From Python 3.12 on a pattern such as `"\\d"` is warned of, each time."""
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        assert (await made.command('grep("step \\d\\d7 ", limit=1) is 1')).error
+        assert (await made.command('count("step \\d\\d7 ")')).output == "90\n"
+        assert (await made.python('count("step \\d\\d7 "), 1 is 1')).output == "(90, True)\n"
+
+
 async def test_cells_keep_their_state_whatever_they_do(tmp_path):
     async with working(
         tmp_path, [file_of(tmp_path, LOG)], cell_seconds=2.0, memory_bytes=256 << 20

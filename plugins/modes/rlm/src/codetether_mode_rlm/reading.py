@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 from textwrap import dedent
 from typing import NamedTuple
@@ -62,7 +63,7 @@ def _blocks(reply: str) -> Iterator[tuple[str | None, str]]:
             if lines:
                 yield None, "\n".join(lines)
             mark, language, lines = found[1], found[2].lower(), []
-        elif found and language is not None and _closes(found, mark):
+        elif found and language is not None and _closes(found, mark) and not _in_string(lines):
             yield language, "\n".join(lines)
             language, lines = None, []
         else:
@@ -74,6 +75,22 @@ def _blocks(reply: str) -> Iterator[tuple[str | None, str]]:
 def _closes(found: re.Match[str], mark: str) -> bool:
     """Whether a line of fence marks ends the block that `mark` began."""
     return found[1].startswith(mark) and not found[2] and not found[3].strip()
+
+
+def _in_string(lines: list[str]) -> bool:
+    """Whether a cell's text in triple quotes has begun and not ended: a fence in it belongs to the text."""
+    return "unterminated triple-quoted" in _fault(dedent("\n".join(lines)))
+
+
+def _fault(text: str) -> str:
+    """Why `text` is no Python, "" when it is."""
+    try:
+        with warnings.catch_warnings():  # a pattern such as "\\d" is for the model to hear of
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return str(error) or "unknown"
+    return ""
 
 
 def _in_final(lines: list[str]) -> bool:
@@ -91,13 +108,7 @@ def _is_commands(text: str) -> bool:
 
 def _is_python(text: str) -> bool:
     """Whether a block that says no language is a cell, and not commands or something shown."""
-    if _is_commands(text):
-        return False
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    return not _is_commands(text) and not _fault(text)
 
 
 def _from_words(text: str, steps: list[Step], prose: list[str]) -> None:

@@ -48,6 +48,7 @@ NAMED = 200  # sources told by name
 AGAIN = frozenset({"incomplete", "timeout", "network", "overloaded", "rate_limit"})
 ATTEMPTS = 2
 LAST_SECONDS = 2.0
+BARE = "no sandbox confines the worker: Python is refused, and the model has the commands only"
 COUNT_SECONDS = 5.0  # for the numbers of lines, which take half a second or more for each gigabyte
 APART = 0.001  # seconds from the beginning of one call to that of the next
 
@@ -163,8 +164,9 @@ class Run:
     def _cut_off(self) -> Ended:
         how = "interrupted" if self._stopped else "timeout"
         why = self._stopped or f"took longer than {self.options.timeout:g} s"
-        if "root" in self.board.rows:
-            self.board.enter("root", "failed", why)
+        for key, row in self.board.rows.items():
+            if key == "root" or row.state == "running":
+                self.board.enter(key, "failed", why)
         return Ended("", how, why)
 
     async def _settle(self) -> None:
@@ -220,6 +222,8 @@ class Run:
         )  # fmt: skip
         for why in self.facts["skipped"]:
             await self.tell(RlmNotice("warning", f"left out: {why}"))
+        for name in self.facts["odd"]:
+            await self.tell(RlmNotice("warning", f"{name} is no text: its bytes are looked at"))
 
     # --- small ---
     async def _sent_whole(self, given: str) -> Ended:
@@ -275,6 +279,8 @@ class Run:
         self._loops.append(loop)
         try:
             async with worker(self.kernel, sources, query=loop.subcalls.answer, kind=kind) as held:
+                if not held.facts["python"] and loop.depth == 1:
+                    await self.tell(RlmNotice("warning", BARE))
                 try:
                     return await loop.explore(held, texts.about(held.facts))
                 finally:  # also when it was cut short: what it found so far is given

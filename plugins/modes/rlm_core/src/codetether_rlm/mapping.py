@@ -42,8 +42,8 @@ class Part(NamedTuple):
 
 
 class Mapped:
-    """The open files of a worker, and where in them its sources are. `skipped`: why sources were left out. `spool`: where
-    copies are kept, in files without a name.
+    """The open files of a worker, and where in them its sources are. `skipped`: why sources were left out; `odd`: those that
+    are no text. `spool`: where copies are kept, in files without a name.
     """
 
     def __init__(self, spool: Path) -> None:
@@ -52,6 +52,7 @@ class Mapped:
         self.sizes: list[int] = []
         self.parts: list[Part] = []
         self.skipped: list[str] = []
+        self.odd: list[str] = []
         self._stack = ExitStack()
 
     @property
@@ -138,6 +139,7 @@ def facts_of(found: Mapped) -> dict[str, object]:
         if len(found.parts) == 1
         else f"most bytes of {len(found.parts)} sources are {best}",
         "skipped": _told(found.skipped),
+        "odd": _told(found.odd),
     }
 
 
@@ -197,9 +199,13 @@ def _take(found: Mapped, packing: _Packing, source: Source, file: BinaryIO, *, a
     head = os.pread(fd, BINARY, 0)
     size = os.fstat(fd).st_size
     encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
-    if not encoding and b"\0" in head and source.root is not None:
+    binary = not encoding and b"\0" in head
+    if binary and source.root is not None:
         found.skipped.append(f"{source.name}: no text")
-    elif encoding:
+        return
+    if binary:  # a person named it
+        found.odd.append(source.name)
+    if encoding:
         packing.add(source.name, _recoded(fd, size, encoding))
     elif apart and size:
         found.parts.append(Part(source.name, found.keep(fd, size), 0, size, 1))

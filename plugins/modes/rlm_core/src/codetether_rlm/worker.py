@@ -59,7 +59,7 @@ class Worker:
     """One confined process over the sources. One cell or command at a time; others wait their turn.
 
     `facts`: `sources` (each name, bytes, kind, confidence, why), `bytes`, `kind`, `confidence`, `why`, `lines` (None when
-    not counted yet), `skipped` (why sources were left out), `python` (whether cells can be run), `sandbox` (its level).
+    not counted yet), `skipped` (why sources were left out), `odd` (those that are no text), `python` (whether cells can be run), `sandbox` (its level).
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import io
 import signal
 import sys
 import types
+import warnings
 
 from codetether_rlm.inside.commands import Commands, NotUnderstood
 from codetether_rlm.inside.functions import Final, Functions, shown
@@ -82,6 +83,7 @@ class Cells:
         self._commands = Commands(self._functions.table(), self._variables)
         self._keeping = Keeping(self._variables, self._own, limits["snapshot_bytes"])
         self._number = 0
+        warnings.simplefilter("ignore", SyntaxWarning)  # "\d" is one, in every other pattern
         signal.signal(signal.SIGALRM, _interrupted)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
