@@ -264,3 +264,11 @@ async def test_a_check_that_stops_early_says_little(tmp_path, work, said, early)
         report = await check([SAY], kernel.run_process, work, before=before)
     assert (report.ok, report.verdicts[0].early) == (True, early)
     assert ("stops early" in report.told) == early
+
+
+async def test_a_log_that_cannot_be_kept_changes_nothing(tmp_path, work):
+    (tmp_path / "logs").write_text("no directory")
+    says(work, "FAILED a::one\n", 1)
+    async with kernel_at(tmp_path) as kernel:
+        report = await check([SAY], kernel.run_process, work, logs=tmp_path / "logs")
+    assert (report.verdicts[0].new, report.verdicts[0].log) == (("a::one",), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -459,3 +460,19 @@ async def test_whoever_it_is_done_for_may_leave(tmp_path, at):
         [journal] = folder.glob("*/journal.jsonl")
     ended = json.loads(journal.read_text().splitlines()[-1])
     assert (ended["status"], ended["result"]["error"]) == ("stopped", "interrupted")
+
+
+async def test_without_room_a_person_is_told_how_to_go_on(tmp_path, at, monkeypatch, capsys):
+    where = at(story("A"), checks={"test": "true"})
+
+    async def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "calc.py")
+
+    async with kernel_at(tmp_path, Model(A=adds("sub")), where) as kernel:
+        with monkeypatch.context() as patched:
+            patched.setattr("codetether_mode_ralph.ground.commit", full)
+            with pytest.raises(CodetetherError, match="No space left on device") as told:
+                await ralph(kernel, "run", "--json")
+        words = told.value.hint.partition("codetether ralph ")[2].split()
+        code, said = await result(kernel, capsys, *words)
+    assert (code, passes(where)) == (0, ["A"]), said

@@ -141,7 +141,6 @@ async def _run(
     *,
     redact: Callable[[str], str],
 ) -> Verdict:
-    spill = await trio.to_thread.run_sync(_log_file, logs, f"{label}-{gate.kind}") if logs else None
     env = clean_env({"CI": "1", "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": "0"})
     try:
         done = await run(
@@ -152,10 +151,9 @@ async def _run(
     except CodetetherError as error:
         return Verdict(gate, False, 127, 0.0, error.message, why=error.message)
     output = redact(done.output)
-    if spill is not None:
-        await trio.to_thread.run_sync(spill.write_text, output, "utf-8", "replace")
+    log = await trio.to_thread.run_sync(_kept, logs, f"{label}-{gate.kind}", output) if logs else ""
     verdict = Verdict(
-        gate, done.ok, done.code, done.seconds, output[-TAIL:], timed_out=done.timed_out, log=str(spill) if spill else "",
+        gate, done.ok, done.code, done.seconds, output[-TAIL:], timed_out=done.timed_out, log=log,
     )  # fmt: skip
     return (
         verdict if done.ok else await trio.to_thread.run_sync(_failed, verdict, output, directory)
@@ -202,6 +200,15 @@ def _told(verdict: Verdict, new: tuple[str, ...]) -> str:
         return f"exit code {verdict.code}"
     more = f" and {len(new) - TOLD} more" if len(new) > TOLD else ""
     return f"{len(new)} new failure{'s' * (len(new) > 1)}: {', '.join(new[:TOLD])}{more}"
+
+
+def _kept(logs: Path, label: str, output: str) -> str:
+    """The file that all of it is in; "" when there is no room: what a check says does not depend on that."""
+    with suppress(OSError):
+        path = _log_file(logs, label)
+        path.write_text(output, "utf-8", "replace")
+        return str(path)
+    return ""
 
 
 def _log_file(logs: Path, label: str) -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from codetether_prd import Known
 
     from codetether_mode_ralph.options import Options
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Run:
@@ -103,20 +108,30 @@ class Run:
         """Everything, to the outcome. Raises CodetetherError when it cannot even begin."""
         limit = self.options.time_limit
         try:
-            with self._scope, only():
+            with self._failing(), self._scope, only():
                 with trio.move_on_after(limit if limit is not None else float("inf")) as timer:
                     await self._all()
                 if timer.cancelled_caught:
                     self.end("stopped", f"the time limit of {limit:g} s is reached")
-        except BaseException as error:  # a failure of ours, or whoever it is done for leaves
-            self.end(
-                "stopped", error.message if isinstance(error, CodetetherError) else "interrupted"
-            )
-            raise
         finally:
-            with trio.CancelScope(shield=True):
+            with self._failing(), trio.CancelScope(shield=True):
                 outcome = await self._leave()
         return outcome
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """A failure, or whoever it is done for leaves: the run is stopped, and a person is told how to go on."""
+        try:
+            yield
+        except BaseException as error:
+            told = error
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                told = CodetetherError(f"{error.filename or 'a file'}: {error.strerror}")
+            if isinstance(told, CodetetherError) and self.worker is not None:
+                told.hint = told.hint or f"go on: codetether ralph resume {self.id}"
+            why = told.message if isinstance(told, CodetetherError) else "interrupted"
+            self.end("stopped", why)
+            raise told from None
 
     async def _all(self) -> None:
         worker = await self._begin()
@@ -342,11 +357,18 @@ class Run:
 
     async def _leave(self) -> Outcome:
         """Put things in order, whatever happened, and say what came of it."""
-        if self.worker is None:
-            self.board.phase = ""
+        try:
+            if self.worker is None:
+                return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
+            return await self._close(self.worker)
+        finally:
+            if self.worker is not None:
+                await self.ground.close()
             self.book.close()
-            return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
-        await self.worker.leave()
+            self.board.phase = ""
+
+    async def _close(self, worker: Worker) -> Outcome:
+        await worker.leave()
         await self.book.account(self.budget.spent)
         laid_out = self.landed == "the working tree" and self.state == "completed"
         await self.ground.close()
@@ -356,8 +378,6 @@ class Run:
         await self.book.write(Ended(self.state, outcome.data, time.time()))
         if not needed:
             await self.ground.drop_result()
-        self.book.close()
-        self.board.phase = ""
         await self.book.tell(RalphFinished(outcome.success, outcome.data))
         return outcome
 
