@@ -26,12 +26,12 @@ from codetether_worktrees import (
     create,
     land,
     names,
+    nested,
     plain,
     remove,
     reuse,
     spare,
     squash,
-    within,
 )
 
 from codetether_mode_ralph.course import Change
@@ -148,8 +148,16 @@ class Ground:
         return await squash(tree, tree.base, message), True, wrong
 
     async def within(self, one: Course) -> tuple[str, ...]:
-        """Repositories in a story's tree of which its commit holds a number only."""
-        return await within(self._trees[one.id])
+        """Repositories in a story's tree of which its commit holds a number only, and not even an address. Without their
+        `.git` the next commit takes their files in.
+        """
+        tree = self._trees[one.id]
+        modules = tree.path / ".gitmodules"
+        known = modules.read_text("utf-8", "replace") if modules.is_file() else ""
+        inner = tuple(path for path in await nested(tree) if f"path = {path}\n" not in known)
+        if inner:
+            await tree.git("rm", "--cached", "--quiet", "--", *inner)
+        return inner
 
     async def take_back(self, tree: Worktree, base: str) -> tuple[str, ...]:
         """The document and the progress file are ours: an agent's copies of them become again what they are in `base`."""
