@@ -255,13 +255,48 @@ async def test_the_next_start_kills_what_an_agent_and_its_guard_left():
     )
     try:
         await trio.to_thread.run_sync(kill_leftovers)
-        assert orphan.wait() == -signal.SIGKILL
+        assert orphan.wait() == -signal.SIGTERM
         assert (elsewhere.poll(), running.poll()) == (None, None)
         await trio.to_thread.run_sync(kill_leftovers, f"{leftovers._own.agent}.99999")
-        assert running.wait() == -signal.SIGKILL
+        assert running.wait() == -signal.SIGTERM
     finally:
         elsewhere.kill()
         elsewhere.wait()
+
+
+# As git does with its locks.
+TIDY = "trap 'rm -f {0}; exit' TERM; touch {0}; echo started; sleep 300 & wait"
+
+
+async def test_what_a_killed_agent_leaves_is_asked_to_end_before_it_is_killed(tmp_path):
+    lock = tmp_path / "lock"
+    agent = subprocess.Popen(
+        [sys.executable, "-c", AGENT, TIDY.format(lock)], stdout=subprocess.PIPE
+    )
+    with agent:
+        assert await trio.to_thread.run_sync(agent.stdout.readline) == b"ready\n"
+        agent.kill()
+        await trio.to_thread.run_sync(agent.wait)
+    with trio.fail_after(60):
+        while lock.exists():
+            await trio.sleep(0.02)
+
+
+@pytest.mark.parametrize("trap", ["trap 'rm -f {0}; exit' TERM", "trap '' TERM"])
+async def test_the_next_start_asks_first_too_and_waits_for_no_one(tmp_path, trap):
+    await shell("true")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    lock = tmp_path / "lock"
+    marker = f"{gone.pid}-12-{os.stat('/proc/self/ns/pid').st_ino}-0123abcd.7"
+    command = f"{trap.format(lock)}; touch {lock}; echo started; while :; do sleep 0.01; done"
+    env = clean_env() | {"CODETETHER_RUN": marker}
+    left = subprocess.Popen(["bash", "-c", command], env=env, stdout=subprocess.PIPE)
+    with left:
+        assert await trio.to_thread.run_sync(left.stdout.readline) == b"started\n"
+        await trio.to_thread.run_sync(kill_leftovers)
+        assert left.wait() == (0 if "rm" in trap else -signal.SIGKILL)
+    assert lock.exists() == ("rm" not in trap)
 
 
 async def test_other_children_of_this_process_are_left_alone():

@@ -3,7 +3,8 @@
 Every child carries `CODETETHER_RUN=<run>` in its environment. A run's id is `<agent>.<number>`; the ids of an agent that
 was itself started by an agent are chained with `/`. On Linux this process adopts its orphaned descendants
 (PR_SET_CHILD_SUBREAPER), so that whoever left its process group is still found below us. A guard, one small shell
-waiting on a pipe, kills what carries our id when we are killed with SIGKILL. PDEATHSIG is not used: Linux sends it when
+waiting on a pipe, ends what carries our id when we are killed with SIGKILL. As everywhere, it asks first (TERM) and kills
+what is there half a second later: git takes its locks away when it is asked, and leaves them when it is killed. PDEATHSIG is not used: Linux sends it when
 the *thread* that forked ends, and trio's worker threads end when idle.
 
 Out of reach without a sandbox: a process that leaves its session, loses its parent and clears its environment.
@@ -28,13 +29,22 @@ LINGER = 10.0  # seconds a zombie nobody waited for is left alone: it may be ano
 _PR_SET_CHILD_SUBREAPER = 36
 _GUARD = """
 read -r word && exit 0
-for round in 1 2 3 4 5 6 7 8 9 10; do
+asked=' '
+for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
   found=$(grep -lF -- "$1." /proc/[0-9]*/environ 2>/dev/null)
   [ -n "$found" ] || exit 0
-  for file in $found; do pid=${file#/proc/}; kill -KILL "${pid%/environ}" 2>/dev/null; done
+  for file in $found; do
+    pid=${file#/proc/}; pid=${pid%/environ}
+    [ "$round" -le 5 ] || kill -KILL "$pid" 2>/dev/null
+    case $asked in *" $pid "*) continue;; esac
+    kill -TERM "$pid" 2>/dev/null; kill -CONT "$pid" 2>/dev/null
+    asked="$asked$pid "
+  done
   sleep 0.1
 done
 """
+ROUND = 0.01
+ASKED = 12  # rounds from TERM to KILL for what is found at the next start
 
 
 class Leaders:
@@ -236,19 +246,24 @@ def marked(marker: str) -> list[int]:
 
 
 def kill_leftovers(marker: str = "") -> int:
-    """Kill what carries `marker`; without one, what agents that no longer live have left. Returns how many.
+    """End what carries `marker`; without one, what agents that no longer live have left. Returns how many.
 
-    For the start of a session: an agent killed with its guard leaves processes behind. Blocks some milliseconds.
+    For the start of a session: an agent killed with its guard leaves processes behind. Blocks some milliseconds, and a
+    fifth of a second at most when something is there.
     """
-    killed: set[int] = set()
-    for _ in range(20):
+    ended: set[int] = set()
+    for round_ in range(ASKED + 20):
         found = marked(marker) if marker else [p for p, value in _census() if _is_orphaned(value)]
         if not found:
             break
-        kill(found)
-        killed.update(found)
-        time.sleep(0.01)
-    return len(killed)
+        if round_ >= ASKED:
+            kill(found)
+        new = [pid for pid in found if pid not in ended]
+        kill(new, signal.SIGTERM)
+        kill(new, signal.SIGCONT)
+        ended.update(new)
+        time.sleep(ROUND)
+    return len(ended)
 
 
 def _is_orphaned(value: str) -> bool:

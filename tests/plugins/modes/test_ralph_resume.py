@@ -140,6 +140,32 @@ async def test_killed_at_every_step_it_goes_on(tmp_path, at, capsys):
     assert (where / "mine.txt").read_text() == "mine\n"
 
 
+async def test_locks_that_a_killed_git_left_in_its_own_branches_and_trees_are_taken_away(
+    tmp_path, at, capsys
+):
+    where = at(story("US-1"), story("US-2", "US-1"))
+    with deaths(where, "ralphs:go", *LOADS) as die:
+        die("after", entered("US-2", "working"), "run")
+    [journal] = tmp_path.glob("home/**/ralph/*/journal.jsonl")
+    run, control = journal.parent.name, where / ".git"
+    [tree] = (control / "worktrees").glob(f"{run}-*")
+    heads = control / "refs" / "heads" / "codetether"
+    locks = [
+        tree / "index.lock",
+        tree / "HEAD.lock",
+        heads / f"{run}.lock",
+        heads / f"{run}-2-us-2.lock",
+    ]
+    for lock in locks:
+        lock.write_text("")
+        os.utime(lock, (0, 0))
+    async with kernel_at(tmp_path, agents(), where) as kernel:
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, said["status"]) == (0, "completed"), said
+    whole(where)
+    assert not any(lock.exists() for lock in locks)
+
+
 async def test_killed_after_the_result_was_laid_into_the_tree(tmp_path, at, capsys):
     where = at(story("US-2"), checks={"test": "true"})
     with deaths(where, "ralphs:go") as die:

@@ -235,7 +235,7 @@ async def test_what_a_killed_process_left_running_ends_before_a_worktree_is_touc
     async with kernel_at(tmp_path, model, user) as kernel:
         code, _ = await result(kernel, capsys, "resume", killed)
     assert code == 0
-    assert set(ended) == {-signal.SIGKILL}
+    assert set(ended) == {-signal.SIGTERM}
 
 
 async def test_killed_while_gates_look_at_a_resolution_it_is_made_and_judged_again(

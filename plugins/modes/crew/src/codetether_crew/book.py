@@ -79,9 +79,12 @@ class Book:
             await self.spend("what was cut short", Attempt(False, usage=rest), time.time())
 
     async def recover(self, kernel: Kernel, past: Past) -> Usage:
-        """Of a run that goes on: what agents had asked when its process was killed goes into the journal; what that was."""
+        """Of a run that goes on: what its killed process left running is ended, git in a worktree too; what agents had asked
+        then goes into the journal; what that was.
+        """
         from codetether_crew.unpaid import unpaid
 
+        await kernel.sweep()
         known = {each.session for each in self.attempts}
         found = await unpaid(kernel.sessions_folder, past, known)
         for attempt in found:

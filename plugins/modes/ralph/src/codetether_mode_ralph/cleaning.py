@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from codetether.api import CodetetherError
-from codetether_worktrees import PREFIX, Lease, Repository, adopt, discard, place_of, remove
+from codetether_worktrees import (
+    PREFIX,
+    Lease,
+    Repository,
+    adopt,
+    discard,
+    place_of,
+    remove,
+    unlock,
+)
 
 from codetether_mode_ralph.ground import SPARE
 
@@ -28,6 +37,7 @@ async def clean_up(kernel: Kernel, past: Past) -> dict[str, Any]:
     if not lease.take("cleanup"):
         raise CodetetherError(f"{past.id} is running ({lease.holder()})", "stop that process first")
     try:
+        await kernel.sweep()
         repository = await Repository.find(Path(past.began.root), place_of(kernel.dirs))
         for what in SPARE:
             await discard(repository, f"{past.id}-{what}", holder="cleanup")
@@ -57,12 +67,13 @@ async def _take_away(repository: Repository, past: Past, branch: str) -> bool:
     places = [f"refs/heads/{PREFIX}{past.id}", f"refs/heads/{past.began.branch}", "HEAD"]
     known = [place for place in places if await repository.commit_of(place)]
     left = await remove(tree, known)
-    return bool(left.branch or left.path)
+    return bool(left.why)
 
 
 async def _drop_result(repository: Repository, past: Past) -> str:
     """The branch of the run when it has to stay."""
     ref = f"refs/heads/{PREFIX}{past.id}"
+    await unlock(repository, f"{PREFIX}{past.id}")
     tip = await repository.commit_of(ref)
     places = [past.began.commit, f"refs/heads/{past.began.branch}", "HEAD"]
     known = [place for place in places if await repository.commit_of(place)]

@@ -26,12 +26,13 @@ from codetether_worktrees import (
     create,
     land,
     names,
-    nested,
     plain,
     remove,
     reuse,
     spare,
     squash,
+    unlock,
+    within,
 )
 
 from codetether_mode_ralph.course import Change
@@ -67,6 +68,9 @@ class Ground:
         """Have the branch of the run. When an earlier process took it away, because the user had all of it, it begins
         again from the user's branch, which must hold the commits `passed`.
         """
+        await unlock(
+            self.repository, self.result
+        )  # nobody else writes it: we hold the lease of the run
         self._tip = await self.repository.commit_of(f"refs/heads/{self.result}")
         if not self._tip:
             self._tip = await self._start(passed)
@@ -148,16 +152,8 @@ class Ground:
         return await squash(tree, tree.base, message), True, wrong
 
     async def within(self, one: Course) -> tuple[str, ...]:
-        """Repositories in a story's tree of which its commit holds a number only, and not even an address. Without their
-        `.git` the next commit takes their files in.
-        """
-        tree = self._trees[one.id]
-        modules = tree.path / ".gitmodules"
-        known = modules.read_text("utf-8", "replace") if modules.is_file() else ""
-        inner = tuple(path for path in await nested(tree) if f"path = {path}\n" not in known)
-        if inner:
-            await tree.git("rm", "--cached", "--quiet", "--", *inner)
-        return inner
+        """Repositories in a story's tree of which its commit holds a number only."""
+        return await within(self._trees[one.id])
 
     async def take_back(self, tree: Worktree, base: str) -> tuple[str, ...]:
         """The document and the progress file are ours: an agent's copies of them become again what they are in `base`."""
@@ -168,10 +164,7 @@ class Ground:
         for path in self.own:
             here = tree.path / path
             if path in known:
-                same = await self.repository.ask(
-                    "diff", "--quiet", base, "--", path, control=tree.control, tree=tree.path
-                )
-                if not same.ok:
+                if not (await tree.ask("diff", "--quiet", base, "--", path)).ok:
                     await tree.git("checkout", "--quiet", base, "--", path)
                     wrong.append(path)
             elif here.is_symlink() or here.is_file():

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import trio
 from codetether.api import CodetetherError
-from codetether_worktrees import PREFIX, Repository, Worktree, abort, adopt, commit, create, remove
+from codetether_worktrees import (
+    PREFIX,
+    GitFailed,
+    Repository,
+    Worktree,
+    abort,
+    adopt,
+    commit,
+    create,
+    remove,
+    within,
+)
 
 if TYPE_CHECKING:
     from codetether_mode_swarm.parts import Part
@@ -107,31 +118,41 @@ class Ground:
         return tree
 
     async def keep(self, part: Part, *, unfinished: bool = False) -> None:
-        """Commit what is in a part's worktree to its branch."""
+        """Commit what is in a part's worktree to its branch. Raises GitFailed when it is not all of the work."""
         tree = self._trees.get(part.task.id)
         if tree is None:
             return
         what = "unfinished work" if unfinished else part.task.name
-        await commit(tree, f"{what}\n\nSub-task {part.task.id} of {self.run_id}")
-        tip = await tree.tip()
-        part.commit = tip if tip != tree.base else ""
+        try:
+            await commit(tree, f"{what}\n\nSub-task {part.task.id} of {self.run_id}")
+        finally:
+            tip = await tree.tip()
+            part.commit = tip if tip != tree.base else ""
+        if not unfinished and (inner := await within(tree)):
+            raise GitFailed(
+                f"it made a git repository of its own in {', '.join(inner)}, and nothing in there becomes part of this one: "
+                "its .git has to go, or all of it"
+            )
 
-    async def tidy(self, part: Part) -> None:
-        """Take a part's worktree away; its branch stays while its commits are nowhere else."""
+    async def tidy(self, part: Part) -> str:
+        """Take a part's worktree away; its branch stays while its commits are nowhere else. Why more of it stays, or ""."""
         if self.repository is None or self.result is None or not part.branch:
-            return
+            return ""
         try:
             tree = self._trees.pop(part.task.id, None) or await adopt(
                 self.repository, self.name_of(part), base=part.base, holder=self.run_id
             )
             if tree is None:
                 part.kept = False
-                return
+                return ""
             left = await remove(tree, [self.result.branch])
         except CodetetherError as error:
-            part.kept, part.why = True, f"{part.why}; {error.message}".lstrip("; ")
-            return
+            part.kept = True
+            return "; ".join(filter(None, (error.message, error.hint)))
         part.kept = bool(left.branch)
+        if left.path:
+            return f"its files are in {left.path}: {left.why}"
+        return "" if left.branch else left.why
 
     async def close(self) -> None:
         """Give back what is held; nothing is taken away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import codetether_gates as gates
@@ -144,6 +145,7 @@ class Joiner:
             if attempt.ok:
                 done = await worktrees.conclude(result, message, stuck.conflicts)
             if done.ok:
+                await self._only_what_is_committed()
                 report = await self._look(f"conflict-{part.task.id}")
                 if not report.ok:
                     done = worktrees.Merge(
@@ -160,7 +162,7 @@ class Joiner:
     async def _back_to(self, before: str) -> None:
         result = self._ground.result
         assert result is not None
-        await worktrees.abort(result)
+        await self._only_what_is_committed()
         await result.git("reset", "--hard", "--quiet", before)
 
     async def judge(self) -> None:
@@ -184,10 +186,10 @@ class Joiner:
         result = self._ground.result
         if attempt.ok:
             if result is not None:
-                await worktrees.commit(
-                    result,
-                    f"Mend what the checks of the merged work found\n\n{self._options.task[:200]}",
-                )
+                message = "Mend what the checks of the merged work found"
+                with suppress(worktrees.GitFailed):  # what cannot be committed is not looked at
+                    await worktrees.commit(result, f"{message}\n\n{self._options.task[:200]}")
+                await self._only_what_is_committed()
             self.report = await self._look("mended")
         elif result is not None:
             await worktrees.abort(result)
@@ -237,6 +239,13 @@ class Joiner:
             )  # all work is committed: what is left is the gates' own
         await self._tell_all(report.verdicts)
         return report
+
+    async def _only_what_is_committed(self) -> None:
+        """The gates judge that alone: an agent worked in the result's tree, and what it left there beside is not of it."""
+        result = self._ground.result
+        assert result is not None
+        await worktrees.abort(result)
+        await result.git("clean", "-ffdqx")
 
     async def _check(self, label: str, where: Path) -> Report:
         return await gates.check(

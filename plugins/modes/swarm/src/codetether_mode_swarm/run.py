@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from codetether_crew import (
     choose_model,
 )
 from codetether_live import Board, only
-from codetether_worktrees import place_of, remove
+from codetether_worktrees import GitFailed, Left, place_of, remove
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.book import Book
@@ -162,7 +163,6 @@ class Run:
             self._began = self.past.began
             if self._began.root and not self.ground.isolated:
                 raise CodetetherError(f"the repository of this run is not there: {why_not}")
-            await self.kernel.sweep()  # git of the killed process may be at work in a worktree
             self.budget.spent += await self.book.recover(self.kernel, self.past)
         resumed = self.past is not None
         await self.book.tell(
@@ -262,7 +262,7 @@ class Run:
             await self._attempts(part)
         if part.state == "worked":
             state, why = await joiner.join(part)
-            await self.ground.tidy(part)
+            await self._say(await self.ground.tidy(part))
             await self.book.enter(part, state, why)
 
     async def _attempts(self, part: Part) -> None:
@@ -270,7 +270,8 @@ class Run:
         for left in reversed(range(self.options.retries + 1)):
             attempt = await self._attempt(part, texts.again(before, interrupted=interrupted))
             if attempt.ok:
-                await self.ground.keep(part)
+                attempt = await self._kept(part, attempt)
+            if attempt.ok:
                 if part.branch:
                     await self.book.enter(part, "worked", "", attempt)
                 else:
@@ -329,10 +330,24 @@ class Run:
         )
 
     async def _failed(self, part: Part, attempt: Attempt) -> None:
-        await self.ground.keep(part, unfinished=True)
-        await self.ground.tidy(part)
+        await self._keep_half(part)
+        left = await self.ground.tidy(part)
         state = "timed_out" if attempt.timed_out else "failed"
-        await self.book.enter(part, state, attempt.error or "it failed", attempt)
+        why = "; ".join(filter(None, (attempt.error or "it failed", left)))
+        await self.book.enter(part, state, why, attempt)
+
+    async def _kept(self, part: Part, attempt: Attempt) -> Attempt:
+        """The attempt, which failed when what it did cannot be committed."""
+        try:
+            await self.ground.keep(part)
+        except GitFailed as error:
+            return msgspec.structs.replace(attempt, ok=False, error=error.message)
+        return attempt
+
+    async def _keep_half(self, part: Part) -> None:
+        """Commit what there is of a part's work. What cannot be committed stays where it is."""
+        with suppress(GitFailed):
+            await self.ground.keep(part, unfinished=True)
 
     # --- the end ---
     @property
@@ -368,7 +383,7 @@ class Run:
         over = not self.stopped and all(part.over for part in parts)
         for part in parts:
             if part.state == "running":
-                await self.ground.keep(part, unfinished=True)
+                await self._keep_half(part)
             if part.state in ("running", "worked"):
                 part.kept = bool(part.commit)
                 await self.book.write(changed(part))
@@ -389,10 +404,19 @@ class Run:
         result = self.ground.result
         if result is None:
             return ""
-        if over:
+        if not over:
+            return result.branch if await result.tip() != result.base else ""
+        try:
             left = await remove(result, [f"refs/heads/{self.landed}"] if self.landed else [])
-            return left.branch
-        return result.branch if await result.tip() != result.base else ""
+        except GitFailed as error:
+            left = Left(result.branch, str(result.path), error.message)
+        if left.path or not left.branch:
+            await self._say(f"{left.path} {left.why}".strip())
+        return left.branch
+
+    async def _say(self, why: str) -> None:
+        if why:
+            await self.book.notice("warning", why)
 
     async def _watch_for_cancel(self) -> None:
         flag = trio.Path(self.folder / "cancel")

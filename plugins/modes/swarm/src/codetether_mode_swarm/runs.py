@@ -142,6 +142,7 @@ async def cleanup(kernel: Kernel, past: Past, *, dry: bool = False) -> dict[str,
 
 async def _trees(kernel: Kernel, past: Past, told: dict[str, Any], *, dry: bool) -> None:
     began = past.began
+    await kernel.sweep()
     repository = await Repository.find(Path(began.root), place_of(kernel.dirs))
     names = [(f"{past.id}-{part.task.id}", part.base) for part in past.parts.values()]
     names.append((past.id, began.commit))  # last: what is merged into the result is known by it
@@ -170,5 +171,5 @@ async def _trees(kernel: Kernel, past: Past, told: dict[str, Any], *, dry: bool)
             *([result] if name != past.id and await repository.commit_of(result) else []),
         ]
         left = await remove(tree, merged)
-        if left.branch:
+        if left.why:
             told["kept"].append(msgspec.to_builtins(left))

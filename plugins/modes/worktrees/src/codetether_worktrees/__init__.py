@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from codetether_worktrees.cleanup import Left, discard, remove, spare
     from codetether_worktrees.landing import Landing, advance, land
     from codetether_worktrees.leases import Lease
+    from codetether_worktrees.locks import unlock
     from codetether_worktrees.merging import Merge, abort, conclude, merge, unresolved
     from codetether_worktrees.repository import (
         GitFailed,
@@ -30,18 +31,19 @@ if TYPE_CHECKING:
         adopt,
         commit,
         create,
-        nested,
         squash,
+        within,
     )
 
 _WHERE = {
     "cleanup": "Left discard remove spare",
     "landing": "Landing advance land",
     "leases": "Lease",
+    "locks": "unlock",
     "merging": "Merge abort conclude merge unresolved",
     "repository": "GitFailed NoRepository Repository names place_of plain",
     "reusing": "reuse",
-    "trees": "PREFIX Worktree adopt commit create nested squash",
+    "trees": "PREFIX Worktree adopt commit create squash within",
 }
 
 __all__ = [
@@ -64,14 +66,15 @@ __all__ = [
     "land",
     "merge",
     "names",
-    "nested",
     "place_of",
     "plain",
     "remove",
     "reuse",
     "spare",
     "squash",
+    "unlock",
     "unresolved",
+    "within",
 ]
 
 __getattr__ = lazy(globals(), _WHERE)

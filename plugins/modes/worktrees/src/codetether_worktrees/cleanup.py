@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from codetether_worktrees.merging import abort
+from codetether_worktrees.repository import GitFailed, why_not
 from codetether_worktrees.trees import PREFIX, adopt, commit, create, nested
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class Left(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stays of a worktree: `branch` when its commits are in no other branch, `path` when its files are needed."""
+    """What stays of a worktree: `branch` when its commits are in no other branch, `path` when its files are needed. With
+    `why` alone nothing of it is needed, and git did not take all of it away.
+    """
 
     branch: str = ""
     path: str = ""
@@ -32,27 +35,36 @@ async def remove(
     tree: Worktree, merged_into: Sequence[str] = (), message: str = "Unfinished work"
 ) -> Left:
     """Take the worktree away. What is not committed in it is committed to its branch first; the branch goes only when
-    one of `merged_into` (branches, commits) contains it, or when it holds nothing new. The lease must be ours.
+    one of `merged_into` (branches, commits) contains it, or when it holds nothing new. The lease must be ours, and is given
+    back.
 
-    Only ignored files are lost. Raises GitFailed when git does not work; then all is still there.
+    Only ignored files are lost. Raises GitFailed when git does not work; then all commits are still there.
     """
     if not tree.lease.held:
         return Left(
             tree.branch, str(tree.path), f"in use by {tree.lease.holder() or 'another process'}"
         )
     with trio.CancelScope(shield=True):
-        if (tree.control / "MERGE_HEAD").exists():
-            await abort(tree)  # both sides are on their branches; half of each is nothing to keep
-        await commit(tree, message)
-        if inner := await nested(tree):
-            tree.lease.give_back()
-            return Left(
-                tree.branch, str(tree.path), f"it holds a repository of its own: {inner[0]}"
-            )
-        async with tree.repository.changing:
-            kept = await _take_away(tree, merged_into)
-        tree.lease.give_back(remove=True)
+        try:
+            if why := await _needed(tree, message):
+                return Left(tree.branch, str(tree.path), why)
+            async with tree.repository.changing:
+                kept = await _take_away(tree, merged_into)
+        finally:
+            tree.lease.give_back(remove=not tree.path.exists())
     return kept
+
+
+async def _needed(tree: Worktree, message: str) -> str:
+    """Why its files must stay, once all that can be is committed; "" when that is all."""
+    if (tree.control / "MERGE_HEAD").exists():
+        await abort(tree)  # both sides are on their branches; half of each is nothing to keep
+    try:
+        await commit(tree, message)
+    except GitFailed as error:
+        return error.message
+    inner = await nested(tree)
+    return f"it holds a repository of its own: {inner[0]}" if inner else ""
 
 
 @asynccontextmanager
@@ -96,9 +108,9 @@ async def _drop(tree: Worktree) -> None:
 async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
     repository = tree.repository
     tip = await tree.tip()
-    gone = repository.folder / f".gone-{tree.name}-{os.getpid()}"
+    away = repository.folder / f".gone-{tree.name}-{os.getpid()}"
     tree.ready.unlink(missing_ok=True)  # from here on what is left of it is not an agent's work
-    tree.path.rename(gone)
+    tree.path.rename(away)
     await repository.git("worktree", "remove", "--force", "--force", "--", str(tree.path))
     await trio.to_thread.run_sync(_clear, repository.folder)
     places = [tree.base, *merged_into]
@@ -107,8 +119,8 @@ async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
     if tip not in places and not any([await repository.contains(each, tip) for each in places]):
         return Left(tree.branch, why="its work is merged nowhere")
     # With the commit named: a branch that moved since we looked stays.
-    await repository.git("update-ref", "-d", f"refs/heads/{tree.branch}", tip)
-    return Left()
+    gone = await repository.ask("update-ref", "-d", f"refs/heads/{tree.branch}", tip)
+    return Left() if gone.ok else Left(why=f"{tree.branch} could not be deleted: {why_not(gone)}")
 
 
 def _clear(folder: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 from codetether.api import one_line
+
+from codetether_worktrees import locks
+from codetether_worktrees.repository import names, why_not
 
 if TYPE_CHECKING:
     from codetether_worktrees.repository import Repository
@@ -30,7 +36,8 @@ async def land(
 
     Only when they are still on `branch`, have changed no tracked file, and did not commit meanwhile: their tree is never
     merged into, reset or stashed. git itself refuses when an untracked file of theirs would be overwritten. `but`: paths
-    that may be changed, since `commit` leaves them alone.
+    that may be changed, since `commit` leaves them alone. What is in their tree as `commit` has it is in nobody's way: a git
+    that was killed may have come so far.
     """
     async with repository.changing:
         now = await repository.branch()
@@ -39,23 +46,62 @@ async def land(
                 False,
                 why=f"you are no longer on {branch}" if branch else "no branch is checked out",
             )
-        if changed := [path for path in await repository.uncommitted() if path not in but]:
+        tip = await repository.commit_of("HEAD")
+        there = await _there(repository, tip, commit, but)
+        if changed := [
+            path for path in await repository.uncommitted() if path not in {*but, *there}
+        ]:
             return Landing(
                 False, why=f"you have uncommitted changes ({one_line(', '.join(changed[:3]), 80)})"
             )
-        tip = await repository.commit_of("HEAD")
         if not await repository.contains(commit, tip):
             if await repository.contains(tip, commit):
                 return Landing(True, tip)
             return Landing(False, tip, f"{branch} has moved on", moved=True)
         if tip == commit:
             return Landing(True, commit)
-        done = await repository.ask(
-            "merge", "--ff-only", "--no-verify", "--quiet", "--end-of-options", commit
-        )
-        if not done.ok:
-            return Landing(False, why=one_line(done.errors or done.output, 200))
+        if lock := await _lock(repository, branch):
+            return Landing(False, why="; ".join(locks.told(lock)))
+        with trio.CancelScope(shield=True):  # git finishes in the user's tree
+            return await _forward(repository, commit, there)
+
+
+async def _forward(repository: Repository, commit: str, there: Sequence[str]) -> Landing:
+    for some in _batches(there):
+        await repository.git("add", "--all", "--", *some)
+    done = await repository.ask(
+        "merge", "--ff-only", "--no-verify", "--quiet", "--end-of-options", commit
+    )
+    if done.ok:
         return Landing(True, commit)
+    for some in _batches(there):
+        await repository.git("reset", "--quiet", "--", *some)
+    return Landing(False, why=why_not(done))
+
+
+async def _there(
+    repository: Repository, tip: str, commit: str, but: Collection[str]
+) -> tuple[str, ...]:
+    """Paths that the user's tree has otherwise than `tip` and as `commit` does, if nothing else is in the way of that."""
+    if not await repository.contains(commit, tip):
+        return ()
+    touched = set(await repository.uncommitted()) - set(but)
+    new = await repository.git(
+        "diff", "--name-only", "--no-renames", "--diff-filter=A", tip, commit, "--"
+    )
+    touched |= await trio.to_thread.run_sync(_existing, repository.root, names(new))
+    if not touched or not touched <= set(await repository.files_between(tip, commit)):
+        return ()
+    index = repository.folder / f".landing-{os.getpid()}"
+    try:
+        await repository.ask("read-tree", commit, index=index)
+        for some in _batches(sorted(touched)):
+            differ = await repository.ask("diff", "--quiet", "--", *some, index=index)
+            if not differ.ok:
+                return ()
+    finally:
+        index.unlink(missing_ok=True)
+    return tuple(sorted(touched))
 
 
 async def advance(repository: Repository, commit: str, *, branch: str) -> Landing:
@@ -72,8 +118,25 @@ async def advance(repository: Repository, commit: str, *, branch: str) -> Landin
         # With the old commit named: a branch that moves while we do this stays.
         done = await repository.ask("update-ref", ref, commit, tip or "0" * len(commit))
     if not done.ok:
-        return Landing(False, tip, one_line(done.errors or done.output, 200))
+        return Landing(False, tip, why_not(done))
     return Landing(True, commit)
+
+
+def _existing(root: Path, paths: Sequence[str]) -> set[str]:
+    return {path for path in paths if os.path.lexists(root / path)}
+
+
+def _batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """So many paths at a time as fit into a command."""
+    for start in range(0, len(paths), 100):
+        yield paths[start : start + 100]
+
+
+async def _lock(repository: Repository, branch: str) -> Path | None:
+    """A lock that keeps the user's branch from being moved: git would see that only when it has changed their files."""
+    control = Path(await repository.git("rev-parse", "--absolute-git-dir"))
+    own = [control / "index.lock", control / "HEAD.lock"]
+    return await locks.in_the_way([*own, locks.of_branch(repository.common, branch)])
 
 
 async def _checked_out(repository: Repository, branch: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from codetether.api import one_line
 
-from codetether_worktrees.repository import names
+from codetether_worktrees.repository import names, why_not
 
 if TYPE_CHECKING:
     from codetether_worktrees.trees import Worktree
@@ -31,10 +30,9 @@ class Merge(msgspec.Struct, frozen=True, omit_defaults=True):
 async def merge(into: Worktree, branch: str, message: str) -> Merge:
     """Merge `branch` into the worktree's own. Raises GitFailed when git itself does not work."""
     before = await into.tip()
-    done = await into.repository.ask(
+    done = await into.ask(
         "-c", "rerere.enabled=false", "-c", "merge.conflictStyle=diff3", "-c", "merge.verifySignatures=false",
         "merge", "--no-ff", "--no-verify", "--no-edit", "-m", message, "--end-of-options", branch,
-        control=into.control, tree=into.path,
     )  # fmt: skip
     if done.ok:
         return await _merged(into, before)
@@ -42,16 +40,20 @@ async def merge(into: Worktree, branch: str, message: str) -> Merge:
     if conflicts:
         return Merge(False, before, conflicts=conflicts, why="both sides changed the same place")
     await abort(into)
-    return Merge(False, before, why=one_line(done.errors or done.output, 300))
+    return Merge(False, before, why=why_not(done))
 
 
 async def conclude(into: Worktree, message: str, conflicts: tuple[str, ...]) -> Merge:
-    """Commit a merge whose conflicts were resolved in the tree; not ok while marks of a conflict are left in a file."""
+    """Commit a merge whose conflicts were resolved in the tree; not ok while marks of a conflict are left in a file, or when
+    something in it cannot be committed.
+    """
     marked = tuple(path for path in conflicts if _marked(into, path))
     if marked:
         return Merge(False, conflicts=marked, why="marks of the conflict are left")
     before = await into.tip()
-    await into.git("add", "--all")
+    added = await into.ask("add", "--all")
+    if not added.ok:
+        return Merge(False, conflicts=conflicts, why=why_not(added))
     await into.git(
         "commit", "--quiet", "--no-verify", "--allow-empty", "--cleanup=whitespace", "-m", message
     )
@@ -61,7 +63,7 @@ async def conclude(into: Worktree, message: str, conflicts: tuple[str, ...]) -> 
 async def abort(into: Worktree) -> None:
     """Give up a merge: the tree is again as its branch says. Both branches keep their commits."""
     if (into.control / "MERGE_HEAD").exists():
-        await into.repository.ask("merge", "--abort", control=into.control, tree=into.path)
+        await into.ask("merge", "--abort")
     await into.git("reset", "--hard", "--quiet")
     await into.git("clean", "-fdq")
 

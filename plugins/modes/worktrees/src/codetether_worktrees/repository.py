@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
-from codetether.api import CodetetherError, git, head, is_trusted
+from codetether.api import CodetetherError, git, head, is_trusted, one_line
+
+from codetether_worktrees import locks
 
 if TYPE_CHECKING:
     from codetether.api import Completed, Dirs
@@ -78,7 +80,7 @@ class Repository:
             )
         except CodetetherError as error:
             raise NoRepository(error.message) from None
-        lines = done.output.splitlines()
+        lines = done.output.rstrip("\n").split("\n")
         if not 3 <= len(lines) <= 4:
             raise _none(directory)
         if not done.ok:
@@ -91,23 +93,25 @@ class Repository:
         key = f"{root.name}-{hashlib.sha256(str(common).encode()).hexdigest()[:8]}"
         return cls(root, inside, common, place / key, stood)
 
-    async def git(
-        self, *args: str, control: Path | None = None, tree: Path | None = None, stdin: bytes = b""
-    ) -> str:
+    async def git(self, *args: str) -> str:
         """What git says on standard output, the last newline cut off. Raises GitFailed."""
-        done = await self.ask(*args, control=control, tree=tree, stdin=stdin)
-        if not done.ok:
-            raise GitFailed(f"git {args[0]} failed: {_said(done)}")
-        return done.output.rstrip("\n")
+        return output(args[0], await self.ask(*args))
 
     async def ask(
-        self, *args: str, control: Path | None = None, tree: Path | None = None, stdin: bytes = b""
+        self,
+        *args: str,
+        control: Path | None = None,
+        tree: Path | None = None,
+        index: Path | None = None,
     ) -> Completed:
-        """Run git on the repository, or on a worktree: then by its administrative directory `control`.
+        """Run git on the repository, or on a worktree: then by its administrative directory `control`. `index`: a file to
+        use as index in place of its own.
 
         The file `.git` of a worktree is not believed: an agent can write it, and the settings it would name hold commands.
         """
-        env = dict(await self.identity())
+        env = await self.identity() | {"GIT_LITERAL_PATHSPECS": "1"}
+        if index is not None:
+            env["GIT_INDEX_FILE"] = str(index)
         if control is not None:
             env |= {
                 "GIT_DIR": str(control),
@@ -120,7 +124,6 @@ class Repository:
             timeout=SECONDS,
             env=env,
             drivers=await self._is_trusted(),
-            stdin=stdin,
             head=8_000_000,
             tail=64_000,
         )
@@ -187,7 +190,24 @@ def plain(path: str) -> str:
     return os.fsdecode(data)
 
 
-def _said(done: Completed) -> str:
+def output(verb: str, done: Completed) -> str:
+    """What git said on standard output, the last newline cut off. Raises GitFailed when it did not do it."""
+    if done.ok:
+        return done.output.rstrip("\n")
+    if (lock := locks.blamed(done.errors)) is not None:
+        why, hint = locks.told(lock)
+        raise GitFailed(f"git {verb} failed: {why}", hint)
+    raise GitFailed(f"git {verb} failed: {_complaint(done)}")
+
+
+def why_not(done: Completed) -> str:
+    """Why git did not do it, in one line."""
+    if (lock := locks.blamed(done.errors)) is not None:
+        return "; ".join(locks.told(lock))
+    return one_line(done.errors or done.output, 300)
+
+
+def _complaint(done: Completed) -> str:
     if done.timed_out:
         return "it took too long"
     lines = [line for line in (done.errors or done.output).splitlines() if line.strip()]

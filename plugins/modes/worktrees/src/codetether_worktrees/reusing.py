@@ -26,7 +26,7 @@ async def reuse(tree: Worktree, name: str, *, base: str, holder: str = "") -> Wo
     tip = await tree.tip()
     if not await repository.contains(base, tip) or await nested(tree):
         raise GitFailed(f"{tree.path} holds work of its own")
-    lease = leased(repository, name, holder)
+    lease = await leased(repository, name, holder)
     new = Worktree(repository, name, base, lease)
     try:
         with trio.CancelScope(shield=True):
@@ -38,7 +38,6 @@ async def reuse(tree: Worktree, name: str, *, base: str, holder: str = "") -> Wo
     except CodetetherError:
         lease.give_back()
         raise
-    await trio.lowlevel.checkpoint_if_cancelled()
     return new
 
 

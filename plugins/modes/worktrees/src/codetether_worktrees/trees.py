@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 from codetether.api import CodetetherError
 
+from codetether_worktrees import locks
 from codetether_worktrees.leases import Lease
-from codetether_worktrees.repository import GitFailed, plain
+from codetether_worktrees.repository import GitFailed, output, plain, why_not
 
 if TYPE_CHECKING:
+    from codetether.api import Completed
+
     from codetether_worktrees.repository import Repository
 
 PREFIX = "codetether/"
@@ -66,7 +70,14 @@ class Worktree:
 
     async def git(self, *args: str) -> str:
         """Run git in it. Raises GitFailed."""
-        return await self.repository.git(*args, control=self.control, tree=self.path)
+        return output(args[0], await self.ask(*args))
+
+    async def ask(self, *args: str) -> Completed:
+        """The same, whatever comes of it. No agent works in it meanwhile: a lock there was left by a git that was killed."""
+        if self.lease.held:
+            branch = locks.of_branch(self.repository.common, self.branch)
+            await locks.take_away([*self.control.glob("*.lock"), branch])
+        return await self.repository.ask(*args, control=self.control, tree=self.path)
 
     async def tip(self) -> str:
         """The commit its branch is at."""
@@ -94,7 +105,7 @@ async def create(
     commit = base if _COMMIT.fullmatch(base) else await repository.commit_of(base)
     if not commit:
         raise GitFailed(f"there is no commit {base}")
-    lease = leased(repository, name, holder)
+    lease = await leased(repository, name, holder)
     tree = Worktree(repository, name, commit, lease)
     try:
         with trio.CancelScope(shield=True):  # half a worktree would be in the way of the next one
@@ -106,7 +117,6 @@ async def create(
     except CodetetherError:
         lease.give_back(remove=True)
         raise
-    await trio.lowlevel.checkpoint_if_cancelled()
     return tree
 
 
@@ -123,7 +133,7 @@ async def adopt(
     tip = await repository.commit_of(f"refs/heads/{PREFIX}{name}")
     if not tip:
         return None
-    lease = leased(repository, name, holder)
+    lease = await leased(repository, name, holder)
     tree = Worktree(repository, name, start, lease)
     try:
         with trio.CancelScope(shield=True):
@@ -138,17 +148,18 @@ async def adopt(
 async def commit(tree: Worktree, message: str) -> str:
     """Commit everything in the worktree, without the user's hooks; the new commit, "" when nothing had changed.
 
-    A repository that an agent made inside of it is not stored by git and stays in the tree (see `remove`).
+    A repository that an agent made inside of it is not stored by git and stays in the tree (see `remove`). Raises GitFailed
+    when something cannot be committed (a repository inside that has no commit, say); all else is then.
     """
     await tree.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")  # an agent may have left it
-    await tree.git("add", "--all")
-    staged = await tree.repository.ask(
-        "diff", "--cached", "--quiet", control=tree.control, tree=tree.path
-    )
-    if staged.ok:
-        return ""
-    await tree.git("commit", "--quiet", "--no-verify", "--cleanup=whitespace", "-m", message)
-    return await tree.tip()
+    added = await tree.ask("add", "--all", "--ignore-errors")
+    made = ""
+    if not (await tree.ask("diff", "--cached", "--quiet")).ok:
+        await tree.git("commit", "--quiet", "--no-verify", "--cleanup=whitespace", "-m", message)
+        made = await tree.tip()
+    if not added.ok:
+        raise GitFailed(f"not all of the work can be committed: {why_not(added)}")
+    return made
 
 
 async def squash(tree: Worktree, onto: str, message: str) -> str:
@@ -174,29 +185,53 @@ async def nested(tree: Worktree) -> tuple[str, ...]:
     return tuple(path for path in links if (tree.path / path / ".git").exists())
 
 
+async def within(tree: Worktree) -> tuple[str, ...]:
+    """Of those the ones whose address the worktree does not know either. Without their `.git` the next commit takes their
+    files in.
+    """
+    modules = tree.path / ".gitmodules"
+    known = modules.read_text("utf-8", "replace") if modules.is_file() else ""
+    inner = tuple(path for path in await nested(tree) if f"path = {path}\n" not in known)
+    if inner:
+        await tree.git("rm", "--cached", "--quiet", "--", *inner)
+    return inner
+
+
 def check_name(name: str) -> None:
     """Raises GitFailed when a worktree cannot have this name."""
     if not _NAME.fullmatch(name):
         raise GitFailed(f"{name!r} cannot be the name of a worktree")
 
 
-def leased(repository: Repository, name: str, holder: str) -> Lease:
-    """The lease of a worktree, ours now. Raises GitFailed when another has it."""
+async def leased(repository: Repository, name: str, holder: str) -> Lease:
+    """The lease of a worktree, ours now, and nothing in the way of making it. Raises GitFailed when another has it."""
     lease = Lease(repository.folder / f"{name}.lease")
     if not lease.take(holder or name):
         raise GitFailed(
             f"the worktree {name} is in use by {lease.holder() or 'another process'}",
             "wait for it, or choose another name",
         )
+    await locks.unlock(repository, PREFIX + name)
+    _clear_record(repository.common / "worktrees" / name)
     return lease
+
+
+def _clear_record(control: Path) -> None:
+    """Take away what git writes first of a worktree, if it was killed before it wrote where that is."""
+    with suppress(OSError):
+        if not (control / "gitdir").read_bytes():
+            (control / "gitdir").unlink()
+    if control.is_dir() and not (control / "gitdir").exists():
+        (control / "locked").unlink(missing_ok=True)
+        with suppress(OSError):  # it holds something else
+            control.rmdir()
 
 
 async def _put_back(tree: Worktree) -> None:
     """Have a checked-out tree: the one there is, or a new one of the branch."""
     known = _known(tree)
-    if known and tree.ready.exists() and (tree.path / ".git").exists():
-        for lock in tree.control.glob("*.lock"):
-            lock.unlink()  # of a git that was killed: we hold the lease
+    whole = known and (tree.control / "HEAD").is_file() and (tree.path / ".git").exists()
+    if whole and tree.ready.exists():
         return
     if tree.path.exists():
         # Files without their worktree are kept, out of the way; what was never handed out is nobody's.
@@ -212,6 +247,6 @@ async def _put_back(tree: Worktree) -> None:
 
 def _known(tree: Worktree) -> bool:
     try:
-        return (tree.control / "HEAD").is_file()
+        return tree.control.is_dir()
     except GitFailed:
         return False
