@@ -1,5 +1,6 @@
 """A swarm that is killed, stopped or cancelled: what its journal knows is enough to go on, and nothing done is lost."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from codetether.api import CodetetherError, UsageError
 from codetether.events import ProviderFault
 from codetether.testing import Reply
 from codetether_mode_swarm import ground
+from codetether_worktrees import GitFailed, Lease
 from contest import goes_on, of_two
 from deaths import deaths
 from swarms import (
@@ -446,6 +448,42 @@ async def test_it_goes_on_without_a_merge(tmp_path, user, capsys):
         code, said = await result(kernel, capsys, "resume", said["id"])
     assert (code, said["branches"]["merged_into"]) == (0, "main")
     assert (branches(user), (user / "x.txt").exists()) == (["main"], True)
+
+
+async def test_what_fails_in_a_run_is_told_with_how_to_go_on(tmp_path, user, capsys, monkeypatch):
+    model = Model(plan(task("one"), task("two")), one=writes("x.txt", "x"), two=writes("y.txt", "y"))  # fmt: skip
+    faults = [
+        OSError(errno.ENOSPC, "No space left on device", "y.txt"),
+        GitFailed("no such luck", "mend it"),
+    ]
+    async with kernel_at(tmp_path, model, user) as kernel:
+        words = ["do it", "--no-gates"]
+        for fault in faults:
+            with monkeypatch.context() as patched:
+                patched.setattr(ground, "create", failing(fault))
+                with pytest.raises(CodetetherError, match=r"No space left|no such luck") as told:
+                    await swarm(kernel, *words)
+            words = told.value.hint.partition("codetether swarm ")[2].split()
+            assert told.value.hint.startswith("mend it; then " if fault is faults[1] else "go on: ")
+            assert (await result(kernel, capsys, "list"))[1][0]["status"] == "stopped"
+            assert not [each for each in leases(tmp_path) if each.holder()]
+        code, said = await result(kernel, capsys, *words)
+    assert (code, said["branches"]["merged_into"], branches(user)) == (0, "main", ["main"])
+
+
+def failing(fault):
+    made = ground.create
+
+    async def create(*args, **how):
+        if args[1].endswith("-two"):
+            raise fault
+        return await made(*args, **how)
+
+    return create
+
+
+def leases(tmp_path):
+    return [Lease(path) for path in tmp_path.glob("home/**/*lease")]
 
 
 async def test_what_failed_is_tried_again_with_other_limits(tmp_path, user, capsys):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         shown,
         told,
     )
+    from codetether_crew.ending import failing
     from codetether_crew.flags import count, limits, number, output, whole, wished
     from codetether_crew.hands import Hands, Work, belongs, choose_model
     from codetether_crew.journal import Journal, records
@@ -50,6 +51,7 @@ _WHERE = {
     "book": "Book",
     "budget": "Budget enforce",
     "carrying": "Outcome Tell carry_out form_of held left_usd raised shown told",
+    "ending": "failing",
     "flags": "count limits number output whole wished",
     "hands": "Hands Work belongs choose_model",
     "journal": "Journal records",
@@ -81,6 +83,7 @@ __all__ = [
     "enforce",
     "event_lines",
     "every",
+    "failing",
     "filled",
     "find",
     "form_of",

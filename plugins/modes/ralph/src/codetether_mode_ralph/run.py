@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 from codetether.api import CodetetherError
-from codetether_crew import Budget, Ended, Hands, Outcome, Tell, belongs, choose_model, wished
+from codetether_crew import (
+    Budget,
+    Ended,
+    Hands,
+    Outcome,
+    Tell,
+    belongs,
+    choose_model,
+    failing,
+    wished,
+)
 from codetether_live import Board, only
 from codetether_prd import check
 from codetether_worktrees import place_of
@@ -36,8 +44,6 @@ if TYPE_CHECKING:
     from codetether_prd import Known
 
     from codetether_mode_ralph.options import Options
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Run:
@@ -118,20 +124,12 @@ class Run:
                 outcome = await self._leave()
         return outcome
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """A failure, or whoever it is done for leaves: the run is stopped, and a person is told how to go on."""
-        try:
-            yield
-        except BaseException as error:
-            told = error
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                told = CodetetherError(f"{error.filename or 'a file'}: {error.strerror}")
-            if isinstance(told, CodetetherError) and self.worker is not None:
-                told.hint = told.hint or f"go on: codetether ralph resume {self.id}"
-            why = told.message if isinstance(told, CodetetherError) else "interrupted"
-            self.end("stopped", why)
-            raise told from None
+    def _failing(self) -> AbstractContextManager[None]:
+        return failing(lambda why: self.end("stopped", why), self._again)
+
+    def _again(self) -> str:
+        """The command that goes on with it; "" when it did not even begin."""
+        return f"codetether ralph resume {self.id}" if self.worker is not None else ""
 
     async def _all(self) -> None:
         worker = await self._begin()
@@ -246,6 +244,8 @@ class Run:
         for each in measured.verdicts:
             if not each.ok:
                 text = f"`{each.gate.command}` fails before the work: only new failures count"
+                if each.early:
+                    text += ". It may stop early, and then it says nothing of a story"
                 await self.book.notice("info", text)
         bare = [
             each.id

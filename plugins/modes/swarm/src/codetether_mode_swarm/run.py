@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from codetether_crew import (
     Work,
     belongs,
     choose_model,
+    failing,
 )
 from codetether_live import Board, only
 from codetether_worktrees import GitFailed, Left, place_of, remove
@@ -96,15 +97,22 @@ class Run:
     async def go(self) -> Outcome:
         """Everything, to the outcome. Raises CodetetherError when there is not even a plan."""
         try:
-            with self._scope, only():
+            with self._failing(), self._scope, only():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch_for_cancel)
                     await self._all()
                     nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True):
+            with self._failing(), trio.CancelScope(shield=True):
                 outcome = await self._leave()
         return outcome
+
+    def _failing(self) -> AbstractContextManager[None]:
+        return failing(self.stop, self._again)
+
+    def _again(self) -> str:
+        """The command that goes on with it; "" while there is not even a plan."""
+        return f"codetether swarm resume {self.id}" if self.book.plan is not None else ""
 
     async def plan_only(self) -> Plan:
         """The plan, for a person to see; nothing else happens and nothing is kept."""
@@ -375,12 +383,20 @@ class Run:
 
     async def _leave(self) -> Outcome:
         """Put things in order, whatever happened, and say what came of it."""
-        if self.joiner is None:
-            self.board.phase = ""
+        try:
+            if self.joiner is None:
+                return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
+            return await self._close()
+        finally:
+            if self.joiner is not None:
+                await self.ground.close()
             self.book.close()
-            return Outcome(False, {"success": False, "id": self.id, "status": "stopped"})
+            self.board.phase = ""
+
+    async def _close(self) -> Outcome:
         parts = self.book.parts.values()
-        over = not self.stopped and all(part.over for part in parts)
+        unplanned = self.book.plan is None
+        over = unplanned or (not self.stopped and all(part.over for part in parts))
         for part in parts:
             if part.state == "running":
                 await self._keep_half(part)
@@ -389,13 +405,10 @@ class Run:
                 await self.book.write(changed(part))
         await self.book.account(self.budget.spent)
         kept = await self._result_branch(over=over)
-        await self.ground.close()
         seconds = trio.current_time() - self._began_at
         outcome = report(self, good=over and self.good, result_branch=kept, seconds=seconds)
         how = str(outcome.data["status"])
         await self.book.write(Ended(how, outcome.data, time.time()))
-        self.book.close()
-        self.board.phase = ""
         await self.book.tell(SwarmFinished(outcome.success, outcome.data))
         return outcome
 
