@@ -37,7 +37,7 @@ async def test_a_check_that_stopped_early_as_before_speaks_for_nothing(tmp_path,
     async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "run")
     assert (code, said["status"], passes(where)) == (1, "unverified", []), said
-    assert "stops early" in said["stories"][0]["checks"][0]["why"]
+    assert "stop early" in said["stories"][0]["checks"][0]["why"]
 
 
 async def test_only_what_is_committed_is_judged(tmp_path, at, capsys):

@@ -185,7 +185,7 @@ def _judged(verdict: Verdict, before: Verdict | None) -> Verdict:
     else:
         blocks, why = False, "fails as it did before the work"
         if verdict.early:
-            why += ", and stops early: it says nothing of the rest"
+            why += ", and may stop early: it says nothing of the rest"
     return msgspec.structs.replace(verdict, new=new, blocks=blocks, why=why)
 
 

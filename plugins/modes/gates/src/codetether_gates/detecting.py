@@ -157,7 +157,8 @@ def _make(directory: Path) -> Iterator[Gate]:
     )
     if not name:
         return
-    targets = set(re.findall(r"^([A-Za-z][\w.-]*)\s*:(?!=)", _text(directory / name), re.MULTILINE))
+    rules = re.findall(r"^([A-Za-z][\w. -]*?)\s*:(?!=)", _text(directory / name), re.MULTILINE)
+    targets = {target for rule in rules for target in rule.split()}
     ways = {
         "typecheck": ("typecheck", "types"),
         "lint": ("lint",),

@@ -14,18 +14,26 @@ _TESTS = (
     re.compile(r"^ERROR +(?:collecting )?(\S+\.py)(?: - .*)?$"),  # pytest, a file
     re.compile(r"^(?:FAIL|ERROR): +(\S+ \(.+\))"),  # unittest
     re.compile(r"^test +(\S+) +\.\.\. +FAILED\b"),  # cargo
+    re.compile(r"^---- +(\S.*) stdout ----$"),  # cargo, quiet too
     re.compile(r"^\s*--- FAIL: +(\S+)"),  # go
     re.compile(r"^FAIL\s+(\S+)"),  # go packages, jest and vitest files
     re.compile(
         r"^\s*[✕✗×✖✘] +(.+?)(?: \(?\d+(?:\.\d+)? ?m?s\)?)?$"
     ),  # jest, vitest, mocha, ava, node
     re.compile(r"^not ok +\d+ +-? *(.+?)(?: +#.*)?$"),  # TAP
-    re.compile(r"^\[ERROR\] +(\S+\.\S+:\d+.*)$"),  # surefire
+    re.compile(r"^\s*● +(?!Console$|.*Warning:?$)(.+)$"),  # jest, several files
+    re.compile(r"^\s*\d+\) +(.+?):?$"),  # mocha, phpunit
+    re.compile(r"^\[ERROR\] +([\w.$]+\.\w+)(?::\d+|(?:->\S+)? »)"),  # surefire
     re.compile(r"^(\S+ > .+) FAILED$"),  # gradle
 )
-_MESSAGES = (
+# A message with its place: the tool has looked.
+_PLACED = (
     re.compile(r"^(\S[^:]*\.\w+[:(]\d+.*?\b(?:error|Error|warning)\b.*)$"),  # mypy, tsc, gcc, javac
     re.compile(r"^(\S[^:]*\.\w+:\d+:\d+: .+)$"),  # ruff, flake8, go vet
+    re.compile(r"^\s+\d+:\d+\s+((?:error|warning)\s.+)$"),  # eslint
+)
+# One without: it may not even have begun.
+_WORDS = (
     re.compile(r"^(error(?:\[\w+\])?: .+)$"),  # rustc
     re.compile(r"^((?:[A-Z]\w*)?(?:Error|Exception): .+)$"),
     re.compile(r"^(make: \*\*\* .+)$"),
@@ -58,8 +66,12 @@ def identities(output: str, root: str = "") -> dict[str, int]:
 
 
 def early(output: str) -> bool:
-    """Whether the tool says that it stopped before it had looked at everything."""
-    return bool(_EARLY.search(_COLOURS.sub("", output)))
+    """Whether the tool says that it stopped before it had looked at everything, or shows nothing that it looked at."""
+    plain = _COLOURS.sub("", output)
+    if _EARLY.search(plain):
+        return True
+    lines = [line[:LONGEST].rstrip() for line in plain.splitlines()]
+    return not any(each.match(line) for line in lines for each in (*_TESTS, *_PLACED))
 
 
 def _identity(line: str, root: str) -> str:
@@ -70,7 +82,7 @@ def _identity(line: str, root: str) -> str:
             return match.group(1).strip()
     if _SUMMARY.search(line):
         return ""  # it follows from others
-    for pattern in _MESSAGES:
+    for pattern in (*_PLACED, *_WORDS):
         if match := pattern.match(line):
             return _PLACES.sub("#", match.group(1).strip())
     return ""

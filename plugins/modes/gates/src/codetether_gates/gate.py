@@ -23,7 +23,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a gate said. `ok`: exit code 0 in time. `failures`: what failed, each with how often, in a form that stays
     the same while lines move. `output`: the last of what it wrote; `log`: the file with all of it. `flaky`: it failed
     and then passed on the same files. `new`: failures that the baseline does not have; `blocks`: whether the work is
-    not good because of it; `why`: one line for a person. `early`: it failed before it had looked at everything.
+    not good because of it; `why`: one line for a person. `early`: it failed and may not have looked at everything.
     """
 
     gate: Gate
