@@ -408,6 +408,75 @@ async def test_what_was_done_before_a_cancellation_was_heard_is_not_lost():
     await loop.stop()
 
 
+async def test_what_is_begun_while_the_loop_ends_is_told_so():
+    loop = Loop()
+    told = []
+
+    async def forever():
+        await asyncio.sleep(3600)
+
+    async def obstinate():
+        with pytest.raises(asyncio.CancelledError):
+            await forever()
+        await asyncio.sleep(0.1)
+
+    async def begins_another():  # as whoever tries again does, when what they asked was cancelled
+        for _ in range(2):
+            with pytest.raises(CodetetherError, match="was closed"):
+                await loop.run(forever)
+            told.append(True)
+
+    loop.begin(obstinate)
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begins_another)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(loop.stop)
+    assert told == [True, True]
+
+
+async def test_a_loop_that_ends_as_something_comes_for_it_ends_in_order():
+    for _ in range(30):  # trio lets its tasks go on in any order
+        loop = Loop()
+        here, there = socket.socketpair()
+        with here, there:
+
+            async def listen(here=here):
+                asyncio.get_running_loop().add_reader(here, here.recv, 100)
+
+            await loop.run(listen)
+            await trio.testing.wait_all_tasks_blocked()
+            there.send(b"for nobody")
+            await trio.lowlevel.checkpoint()
+            await loop.stop()
+            await trio.lowlevel.checkpoint()
+
+
+async def test_the_end_waits_for_no_thread_that_looks_a_name_up(monkeypatch):
+    looking, go_on, found = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(*_, **__):
+        looking.set()
+        go_on.wait(5)
+        found.set()
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    loop = Loop()
+
+    async def connect():
+        await asyncio.open_connection("broker.example.org", 4222)
+
+    with trio.move_on_after(0.05):
+        await loop.run(connect)
+    await trio.to_thread.run_sync(looking.wait)
+    await loop.stop()
+    assert not found.is_set()
+    go_on.set()
+    await trio.to_thread.run_sync(found.wait)
+
+
 async def test_what_fails_in_the_library_by_itself_is_no_traceback_for_a_person(caplog):
     loop = Loop()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import re
 import signal
@@ -10,15 +12,18 @@ import socket
 import threading
 from collections import Counter
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import nats.errors
 import pytest
 import trio
 import trio.testing
 from brokers import NatsServer, Worker, coordinator, steps, task
-from codetether.api import Notice
+from codetether.api import CodetetherError, Notice
 from codetether_mode_swarm_worker.ground import Ground
-from codetether_nats import Job, Record, Told, key_of, stamp
+from codetether_nats import Job, Record, Told, Unreachable, key_of, stamp
+from codetether_nats import broker as broker_module
+from codetether_nats import files as files_module
 from codetether_nats import link as link_module
 from codetether_nats.broker import Broker
 from codetether_nats.loop import READ
@@ -38,6 +43,9 @@ class Tap:
     def __init__(self, port):
         self.said = Counter()
         self._port = port
+        self._still = 0  # connections that carry nothing any more, and do not end
+        self._made = 0
+        self._over = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"nats://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -51,26 +59,37 @@ class Tap:
             there = socket.create_connection(("127.0.0.1", self._port))
             for stream in (here, there):
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._listen, args=[here, there], daemon=True).start()
-            threading.Thread(target=self._repeat, args=[there, here], daemon=True).start()
+            self._made += 1
+            for target, *ends in ((self._listen, here, there), (self._repeat, there, here)):
+                threading.Thread(target=target, args=[self._made, *ends], daemon=True).start()
 
-    def _repeat(self, from_, to):
+    def _repeat(self, number, from_, to):
         with from_, to:
             try:
-                while data := from_.recv(65536):
+                while data := self._read(number, from_):
                     to.sendall(data)
             except OSError:
                 pass
 
-    def _listen(self, from_, to):
+    def _listen(self, number, from_, to):
         heard = b""
         with from_, to:
             try:
-                while data := from_.recv(65536):
+                while data := self._read(number, from_):
                     heard = self._understood(heard + data)
                     to.sendall(data)
             except OSError:
                 pass
+
+    def _read(self, number, from_):
+        data = from_.recv(65536)
+        if number <= self._still:
+            self._over.wait()
+        return data
+
+    def stand_still(self):
+        """As when the broker's machine is cut off: what connections there are end neither now nor later. New ones go through."""
+        self._still = self._made
 
     def _understood(self, heard):
         while b"\r\n" in heard:
@@ -93,6 +112,7 @@ class Tap:
         self.said[command, about.split(".workers")[0]] += 1
 
     def close(self):
+        self._over.set()
         self._listener.close()
 
 
@@ -271,6 +291,33 @@ async def test_what_others_are_at_is_theirs_from_the_first_word_after_an_outage(
         own.close()
 
 
+async def test_a_connection_that_takes_nothing_any_more_holds_nobody_up_and_is_left_for_a_new_one(
+    tmp_path, server, monkeypatch
+):
+    monkeypatch.setattr(broker_module, "STUCK", 0.1)
+    tap = Tap(server.port)
+    try:
+        async with linked(tmp_path, tap.address, "still") as link:
+            await link.read("k")
+            tap.stand_still()
+            told = Told(1, Notice("info", "x" * 500_000))
+            with trio.fail_after(60):
+                for _ in range(40):  # more than all buffers on the way
+                    await link.tell("k", told)
+            await link._loop.run(
+                link._broker.client._process_op_err, nats.errors.StaleConnectionError()
+            )
+            with trio.fail_after(60):
+                assert await link.read("k") == (0, None)
+            tap.stand_still()
+            with trio.fail_after(60):
+                for _ in range(40):
+                    await link.tell("k", told)
+        # and to leave it is no trouble either
+    finally:
+        tap.close()
+
+
 async def test_a_broker_without_jetstream_just_now_is_waited_for_and_what_it_refuses_is_an_error(
     tmp_path, server
 ):
@@ -327,6 +374,74 @@ async def test_what_is_larger_than_one_reading_comes_whole(tmp_path, server):
         (tmp_path / "sent").write_bytes(large)
         await link.get_file(await link.put_file(tmp_path / "sent"), tmp_path / "got")
         assert (tmp_path / "got").read_bytes() == large
+
+
+async def stored(link):
+    """Of the files on the broker: messages, and our subscriptions and tasks."""
+    client, js = link._broker.client, link._broker._js
+    state = (await link._loop.run(js.stream_info, f"OBJ_{link.place.space}-files")).state
+    return state.messages, len(client._subs), len(asyncio.all_tasks(link._loop._loop))
+
+
+async def test_a_file_that_is_not_put_to_its_end_leaves_nothing(tmp_path, server):
+    async with linked(tmp_path, server.address, "half") as link:
+        await link._loop.run(link._broker._js.account_info)  # what is subscribed to once is
+        before = await stored(link)
+        os.mkfifo(tmp_path / "slow")
+        writer = os.open(tmp_path / "slow", os.O_RDWR)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.put_file, tmp_path / "slow")
+            await trio.to_thread.run_sync(
+                os.write, writer, b"x" * 300_000
+            )  # of more that is to come
+
+            async def some():
+                return (await stored(link))[0] >= 2
+
+            await until(some)
+            nursery.cancel_scope.cancel()
+        assert await stored(link) == before
+        os.close(writer)
+
+
+async def test_a_file_that_is_more_or_less_than_it_says_is_not_got_and_is_sent_no_longer(
+    tmp_path, server, monkeypatch
+):
+    monkeypatch.setattr(files_module, "SILENCE", 0.5)
+    async with linked(tmp_path, server.address, "says") as link:
+        client, js, loop = link._broker.client, link._broker._js, link._loop
+        large = tmp_path / "large"
+        large.write_bytes(b"x" * 3_000_000)
+        with pytest.raises(CodetetherError, match="no longer on the broker"):
+            await link.get_file("absent", tmp_path / "got")
+        before = (await stored(link))[1:]
+        name = await link.put_file(large)
+        for trouble, file in (("No space left", "/dev/full"), ("Is a directory", "/")):
+            with pytest.raises(CodetetherError, match=trouble), trio.fail_after(20):
+                await link.get_file(
+                    name, Path(file)
+                )  # no trouble of the broker's, which is waited for
+            assert (await stored(link))[1:] == before
+        info = await loop.run(link._broker.files._store.get_info, name)
+
+        async def says(**more):
+            key = base64.urlsafe_b64encode(name.encode()).decode()
+            said = json.dumps(info.evolve(**more).as_dict()).encode()
+            await loop.run(js.publish, f"$O.says-files.M.{key}", said)
+
+        for more, why in (
+            ({"size": 100_000}, "larger than allowed"),
+            ({"size": 4_000_000}, "no longer on the broker"),
+            ({"size": 10**12}, "larger than allowed"),
+            ({"nuid": "no word"}, "no longer on the broker"),
+            ({"nuid": ""}, "no longer on the broker"),
+        ):
+            await says(**more)
+            with pytest.raises(CodetetherError, match=why) as caught:
+                await link.get_file(name, tmp_path / "got")
+            assert not isinstance(caught.value, Unreachable)
+            assert (await stored(link))[1:] == before, more
+        assert client.is_connected
 
 
 async def test_events_are_heard_as_they_come_and_too_many_are_lost(tmp_path, server, monkeypatch):

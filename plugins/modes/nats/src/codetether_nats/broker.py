@@ -9,31 +9,31 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import nats.errors
 import nats.js.errors
 from nats.js import api
 
 from codetether_nats.client import StrictClient, patience
+from codetether_nats.files import Files
 from codetether_nats.holds import Ear, Hold
 from codetether_nats.words import ASK, Answers, Line, subscribe
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
-    from nats.js.object_store import ObjectStore
 
 T = TypeVar("T")
 KEPT = 7 * 24 * 3600.0  # seconds that anything is kept of a coordinator that never came back
 PENDING = 4_000_000  # bytes of what is said while the broker is away
 CONSUMER = "workers"
+STUCK = 2.0  # seconds to wait for a connection that takes nothing, when too much waits for it
 SHORTLY = 0.05  # seconds in which words that nobody waits for are put together
 DOUBLES = 120.0  # seconds in which the queue knows a job that is handed in twice
 MSG_ID = api.Header.MSG_ID.value
@@ -42,10 +42,6 @@ ANOTHER = (
     10071,
     10164,
 )  # the broker's errors when another message than the expected one is the last of its subject
-
-
-class TooLarge(Exception):
-    """A file is larger than it may be."""
 
 
 class Delivery(NamedTuple):
@@ -86,7 +82,7 @@ class Broker:
         self._closing: dict[str, tuple[Ear, bytes, int]] = {}  # records, and their versions
         self._js: JetStreamContext
         self._records: KeyValue
-        self._files: ObjectStore
+        self.files: Files
 
     # --- the connection ---
     async def open(self, proof: dict[str, Any], tls: ssl.SSLContext | None, name: str) -> None:
@@ -94,7 +90,7 @@ class Broker:
         await self.client.connect(
             self.addresses, name=name, tls=tls, allow_reconnect=False, connect_timeout=int(ASK), error_cb=self._note, disconnected_cb=self._gone, reconnected_cb=self._back,
             pending_size=PENDING, reconnect_to_server_handler=patience, max_reconnect_attempts=1, reconnect_time_wait=0, ping_interval=10,
-            **proof,
+            flush_timeout=STUCK, **proof,
         )  # fmt: skip
         self.client.options |= {"allow_reconnect": True, "max_reconnect_attempts": -1}
         self.client.set_server_pool(self.addresses)  # those too that were not there just now
@@ -104,11 +100,14 @@ class Broker:
     async def disconnect(self) -> None:
         """Say what was still to be said, and leave."""
         await self._say_closed()
-        with suppress(nats.errors.Error, OSError, TimeoutError):
-            if self.client.is_connected:
-                await self.client.flush(timeout=1)
-        with suppress(nats.errors.Error, OSError, TimeoutError):
-            await self.client.close()
+        try:
+            with suppress(nats.errors.Error, OSError):
+                if self.client.is_connected:
+                    await self.client.flush(timeout=1)
+            with suppress(nats.errors.Error, OSError):
+                await self.client.close()
+        finally:
+            self.client.cut()
 
     @property
     def connected(self) -> bool:
@@ -172,7 +171,7 @@ class Broker:
             )  # fmt: skip
         self.lease = float(found.config.ack_wait or lease)
         self._records = await self._kept_records()
-        self._files = await self._kept_files()
+        self.files = await self._kept_files()
 
     async def _kept_records(self) -> KeyValue:
         name = f"{self.space}-records"
@@ -189,15 +188,16 @@ class Broker:
             await self._js.update_stream(found.evolve(republish=again))
         return await self._js.key_value(name)
 
-    async def _kept_files(self) -> ObjectStore:
+    async def _kept_files(self) -> Files:
         name = f"{self.space}-files"
         try:
-            return await self._js.object_store(name)
+            store = await self._js.object_store(name)
         except nats.js.errors.NotFoundError:
-            return await self._js.create_object_store(
+            store = await self._js.create_object_store(
                 name,
                 api.ObjectStoreConfig(ttl=KEPT, storage=api.StorageType.FILE),
             )
+        return Files(self.client, self._js, store, name)
 
     # --- the queue ---
     async def submit(
@@ -380,40 +380,6 @@ class Broker:
     async def deafen(self, ear: Ear) -> None:
         """The same for an ear."""
         await self.leave(ear.heard)
-
-    # --- files ---
-    async def put_file(self, name: str, path: Path) -> None:
-        """Store a file under a name that was not used before."""
-        with path.open("rb") as file:
-            await self._files.put(name, file)
-
-    async def get_file(self, name: str, path: Path, largest: int) -> None:
-        """Write a stored file to `path`. Raises TooLarge, also when it is larger than it says."""
-        info = await self._files.get_info(name)
-        if (info.size or 0) > largest:
-            raise TooLarge
-        with path.open("wb") as file:  # anew, after an attempt that was cut off
-            await self._files.get(name, writeinto=_Bounded(file, largest))  # type: ignore[arg-type]
-
-    async def drop_files(self, names: Sequence[str]) -> None:
-        """Take stored files away, or leave them to their age: whoever asks for it does not wait."""
-        for name in names:
-            with suppress(nats.errors.Error, OSError):
-                await self._files.delete(name)
-
-
-class _Bounded:
-    """A file that takes so many bytes and no more."""
-
-    def __init__(self, file: IO[bytes], room: int) -> None:
-        self._file = file
-        self._room = room
-
-    def write(self, data: bytes) -> int:
-        self._room -= len(data)
-        if self._room < 0:
-            raise TooLarge
-        return self._file.write(data)
 
 
 def _expecting(last: int) -> dict[str, str]:

@@ -1,5 +1,5 @@
-"""The makers' client with two words more: it says nothing in the clear that was to be encrypted, and goes nowhere it was not
-sent to.
+"""The makers' client with three words more: it says nothing in the clear that was to be encrypted, goes nowhere it was not
+sent to, and waits for no connection that is given up.
 """
 
 from __future__ import annotations
@@ -30,6 +30,17 @@ class StrictClient(Client):
 
     encrypted = False
     anywhere = False
+
+    def cut(self) -> None:
+        """End the connection now, whatever it had still to say."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _attempt_reconnect(self) -> None:
+        """The library waits until the old connection has said all it had to say. One that nobody reads never does."""
+        self.cut()
+        await super()._attempt_reconnect()
 
     def _connect_command(self) -> bytes:
         if self.encrypted and not self._server_info.get("tls_required"):

@@ -16,8 +16,9 @@ import trio
 from codetether.api import CodetetherError, UsageError
 
 from codetether_nats import messages
-from codetether_nats.broker import Broker, Crowd, Delivery, TooLarge
+from codetether_nats.broker import Broker, Crowd, Delivery
 from codetether_nats.client import LONGEST_WAIT, NotEncrypted
+from codetether_nats.files import TooLarge
 from codetether_nats.holds import Ear, Hold
 from codetether_nats.loop import Loop
 from codetether_nats.place import proof, servers, tls_context, wants_tls
@@ -299,12 +300,12 @@ class Link:
     async def put_file(self, path: Path) -> str:
         """Store a file; the name it has on the broker. Raises CodetetherError."""
         name = f"{os.getpid()}-{messages.stamp()}"
-        await self._moved(self._broker.put_file, name, path)
+        await self._moved(self._broker.files.put, name, path)
         return name
 
     async def get_file(self, name: str, path: Path) -> None:
         """Fetch a file to `path`. Raises CodetetherError, also when it is larger than `place.largest`."""
-        await self._moved(self._broker.get_file, name, path, self.place.largest)
+        await self._moved(self._broker.files.get, name, path, self.place.largest)
 
     async def _moved(self, work: Callable[..., Coroutine[Any, Any, None]], *words: Any) -> None:
         with trio.move_on_after(FILE) as limit:
@@ -314,7 +315,7 @@ class Link:
 
     def drop_files(self, names: Sequence[str]) -> None:
         """Take files off the broker, when it is there, without waiting for its word."""
-        self._loop.begin(self._broker.drop_files, names)
+        self._loop.begin(self._broker.files.drop, names)
 
 
 def _dull(claims: bool) -> tuple[bytes, ...]:

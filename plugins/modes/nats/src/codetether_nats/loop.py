@@ -13,6 +13,7 @@ import math
 import selectors
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import trio
@@ -23,6 +24,7 @@ BEGUN = 1_000  # things begun and not waited for, at one time
 LINGER = 5.0  # seconds that what was cancelled may take to end
 READ = 64 * 1024  # bytes read at one time
 ROUNDS = 100  # of asyncio, before everything else has a turn
+CLOSED = "the connection to NATS was closed"
 
 
 class Loop:
@@ -33,6 +35,7 @@ class Loop:
         self._loop = _Asyncio(self._selector)
         self._loop.set_exception_handler(_note)
         self._begun: set[asyncio.Task[None]] = set()  # asyncio itself holds none of them
+        self._awaited: set[trio.Event] = set()  # set when a task is done, or can never be
         self._ended = False
         self._waiting = trio.CancelScope()
         self._due = math.inf  # the deadline of that, which is dear to set and to ask for
@@ -48,12 +51,13 @@ class Loop:
         self._turn()
         if not task.done():
             await self._over(task)
-        if task.cancelled():
-            raise CodetetherError("the connection to NATS was closed")
+        if not task.done() or task.cancelled():
+            raise CodetetherError(CLOSED)
         return task.result()
 
     async def _over(self, task: asyncio.Task[Any]) -> None:
         over = trio.Event()
+        self._awaited.add(over)
         task.add_done_callback(lambda _: over.set())
         try:
             await over.wait()
@@ -63,6 +67,8 @@ class Loop:
                 await over.wait()
             if not task.done() or task.cancelled() or task.exception():
                 raise
+        finally:
+            self._awaited.discard(over)
 
     def begin(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Have `work(*args)` done, and do not wait for it. It must tell of its own errors, or have none. With too much begun
@@ -99,7 +105,6 @@ class Loop:
                 task.cancel()
             if left:
                 await asyncio.wait(left, timeout=LINGER)
-            await self._loop.shutdown_default_executor()
 
         if self._ended:
             return
@@ -110,7 +115,7 @@ class Loop:
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         if self._ended:
             work.close()
-            raise CodetetherError("the connection to NATS was closed")
+            raise CodetetherError(CLOSED)
         return self._loop.create_task(work)
 
     def _end(self) -> None:
@@ -118,6 +123,8 @@ class Loop:
             self._ended = True
             self._waiting.cancel()
             self._loop.close()
+            for over in self._awaited:
+                over.set()
 
     @trio.lowlevel.enable_ki_protection
     def _turn(self) -> None:
@@ -133,7 +140,7 @@ class Loop:
             while not self._ended:
                 self._due = math.inf
                 with trio.CancelScope() as self._waiting:
-                    while True:
+                    while not self._ended:
                         self._turn()
                         await trio.lowlevel.wait_readable(self._selector.fileno())
         finally:
@@ -141,12 +148,30 @@ class Loop:
 
 
 class _Asyncio(asyncio.SelectorEventLoop):
-    """asyncio has a buffer of 256 KiB for each reading, which comes from the system and goes back there each time."""
-
     async def create_connection(self, *args: Any, **more: Any) -> Any:
+        """Read less at one time: asyncio has a buffer of 256 KiB for it, which comes from the system and goes back there each time."""
         transport, protocol = await super().create_connection(*args, **more)
         transport.max_size = READ  # type: ignore[attr-defined]
         return transport, protocol
+
+    def run_in_executor(self, _: object, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """In a thread of trio's. asyncio would wait for its own at the end, and names are looked up in them: for minutes."""
+        future: asyncio.Future[T] = self.create_future()
+
+        def settle(outcome: Any) -> None:
+            if future.done():
+                return
+            try:
+                future.set_result(outcome.unwrap())
+            except Exception as error:
+                future.set_exception(error)
+
+        def deliver(outcome: Any) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                self.call_soon_threadsafe(settle, outcome)
+
+        trio.lowlevel.start_thread_soon(lambda: work(*args), deliver)
+        return future
 
 
 def _note(_: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
