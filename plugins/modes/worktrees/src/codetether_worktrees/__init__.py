@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from codetether_worktrees.leases import Lease
     from codetether_worktrees.locks import unlock
     from codetether_worktrees.merging import Merge, abort, conclude, merge, unresolved
+    from codetether_worktrees.packages import link_packages
     from codetether_worktrees.repository import (
         GitFailed,
         NoRepository,
@@ -41,6 +42,7 @@ _WHERE = {
     "leases": "Lease",
     "locks": "unlock",
     "merging": "Merge abort conclude merge unresolved",
+    "packages": "link_packages",
     "repository": "GitFailed NoRepository Repository names place_of plain",
     "reusing": "reuse",
     "trees": "PREFIX Worktree adopt commit create squash within",
@@ -64,6 +66,7 @@ __all__ = [
     "create",
     "discard",
     "land",
+    "link_packages",
     "merge",
     "names",
     "place_of",

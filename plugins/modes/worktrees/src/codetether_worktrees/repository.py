@@ -64,6 +64,7 @@ class Repository:
         self.changing = (
             trio.Lock()
         )  # git's own records of worktrees and packed refs know one writer
+        self.packages: tuple[str, ...] | None = None  # see `link_packages`, which looks once
         self._identity: dict[str, str] | None = None
         self._asking = trio.Lock()
         self._trusted: bool | None = None

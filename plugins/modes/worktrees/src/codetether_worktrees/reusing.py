@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 from codetether.api import CodetetherError
 
+from codetether_worktrees.packages import link_packages
 from codetether_worktrees.repository import GitFailed
 from codetether_worktrees.trees import Worktree, check_name, leased, nested
 
@@ -38,6 +39,7 @@ async def reuse(tree: Worktree, name: str, *, base: str, holder: str = "") -> Wo
     except CodetetherError:
         lease.give_back()
         raise
+    await link_packages(new)
     return new
 
 

@@ -12,6 +12,7 @@ from codetether.api import CodetetherError
 
 from codetether_worktrees import locks
 from codetether_worktrees.leases import Lease
+from codetether_worktrees.packages import link_packages
 from codetether_worktrees.repository import GitFailed, output, plain, why_not
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ async def create(
     except CodetetherError:
         lease.give_back(remove=True)
         raise
+    await link_packages(tree)
     return tree
 
 
@@ -142,6 +144,7 @@ async def adopt(
     except CodetetherError:
         lease.give_back()
         raise
+    await link_packages(tree)
     return tree
 
 
