@@ -117,6 +117,7 @@ DEATHS = [
     ("after", entered("US-1", "merging"), []),
     ("before", entered("US-1", "passed"), []),
     ("after", entered("US-1", "passed"), []),
+    ("before", '"told":true', ["US-1"]),
     ("after", entered("US-2", "merging"), ["US-1"]),
     ("before", '"type":"ended"', ["US-1", "US-2"]),
 ]
@@ -446,13 +447,14 @@ async def test_a_document_that_could_not_be_written_then_is_written_at_the_end(
 
 
 GIT = """#!/bin/sh
-case " $* " in *" --ff-only "*) touch {mark}; sleep 1;; esac
+case " $* " in *" --ff-only "*|*" apply --whitespace="*) touch {mark}; sleep 1;; esac
 exec {git} "$@"
 """
 
 
+@pytest.mark.parametrize("flag", ["--auto-commit", "--no-commit"])
 async def test_a_run_that_is_stopped_does_not_leave_the_users_tree_in_the_middle(
-    tmp_path, at, capsys, monkeypatch
+    tmp_path, at, capsys, monkeypatch, flag
 ):
     where = at(story("A"), branch="", checks={"test": "true"})
     mark, fake = tmp_path / "moving", tmp_path / "bin" / "git"
@@ -470,11 +472,12 @@ async def test_a_run_that_is_stopped_does_not_leave_the_users_tree_in_the_middle
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
-            code, said = await result(kernel, capsys, "run")
+            code, said = await result(kernel, capsys, "run", flag)
     assert (code, said["status"], passes(where)) == (1, "stopped", ["A"]), said
     assert "def sub" in (where / "calc.py").read_text()
-    assert git(where, "status", "--porcelain", "--untracked-files=no") == ""
-    assert git(where, "log", "-1", "--format=%s") == "feat(a): Do A"
+    if flag == "--auto-commit":
+        assert git(where, "status", "--porcelain", "--untracked-files=no") == ""
+        assert git(where, "log", "-1", "--format=%s") == "feat(a): Do A"
 
 
 async def test_whoever_it_is_done_for_may_leave(tmp_path, at):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from graphlib import TopologicalSorter
 
 import msgspec
 from codetether.api import Usage
@@ -131,11 +132,7 @@ def ready(courses: Mapping[str, Course]) -> list[Course]:
 def stages(courses: Mapping[str, Course]) -> dict[str, int]:
     """For each story, how many others stand one behind the other before it."""
     found: dict[str, int] = {}
-    left = dict(courses)
-    while left:
-        for name, each in list(left.items()):
-            others = each.story.depends_on
-            if all(other in found for other in others):
-                found[name] = max((found[other] + 1 for other in others), default=0)
-                del left[name]
+    needs = {name: each.story.depends_on for name, each in courses.items()}
+    for name in TopologicalSorter(needs).static_order():
+        found[name] = max((found[other] + 1 for other in needs[name]), default=0)
     return found

@@ -207,11 +207,7 @@ class Ground:
         )
 
     async def publish(self) -> Landing:
-        """Bring the result to the PRD's branch; to its end, or the user's tree would be left in the middle of it."""
-        with trio.CancelScope(shield=True):
-            return await self._publish()
-
-    async def _publish(self) -> Landing:
+        """Bring the result to the PRD's branch."""
         tip = self.tip
         if not self.branch:
             return Landing(False, why="no branch is checked out")
@@ -240,7 +236,7 @@ class Ground:
         paths = set(await self.repository.files_between(self.base, tip))
         if mine := [path for path in await self.repository.uncommitted() if path in paths]:
             return Landing(False, why=f"you have uncommitted changes ({', '.join(mine[:3])})")
-        with trio.CancelScope(shield=True):  # to its end
+        with trio.CancelScope(shield=True):  # git finishes in the user's tree
             done = await self.repository.ask("apply", "--whitespace=nowarn", "--", str(patch))
         if not done.ok:
             return Landing(False, why=one_line(done.errors or done.output, 200))
