@@ -53,6 +53,7 @@ def test_every_byte_is_in_exactly_one_chunk_and_lines_are_right(data, kind, targ
     for each in found:
         assert each.start == at < each.end
         assert each.end - each.start <= max(target, 64)
+        assert each is found[-1] or each.end - each.start >= max(target, 64) // 2
         assert each.first_line == data.count(b"\n", 0, each.start) + 1
         assert each.last_line == data.count(b"\n", 0, each.end - 1) + 1
         assert len(each.title) <= 80

@@ -42,7 +42,7 @@ ATTACKS = {
 
 
 @asynccontextmanager
-async def working(place, sandbox, *, lines=10, **limits):
+async def working(place, sandbox, *, lines=10, sources=None, **limits):
     async def answer(queries):
         return [Reply("x") for _ in queries]
 
@@ -53,7 +53,9 @@ async def working(place, sandbox, *, lines=10, **limits):
         make_kernel(
             place.parent / "rlm-home", replies=["x"], plugins=["sandboxes"], settings=settings
         ) as kernel,
-        worker(kernel, [Source("source.txt", path)], query=answer, limits=Limits(**limits)) as made,
+        worker(
+            kernel, sources or [Source("source.txt", path)], query=answer, limits=Limits(**limits)
+        ) as made,
     ):
         yield made
 
@@ -92,6 +94,17 @@ async def test_a_cell_reads_its_source_and_does_nothing_else(home, tmp_path, san
     assert (tmp_path / "beside").read_text() == "private"
     assert not os.path.exists("/tmp/rlm-wrote")
     assert not os.path.exists("/tmp/rlm-made")
+
+
+async def test_a_cell_cannot_change_the_copy_of_a_text(tmp_path):
+    """Of what was piped in, and of small sources, there is a copy that its owner has written."""
+    change = (
+        "import os\nfor fd in range(256):\n"
+        "    try: os.ftruncate(fd, 2)\n    except OSError: continue\n    print('changed', fd)"
+    )
+    async with working(tmp_path, "auto", sources=[Source("a", data=b"words\n"), Source("b", data=b"more\n")]) as made:  # fmt: skip
+        assert (await made.python(change)).output == ""
+        assert (await made.command("grep('.')")).output == "a:1: words\nb:1: more\n"
 
 
 async def test_without_a_sandbox_that_confines_only_commands_are_run(tmp_path):

@@ -3,11 +3,13 @@
 import json
 import os
 
+import msgspec
 import pytest
 import trio
 from codetether.events import ProviderFault
 from codetether.testing import Reply
 from codetether.words import Usage
+from codetether_provider_scripted import Scripted
 from rlms import Model, kernel_at, log, python, result, rlm
 
 NEEDLE = "ERROR the disk of node 7 is full"
@@ -233,6 +235,55 @@ async def test_a_budget_of_tokens_is_never_passed(tmp_path, capsys):
     assert 0 < len(model.subs) < 6
     assert (said["answer"], said["partial"]) == ("what there is", True)
     assert "the budget of 9,000 tokens is used up" in said["error"]
+
+
+async def test_sub_calls_leave_the_budget_for_an_answer(tmp_path, capsys):
+    big = log(tmp_path / "big.log", 2_000)
+    model = Model(BATCH, 'FINAL("what there is")', usage=Usage(2_700, 900))
+    async with kernel_at(tmp_path, model, context=30_000) as kernel:
+        _, said = await result(kernel, capsys, "count", "-f", big, "--budget-tokens", 18_600)
+    assert (said["ended"], said["answer"], len(model.subs)) == ("final", "what there is", 3)
+    assert said["tokens"]["total"] == 18_000
+
+
+@pytest.mark.parametrize(("window", "most"), [(8_000, 4_800), (200_000, 16_000)])
+async def test_what_the_model_is_told_at_once_is_short(tmp_path, capsys, window, most):
+    cells = python("print('a' * 9_000)") + "\n" + python("print('b' * 19_000)")
+    model = Model(cells, 'FINAL("x")')
+    big = log(tmp_path / "big.log")
+    async with kernel_at(tmp_path, model, context=window) as kernel:
+        await result(kernel, capsys, "why?", "-f", big)
+    told = model.told(1)
+    assert most - 100 < told.count("a") + told.count("b") < most + 100
+    assert "characters left out" in told
+
+
+async def test_of_a_long_output_as_much_is_told_as_the_budget_can_pay_for(tmp_path, capsys):
+    big = log(tmp_path / "big.log", 2_000)
+    model = Model("slice(1, 400)", 'FINAL("x")', usage=Usage(1_400, 100))
+    async with kernel_at(tmp_path, model, context=30_000) as kernel:
+        code, said = await result(kernel, capsys, "count", "-f", big, "--budget-tokens", 6_000)
+    assert (code, said["ended"], said["answer"]) == (0, "final", "x")
+    assert 4_000 < len(model.told(1)) < 12_000
+
+
+async def test_a_budget_in_dollars_is_never_passed(tmp_path, capsys, monkeypatch):
+    big = log(tmp_path / "big.log", 2_000)
+    priced = {"input_price": 10.0, "output_price": 10.0}
+    known = Scripted.model
+
+    async def model_of(self, name):
+        return msgspec.structs.replace(await known(self, name), **priced)
+
+    monkeypatch.setattr(Scripted, "model", model_of)
+    model = Model(BATCH, 'FINAL("what there is")', usage=Usage(900, 100))
+    async with kernel_at(tmp_path, model, context=30_000) as kernel:
+        code, said = await result(kernel, capsys, "count", "-f", big, "--budget-usd", 0.09)
+    assert (code, said["answer"], said["partial"]) == (1, "what there is", True)
+    assert "the budget of $0.09 is used up" in said["error"]
+    assert 0 < len(model.subs) < 6
+    assert said["cost"] == pytest.approx(0.01 * (len(model.root) + len(model.subs)))
+    assert said["cost"] <= 0.09
 
 
 async def test_a_budget_too_small_for_a_call_asks_nothing(tmp_path, capsys):
@@ -475,6 +526,15 @@ async def test_wrong_use_is_told_before_anything_is_asked(tmp_path, monkeypatch,
             await rlm(kernel, *words)
     assert not model.root
     assert not model.subs
+
+
+@pytest.mark.parametrize("words", [["--depth", "3"], ["--depth", "0"], ["--max-iterations", "0"], ["--budget-usd", "nan"]])  # fmt: skip
+async def test_what_is_out_of_bounds_is_no_flag(tmp_path, capsys, words):
+    model = Model('FINAL("x")')
+    async with kernel_at(tmp_path, model) as kernel:
+        with pytest.raises(SystemExit, match="2"):
+            await rlm(kernel, "q", "--content", "x", *words)
+    assert words[0] in capsys.readouterr().err
 
 
 async def test_a_window_smaller_than_was_known_is_lived_with(tmp_path, capsys):

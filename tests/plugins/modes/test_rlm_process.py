@@ -80,6 +80,16 @@ def test_stopped_while_the_text_is_still_coming_it_ends(tmp_path, home):
     assert "interrupted before all of the text was there" in err
 
 
+def test_a_time_limit_holds_while_the_text_is_still_coming(tmp_path, home):
+    words = ["--content", "-", "--timeout", "1"]
+    process = start(tmp_path, "scripted/demo", *words, stdin=subprocess.PIPE)
+    process.stdin.write("text\n")
+    process.stdin.flush()
+    assert process.wait(FAILSAFE) == 1
+    out, err = process.communicate()
+    assert (out, err.splitlines()[0]) == ("", "codetether: took longer than 1 s, before all of the text was there")  # fmt: skip
+
+
 def test_a_worker_that_is_killed_is_started_again_and_the_answer_comes(tmp_path):
     log(tmp_path / "big.log", l29_000="needle")
     model = script(

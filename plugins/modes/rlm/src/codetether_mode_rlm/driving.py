@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from codetether.api import InterruptedByUser, Output, UsageError, one_line
+from codetether.api import CodetetherError, InterruptedByUser, Output, UsageError, one_line
 from codetether_crew import event_lines, form_of, left_usd, obey_signals, shown, told
 from codetether_live import only
 
@@ -35,7 +36,8 @@ async def start(mode: Rlm, args: Namespace) -> int:
     form = form_of(args)
     output = Output(sys.stdout)
     run: Run | None = None
-    reading = trio.CancelScope()
+    began, limit = trio.current_time(), args.timeout
+    reading = trio.CancelScope(deadline=began + (math.inf if limit is None else limit))
 
     def stop(why: str) -> None:
         if run is None:
@@ -49,9 +51,14 @@ async def start(mode: Rlm, args: Namespace) -> int:
             with reading:  # what is piped in may take its time
                 given = material(args, spool_of(mode.kernel))
                 sources = await stack.enter_async_context(given)
-            if reading.cancelled_caught:
+            if reading.cancelled_caught and stopped.is_set():
                 raise InterruptedByUser("interrupted before all of the text was there")
+            if reading.cancelled_caught:
+                raise CodetetherError(
+                    f"took longer than {limit:g} s, before all of the text was there"
+                )
             run = Run(mode.kernel, _options(mode, args), sources, settings=mode.settings)
+            run.began = began
             run.verbose = args.verbose
             run.listener = _events(mode, run, output) if form == "stream-json" else None
             async with shown(run.board, form):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from codetether.api import Message, Request, Text, Usage
 
 from codetether_mode_rlm import texts
-from codetether_mode_rlm.asking import PER_TOKEN, Line, Said, input_tokens
+from codetether_mode_rlm.asking import PER_TOKEN, Line, Said, input_tokens, tokens_of
 from codetether_mode_rlm.budget import BudgetOver, Hold, expected
 from codetether_mode_rlm.events import RlmNotice, RlmStep
 from codetether_mode_rlm.reading import Step, read
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from codetether_mode_rlm.run import Run
 
 SHOWN = 16_000  # characters of one reply's outputs that the model is told
+LEAST = 500  # of these, however little the budget leaves
+AROUND = 200  # tokens of what frames an output, and of the last word
 FULL = 0.6  # of the window: then the oldest outputs are left out
 SILENT = 2  # replies in a row that ask for nothing
 SAME = 3  # the same reply with the same outcome
@@ -87,7 +89,12 @@ class Loop:
     @property
     def spare(self) -> Hold:
         """What one more call of this loop's model takes: sub-calls must leave that much."""
-        return expected(self.line.model, input_tokens(self._system, self._messages))
+        return self._next_call(0)
+
+    def _next_call(self, size: int) -> Hold:
+        """What the next call takes when it tells `size` characters of output."""
+        told = tokens_of(size) + AROUND
+        return expected(self.line.model, input_tokens(self._system, self._messages) + told)
 
     async def _step(self, worker: Worker, said: Said, *, last: bool) -> Ended | None:
         if said.text.strip():  # vendors refuse an empty one
@@ -179,6 +186,8 @@ class Loop:
 
     def _told(self, outcomes: list[Outcome], steps: int) -> str:
         room = min(SHOWN, int(self.line.window * PER_TOKEN * 0.15))
+        while room > LEAST and self.run.budget.over(self._next_call(room)):
+            room //= 2  # the next call has to fit the budget
         parts = []
         for number, outcome in enumerate(outcomes, 1):
             share = room // (len(outcomes) - number + 1)  # what one leaves is for those after it

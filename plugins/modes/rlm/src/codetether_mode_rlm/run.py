@@ -103,7 +103,7 @@ class Run:
         self.verbose = False
         self._scope = trio.CancelScope()
         self._stopped = ""
-        self._began = trio.current_time()
+        self.began = trio.current_time()
         self._subcalls_ended = 0
         self._next = 0.0
 
@@ -140,7 +140,7 @@ class Run:
     async def go(self) -> Outcome:
         """The outcome, whatever happened on the way. Raises CodetetherError when it cannot begin."""
         if self.options.timeout is not None:
-            self._scope.deadline = self._began + self.options.timeout
+            self._scope.deadline = self.began + self.options.timeout
         ended, settled = None, False
         with self._scope:
             await self._settle()
@@ -150,7 +150,7 @@ class Run:
         if not settled:
             raise (InterruptedByUser if self._stopped else CodetetherError)(ended.why)
         answer = ended.answer or (self._main.partial() if self._main is not None else "")
-        elapsed = trio.current_time() - self._began
+        elapsed = trio.current_time() - self.began
         done = outcome(self, answer=answer, how=ended.how, why=ended.why, elapsed=elapsed)
         with trio.move_on_after(LAST_SECONDS, shield=True):
             await self.tell(RlmFinished(done.complete, done.data))

@@ -61,8 +61,9 @@ class Mapped:
         return sum(part.size for part in self.parts)
 
     def keep(self, fd: int, size: int) -> int:
-        """Take an open file for the worker; its number in `files`."""
-        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FD)
+        """Take an open file for the worker, to be read only; its number in `files`."""
+        with open(f"/dev/fd/{fd}", "rb", buffering=0) as read_only:
+            high = fcntl.fcntl(read_only.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_FD)
         self._stack.callback(os.close, high)
         self.files.append(high)
         self.sizes.append(size)
