@@ -1,8 +1,10 @@
 """What git cannot commit: it fails a sub-task, not the swarm, and stays where it was made."""
 
+import json
+
 import pytest
 from codetether.testing import call
-from swarms import Model, branches, git, kernel_at, plan, repository, result, task, writes
+from swarms import Model, branches, git, kernel_at, plan, repository, result, swarm, task, writes
 
 # A repository inside that has no commit: `git add` refuses it.
 INNER = call("bash", command="echo y > y.txt; mkdir in; git init -q in; echo x > in/x.txt")
@@ -60,12 +62,16 @@ async def test_one_that_does_not_mend_it_fails_alone_and_nothing_of_it_goes(tmp_
 async def test_one_who_resolves_or_mends_so_has_not_done_it(tmp_path, user, capsys):
     both = [call("bash", command=f"echo both > a.txt; {INNER.calls[0].arguments['command']}"), "ok"]
     model = Model(
-        plan(task("one"), task("two", "one"), task("three")),
+        plan(task("one"), task("two"), task("three")),
         one=writes("a.txt", "1"), two=writes("b.txt", "2"), three=writes("a.txt", "3"), conflict=both,
         gates=[call("bash", command=f"touch c.txt; {INNER.calls[0].arguments['command']}"), "ok"],
     )  # fmt: skip
     async with kernel_at(tmp_path, model, user) as kernel:
-        code, said = await result(kernel, capsys, "do it", "--gate", "test ! -e b.txt -o -e in")
+        flags = ["--json", "--gate", "test ! -e b.txt -o -e in"]
+        code = await swarm(kernel, "do it", flags=flags)
+    out, told = capsys.readouterr()
+    assert "an agent resolves its conflict in a.txt" in told
+    said = json.loads(out)
     states = sorted(each["status"] for each in said["subtask_results"])
     assert (code, states) == (1, ["completed", "completed", "conflict"]), said
     assert said["gates"]["ok"] is False

@@ -101,12 +101,12 @@ trio.run(main)
 class Child:
     """That process, its events read one by one."""
 
-    def __init__(self, user, *flags):
+    def __init__(self, user, *flags, stderr=subprocess.DEVNULL):
         folder = str(Path(__file__).parent)
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD, folder, user, *flags],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             text=True,
         )
         self.lines = []
@@ -345,6 +345,19 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, user, ca
     assert (user / "left.txt").exists()
     # What the agent that was cut short had used counts, there and after it.
     assert (ended["result"]["tokens"]["total"], said["tokens"]["total"]) == (110 * 6, 110 * 10)
+
+
+async def test_who_presses_ctrl_c_twice_is_told_how_to_go_on_too(tmp_path, user, capsys):
+    child = Child(user, stderr=subprocess.PIPE)
+    child.until_stalled()
+    child.process.send_signal(signal.SIGINT)
+    child.process.send_signal(signal.SIGTERM)  # one that is pending hides another of its kind
+    _, told = child.process.communicate(timeout=60)
+    assert child.process.returncode == 130
+    words = told.partition("go on: codetether swarm ")[2].split()
+    async with kernel_at(tmp_path, healthy(), user) as kernel:
+        code, _ = await result(kernel, capsys, *words)
+    assert (code, (user / "left.txt").exists()) == (0, True)
 
 
 async def test_cancel_from_elsewhere_stops_it(tmp_path, user, capsys):

@@ -41,6 +41,9 @@ class Run(Protocol):
     def stop(self, why: str) -> None:
         """End it in order."""
 
+    def again(self) -> str:
+        """The command that goes on with it; "" when there is nothing to go on with."""
+
     async def go(self) -> Outcome:
         """All of it."""
 
@@ -107,7 +110,7 @@ async def carry_out(
     tell = event_lines(output, kernel.redact.text, broken) if form == "stream-json" else _silent
     with only(), hold(tell) as run:
         async with trio.open_nursery() as nursery:
-            stopped = await nursery.start(obey_signals, run.stop)
+            stopped = await nursery.start(obey_signals, run.stop, run.again)
             async with shown(run.board, form):
                 outcome = await run.go()
             nursery.cancel_scope.cancel()

@@ -41,18 +41,24 @@ def event_lines(
 
 
 async def obey_signals(
-    stop: Callable[[str], None], task_status: trio.TaskStatus[trio.Event]
+    stop: Callable[[str], None],
+    again: Callable[[], str] = str,
+    *,
+    task_status: trio.TaskStatus[trio.Event],
 ) -> None:
-    """The first signal stops the run in order, the second leaves at once: its journal is on the disk either way. The
-    event that is started with says whether there was one.
+    """The first signal stops the run in order, the second leaves at once, saying how to go on (`again`): its journal is on
+    the disk either way. The event that is started with says whether there was one.
     """
     stopped = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         task_status.started(stopped)
         async for _ in signals:
             if stopped.is_set():
-                if (screen := Output(sys.stderr)).terminal:
+                screen = Output(sys.stderr)
+                if screen.terminal:
                     screen.write_now(SHOW)
+                if command := again():
+                    screen.write_now(f"\n  go on: {command}\n")
                 os._exit(130)
             stopped.set()
             stop("interrupted")

@@ -125,9 +125,9 @@ class Run:
         return outcome
 
     def _failing(self) -> AbstractContextManager[None]:
-        return failing(lambda why: self.end("stopped", why), self._again)
+        return failing(lambda why: self.end("stopped", why), self.again)
 
-    def _again(self) -> str:
+    def again(self) -> str:
         """The command that goes on with it; "" when it did not even begin."""
         return f"codetether ralph resume {self.id}" if self.worker is not None else ""
 
@@ -232,10 +232,9 @@ class Run:
     async def _say_what_is_not_committed(self) -> None:
         theirs = set(await self.ground.repository.uncommitted()) - set(self.ground.own)
         if theirs:
-            files = f"{len(theirs)} changed file{'s' * (len(theirs) > 1)}"
-            await self.book.notice(
-                "warning", f"{files} of yours are not committed: the agents do not see that"
-            )
+            many = len(theirs) > 1
+            what = f"{len(theirs)} changed file{'s' * many} of yours {'are' if many else 'is'} not committed"
+            await self.book.notice("warning", f"{what}: the agents do not see that")
 
     async def _say_what_decides(self) -> None:
         measured = self.judge.measured

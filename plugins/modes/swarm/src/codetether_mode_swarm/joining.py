@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import codetether_gates as gates
 import codetether_worktrees as worktrees
 import trio
+from codetether.api import one_line
 from codetether_crew import Work
 from codetether_gates import Gate, Measured
 from codetether_worktrees import PREFIX
@@ -129,6 +130,10 @@ class Joiner:
         result = self._ground.result
         assert result is not None
         before = await result.tip()
+        files = one_line(", ".join(stuck.conflicts), 120)
+        await self._book.notice(
+            "info", f"{part.task.name}: an agent resolves its conflict in {files}"
+        )
         try:
             prompt = texts.filled(
                 "conflict", files="\n".join(f"- {path}" for path in stuck.conflicts), name=part.task.name,
@@ -181,7 +186,7 @@ class Joiner:
     async def _mend(self) -> None:
         assert self.report is not None
         prompt = texts.filled("mending", feedback=self.report.feedback(), task=self._options.task)
-        attempt = await self._agent("gates", prompt)
+        attempt = await self._agent("result:gates", prompt)
         await self._book.spend("mending what the gates found", attempt)
         result = self._ground.result
         if attempt.ok:

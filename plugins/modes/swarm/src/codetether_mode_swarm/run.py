@@ -108,9 +108,9 @@ class Run:
         return outcome
 
     def _failing(self) -> AbstractContextManager[None]:
-        return failing(self.stop, self._again)
+        return failing(self.stop, self.again)
 
-    def _again(self) -> str:
+    def again(self) -> str:
         """The command that goes on with it; "" while there is not even a plan."""
         return f"codetether swarm resume {self.id}" if self.book.plan is not None else ""
 
@@ -245,10 +245,9 @@ class Run:
         elif self.ground.repository is not None and (
             theirs := await self.ground.repository.uncommitted()
         ):
-            files = f"{len(theirs)} changed file{'s' * (len(theirs) > 1)}"
-            await self.book.notice(
-                "warning", f"{files} of yours are not committed: the agents do not see that"
-            )
+            many = len(theirs) > 1
+            what = f"{len(theirs)} changed file{'s' * many} of yours {'are' if many else 'is'} not committed"
+            await self.book.notice("warning", f"{what}: the agents do not see that")
 
     # --- the work ---
     async def _work(self, joiner: Joiner) -> None:
