@@ -332,3 +332,15 @@ async def test_what_cannot_begin(tmp_path, at, capsys, monkeypatch):
         with pytest.raises(CodetetherError, match="not in a git repository"):
             await ralph(kernel, "run")
     assert branches(where) == ["main"]
+
+
+async def test_a_document_may_be_a_link_to_one_elsewhere(tmp_path, at, capsys):
+    where = at(story("A"), checks={"test": "true"})
+    real = tmp_path / "elsewhere" / "real.json"
+    real.parent.mkdir()
+    (where / "prd.json").rename(real)
+    (where / "prd.json").symlink_to(real)
+    async with kernel_at(tmp_path, Model(A=changes("x.txt", "x")), where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, passes(where), said["working_dir"]) == (0, ["A"], str(where)), said
+    assert (where / "prd.json").is_symlink()

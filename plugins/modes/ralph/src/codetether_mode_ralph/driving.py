@@ -49,7 +49,7 @@ async def start(mode: Ralph, args: Namespace) -> int:
     """A new run; the exit code."""
     prd = _absolute(args.prd)
     options = Options(
-        prd=str(prd), progress=str(_progress(prd, args.progress)), directory=str(_directory(prd)), story=args.story,
+        prd=str(prd), progress=str(_progress(prd, args.progress)), directory=str(_directory(args.prd)), story=args.story,
         commit=args.commit,
     )  # fmt: skip
     options = wished(options, _given(args))
@@ -122,10 +122,10 @@ def _progress(prd: Path, given: str | None) -> Path:
     return Path(os.path.realpath(given)) if given else prd.with_name("progress.txt")
 
 
-def _directory(prd: Path) -> Path:
-    """Where the agents work: here, when the document is below here, else beside it."""
-    here = Path(os.path.realpath(os.getcwd()))
-    return here if prd.is_relative_to(here) else prd.parent
+def _directory(prd: str) -> Path:
+    """Where the agents work: here, when the document, or a link to it, is below here, else beside it."""
+    here, beside = Path(os.path.realpath(os.getcwd())), Path(os.path.abspath(prd)).parent.resolve()
+    return here if beside.is_relative_to(here) else beside
 
 
 def _given(args: Namespace) -> dict[str, Any]:
