@@ -117,6 +117,8 @@ async def test_without_a_sandbox_that_confines_only_commands_are_run(tmp_path):
         assert (await made.python("1 + 1")).output == "2\n"
         # what needs no sandbox is refused all the same
         assert "PermissionError" in ((await made.python("import os\nos.fork()")).error or "")
+        write = f"file = open({str(tmp_path / 'new')!r}, 'w')\nfile.write('x')\nfile.flush()"
+        assert "File too large" in ((await made.python(write)).error or "")
 
 
 async def test_nothing_is_left_when_it_ends(tmp_path, monkeypatch):

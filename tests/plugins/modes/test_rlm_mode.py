@@ -223,6 +223,28 @@ async def test_what_looking_into_a_piece_takes_is_told_with_its_sub_call(tmp_pat
     assert [(each.get("deep", False), each["tokens"]) for each in told] == [(False, 1_000), (True, 3_000)]  # fmt: skip
 
 
+async def test_nothing_is_looked_through_deeper_than_that(tmp_path, capsys):
+    big = log(tmp_path / "big.log")
+    ask = python("reply = llm_query_batched(['what?'], [chunks(1)[0]])[0]\nstr(reply), reply.error")
+    model = Model(ask, ask, 'FINAL("inner")', 'FINAL("outer")')
+    async with kernel_at(tmp_path, model) as kernel:
+        _, said = await result(kernel, capsys, "why?", "-f", big, "--depth", 2)
+    assert "('', 'the piece has about" in model.told(2)
+    assert "('inner', None)" in model.told(3)
+    assert (said["answer"], said["sub_queries"]) == ("outer", 2)
+
+
+async def test_what_a_sub_call_took_is_told_with_all_its_tries(tmp_path, capsys):
+    broken = Reply(text="so", fault=ProviderFault("incomplete", "cut off"))
+    said = [broken, "there"]
+    model = Model(python("llm_query('q')"), 'FINAL("x")', sub=lambda _: said.pop(0))
+    async with kernel_at(tmp_path, model) as kernel:
+        await rlm(kernel, "why?", "-f", log(tmp_path / "b.log"), "--format", "stream-json")
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [told] = [event for event in events if event["type"] == "rlm_subcall"]
+    assert (told["ok"], told["tokens"]) == (True, 220)
+
+
 # --- limits ------------------------------------------------------------------------------------------------------
 async def test_a_budget_of_tokens_is_never_passed(tmp_path, capsys):
     big = log(tmp_path / "big.log", 2_000)
@@ -276,7 +298,8 @@ async def test_a_budget_in_dollars_is_never_passed(tmp_path, capsys, monkeypatch
         return msgspec.structs.replace(await known(self, name), **priced)
 
     monkeypatch.setattr(Scripted, "model", model_of)
-    model = Model(BATCH, 'FINAL("what there is")', usage=Usage(900, 100))
+    slow = Reply(text="counted", delay=0.2)  # so that they would be under way together
+    model = Model(BATCH, 'FINAL("what there is")', usage=Usage(900, 100), sub=lambda _: slow)
     async with kernel_at(tmp_path, model, context=30_000) as kernel:
         code, said = await result(kernel, capsys, "count", "-f", big, "--budget-usd", 0.09)
     assert (code, said["answer"], said["partial"]) == (1, "what there is", True)
@@ -376,6 +399,18 @@ async def test_what_was_found_before_the_time_was_up_says_where_also_far_into_a_
     assert (said["ended"], said["partial"]) == ("timeout", True)
     assert "xxxx" in said["answer"]
     assert said["ranges"] == [{"source": str(big), "first_line": 660_001, "last_line": 660_001}]
+
+
+async def test_lines_that_could_not_be_counted_in_time_are_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("codetether_mode_rlm.run.COUNT_SECONDS", 0.0)
+    big = tmp_path / "big.log"
+    big.write_bytes((b"x" * 99 + b"\n") * 700_000)
+    model = Model(python("head(1)\ncontext[66_000_000:66_000_100]"), 'FINAL("x")')
+    async with kernel_at(tmp_path, model) as kernel:
+        assert await rlm(kernel, "why?", "-f", big) == 0
+    out, err = capsys.readouterr()
+    assert out == f"x\n\nRead: {big}:1\n"
+    assert "more was read, of which the line numbers could not be counted in time" in err
 
 
 async def test_a_time_limit_holds_while_the_model_is_looked_up(tmp_path, monkeypatch):

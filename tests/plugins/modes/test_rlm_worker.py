@@ -480,7 +480,7 @@ async def test_patterns_are_ripgreps_and_linear(tmp_path):
         assert (await made.command('grep("GRÜSSE|grüße", ignore_case=True)')).output == "2: Grüße\n"
         assert (await made.command('count("GRÜ|X=", ignore_case=True)')).output == "2\n"
         assert (await made.command('grep("")')).error is not None
-        assert (await made.command('grep("a", limit=1)')).output.startswith("1: aaaa")
+        assert (await made.command('grep("a", limit=1)')).output.startswith("1: [byte 0] aaaa")
 
 
 async def test_a_pattern_no_command_line_holds_is_searched_or_refused(tmp_path):
@@ -499,6 +499,38 @@ async def test_lines_that_end_as_those_of_windows_are_found_by_their_ends(tmp_pa
         assert (await made.command('count("^two$")')).output == "1\n"
         assert (await made.command('count("\\\\r$")')).output == "3\n"
         assert (await made.python("grep('four')[0].start")).output == f"{text.index('four')}\n"
+
+
+@pytest.mark.parametrize("others", [0, 70])
+async def test_in_a_line_too_long_to_show_each_match_is_shown_with_what_is_around_it(
+    tmp_path, others
+):
+    first, line = (
+        "needle in a short line\n",
+        "ä" * 5_000 + "<needle 1>" + "b" * 9_000 + "<needle 2>\n",
+    )
+    text = first + line + "x" * 3_000 + "\nneedle\n"
+    sources = [Source(f"f{n}", data=b"needle\n") for n in range(others)]
+    async with working(tmp_path, [*sources, file_of(tmp_path, text, "t.json")]) as made:
+        made_of = await made.python("hits = grep('needle', 't.json', limit=4)\n[(hit.line, hit.start) for hit in hits]")  # fmt: skip
+        places = [text.encode().index(b"needle 1"), text.encode().index(b"needle 2")]
+        assert (
+            made_of.output
+            == f"[(1, 0), (2, {places[0]}), (2, {places[1]}), (4, {len(text.encode()) - 7})]\n"
+        )
+        assert (
+            await made.python("hits[0], hits[3]")
+        ).output == "('needle in a short line', 'needle')\n"
+        shown = (await made.python("print(hits[1]); print(hits[2])")).output.splitlines()
+        assert shown[0].startswith(f"[byte {places[0]:,}] ää")
+        assert "ä<needle 1>bbb" in shown[0]
+        assert shown[1].endswith("bbb<needle 2>")
+        assert max(map(len, shown)) < 900
+        less = await made.python("hits = grep('needle', 't.json', limit=2)\nlen(hits), hits.more")
+        assert less.output == "(2, True)\n"
+        assert (
+            await made.python("len(grep('b*$|needle', 't.json')), count('needle', 't.json')")
+        ).error is None
 
 
 async def test_a_search_that_did_not_end_well_is_no_search_without_matches(tmp_path, monkeypatch):

@@ -50,6 +50,8 @@ ATTEMPTS = 2
 LAST_SECONDS = 2.0
 BARE = "no sandbox confines the worker: Python is refused, and the model has the commands only"
 COUNT_SECONDS = 5.0  # for the numbers of lines, which take half a second or more for each gigabyte
+PATIENT = 6  # times as long when nothing cut it short
+UNCOUNTED = "more was read, of which the line numbers could not be counted in time"
 APART = 0.001  # seconds from the beginning of one call to that of the next
 
 
@@ -106,6 +108,7 @@ class Run:
         self.began = trio.current_time()
         self._subcalls_ended = 0
         self._next = 0.0
+        self._uncounted = False
 
     # --- facts ---
     @property
@@ -153,6 +156,8 @@ class Run:
         elapsed = trio.current_time() - self.began
         done = outcome(self, answer=answer, how=ended.how, why=ended.why, elapsed=elapsed)
         with trio.move_on_after(LAST_SECONDS, shield=True):
+            if self._uncounted:
+                await self.tell(RlmNotice("warning", UNCOUNTED))
             await self.tell(RlmFinished(done.complete, done.data))
         return done
 
@@ -281,12 +286,16 @@ class Run:
             async with worker(self.kernel, sources, query=loop.subcalls.answer, kind=kind) as held:
                 if not held.facts["python"] and loop.depth == 1:
                     await self.tell(RlmNotice("warning", BARE))
+                seconds = COUNT_SECONDS
                 try:
-                    return await loop.explore(held, texts.about(held.facts))
+                    ended = await loop.explore(held, texts.about(held.facts))
+                    seconds *= PATIENT
+                    return ended
                 finally:  # also when it was cut short: what it found so far is given
-                    with trio.move_on_after(COUNT_SECONDS, shield=True):
+                    with trio.move_on_after(seconds, shield=True) as counting:
                         await held.ranges()
                     loop.ranges = held.seen
+                    self._uncounted = loop.depth == 1 and counting.cancelled_caught
         except CodetetherError as error:
             return Ended("", "error", f"{error.message}{'; ' if error.hint else ''}{error.hint}")
         finally:
@@ -318,14 +327,15 @@ class Run:
 
         The request is made when it is its turn: hundreds of large ones take their time and their room.
         """
-        said = Said("")
+        said, taken = Said(""), Usage()
         for _ in range(ATTEMPTS):
             async with self.limiter:
                 await self._apart()
                 said = await self._ask(line, request(), spare(), row)
+            taken += said.usage
             if said.kind not in AGAIN:
                 break
-        return said
+        return said._replace(usage=taken)
 
     async def _apart(self) -> None:
         """Let calls begin a moment one after another. Each has some milliseconds to do before it waits for its vendor; side by

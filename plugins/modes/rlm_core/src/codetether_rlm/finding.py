@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
@@ -19,6 +19,8 @@ PATTERN = 64 << 10  # bytes of a pattern: it is a word of a command line, which 
 MOST = 100_000  # lines given at once
 LINE = 2_000  # bytes of a line
 OUTPUT = 24 << 20
+AROUND = 300  # bytes before and after a match in a longer line
+CUT = " [... omitted end of long line]"  # what ripgrep puts at the end of such a line
 # Names are ours and hold no colon. As bytes, whatever they are: offsets would not fit those of a recoded text. Never sorted: that is one thread only.
 AS_BYTES = ("--text", "--encoding=none", "--with-filename", "--no-heading", "--no-ignore")
 
@@ -33,7 +35,7 @@ class Wanted(msgspec.Struct):
 
 
 Hit = tuple[str, str, int, int]
-"""The line, its source, its number from 1, its first byte."""
+"""The line, its source, its number from 1, its first byte. In a line too long to show: a match, with what is around it."""
 
 
 class Found(msgspec.Struct):
@@ -67,12 +69,17 @@ async def find(mapped: Mapped, wanted: Wanted, seconds: float = SECONDS) -> Foun
         found = Found(
             [*found.hits, *more.hits], found.more or more.more, found.count + more.count, more.error
         )
-    order = {part.name: at for at, part in enumerate(parts)}
-    found.hits.sort(key=lambda hit: (order[hit[1]], hit[3]))
+    found.hits.sort(key=_order(parts))
     limit = min(wanted.limit, MOST)
     found.more = found.more or len(found.hits) > limit > 0
     found.hits = found.hits[:limit]
     return found
+
+
+def _order(parts: Sequence[Part]) -> Callable[[Hit], tuple[int, int]]:
+    """Hits in the order of the sources, and of where they are."""
+    order = {part.name: at for at, part in enumerate(parts)}
+    return lambda hit: (order[hit[1]], hit[3])
 
 
 def _by_company(mapped: Mapped, parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
@@ -91,15 +98,42 @@ async def _search(mapped: Mapped, parts: Sequence[Part], wanted: Wanted, seconds
     if limit:
         how = ["--line-number", "--byte-offset", f"--max-columns={LINE}", "--max-columns-preview"]
         how.append(f"--max-count={limit + 1}")
+    done = await _ripgrep(mapped, places, wanted, how, seconds)
+    if done.timed_out:
+        return Found(
+            error=f"the search took longer than {seconds:.0f} s: use a simpler pattern or one source"
+        )
+    if done.code not in (0, 1) and not done.killed_for_output:
+        return Found(error=_trouble(done))
+    lines = _lines(done)
+    if not limit:
+        return Found(count=sum(int(line.partition(":")[2] or 0) for line in lines if ":" in line))
+    numbers = {_path(mapped, place): place for place in places}
+    hits, more = _hits(lines, numbers, parts), done.truncated
+    if long := {hit[1:3] for hit in hits if hit[0].endswith(CUT)}:
+        done = await _ripgrep(mapped, places, wanted, [*how, "--only-matching"], seconds)
+        inside = [hit for hit in _hits(_lines(done), numbers, parts) if hit[1:3] in long]
+        inside.sort(key=_order(parts))
+        most = min(limit, OUTPUT // (3 * AROUND))
+        more = more or len(inside) > most
+        inside = await trio.to_thread.run_sync(_shown, mapped, inside[:most])
+        shown = {hit[1:3] for hit in inside}
+        hits = [*inside, *(hit for hit in hits if hit[1:3] not in shown)]
+    return Found(hits=hits, more=more)
+
+
+async def _ripgrep(
+    mapped: Mapped, places: Sequence[int], wanted: Wanted, how: Sequence[str], seconds: float
+) -> Completed:
+    how = list(how)
     if wanted.ignore_case:
         how.append("--ignore-case")
     if not re.search(r"\\r|\r", wanted.pattern):  # with it no pattern may name that character
         how.append("--crlf")  # `$` is before the line end of Windows too
     pattern = wanted.pattern.replace("\0", r"\x00")  # which no word of a command line holds
-    files = [f"/proc/self/fd/{mapped.files[place]}" for place in places]
-    done = await ripgrep(
+    return await ripgrep(
         [*AS_BYTES, *how, f"--regexp={pattern}"],
-        files,
+        [_path(mapped, place) for place in places],
         cwd="/",
         timeout=seconds,
         head=OUTPUT,
@@ -107,19 +141,30 @@ async def _search(mapped: Mapped, parts: Sequence[Part], wanted: Wanted, seconds
         spill_limit=OUTPUT,
         pass_fds=[mapped.files[place] for place in places],
     )
-    if done.timed_out:
-        return Found(
-            error=f"the search took longer than {seconds:.0f} s: use a simpler pattern or one source"
-        )
-    if done.code not in (0, 1) and not done.killed_for_output:
-        return Found(error=_trouble(done))
-    numbers = dict(zip(files, places, strict=True))
+
+
+def _path(mapped: Mapped, place: int) -> str:
+    return f"/proc/self/fd/{mapped.files[place]}"
+
+
+def _lines(done: Completed) -> list[str]:
+    """What ripgrep said, without the line that says that there was more."""
     lines = done.output.split("\n")
-    if done.truncated:
-        lines = lines[:-3]
-    if not limit:
-        return Found(count=sum(int(line.partition(":")[2] or 0) for line in lines if ":" in line))
-    return Found(hits=_hits(lines, numbers, parts), more=done.truncated)
+    return lines[:-3] if done.truncated else lines
+
+
+def _shown(mapped: Mapped, matches: Sequence[Hit]) -> list[Hit]:
+    """Each match with what is around it in its line."""
+    known = {part.name: part for part in mapped.parts}
+    shown: list[Hit] = []
+    for text, name, line, at in matches:
+        begin = max(0, at - AROUND)
+        data = mapped.read(known[name], begin, at - begin + len(text.encode()) + AROUND)
+        before = data[: at - begin].rpartition(b"\n")[2]
+        after = data[at - begin :].partition(b"\n")[0]
+        around = (before + after).decode("utf-8", "ignore")
+        shown.append((f"[byte {at:,}] {around}", name, line, at))
+    return shown
 
 
 def _hits(lines: Sequence[str], numbers: dict[str, int], parts: Sequence[Part]) -> list[Hit]:
