@@ -1,6 +1,7 @@
 """What git cannot commit: it fails a sub-task, not the swarm, and stays where it was made."""
 
 import json
+import os
 
 import pytest
 from codetether.testing import call
@@ -76,3 +77,28 @@ async def test_one_who_resolves_or_mends_so_has_not_done_it(tmp_path, user, caps
     assert (code, states) == (1, ["completed", "completed", "conflict"]), said
     assert said["gates"]["ok"] is False
     assert branches(user)[-1] == "main"
+
+
+STRANGE = "f=$(printf 'b\\377d.txt'); echo {} > $f; printf n > 'new\nline.txt'; ln -sf nowhere link"
+
+
+async def test_names_that_are_no_text_and_half_characters_end_no_run(tmp_path, user, capsys):
+    """Nor do they spoil the journal, which all is read from again."""
+    made = {
+        name: [call("bash", command=STRANGE.format(name)), "a\ud800b"]
+        for name in ("one", "two", "conflict")
+    }
+    halves = json.dumps(
+        {"subtasks": [{**task(name), "instruction": "\udcff"} for name in ("one", "two")]}
+    )
+    async with kernel_at(tmp_path, Model(halves, **made), user) as kernel:
+        flags = ["--no-gates", "--format", "stream-json"]
+        assert await swarm(kernel, "do it \udcff", flags=flags) == 0
+        lines = list(map(json.loads, capsys.readouterr().out.splitlines()))
+        said = lines[-1]["result"]
+        assert said["branches"]["merged_into"] == "main"
+        assert (user / os.fsdecode(b"b\377d.txt")).read_text() == "conflict\n"
+        assert (user / "new\nline.txt").exists()
+        code, shown = await result(kernel, capsys, "show", said["id"])
+    assert (code, shown["completed"], shown["status"]) == (0, 2, "completed")
+    assert shown["plan"][0]["result"] == "a?b"

@@ -57,7 +57,17 @@ def test_what_is_wrong_is_said(subtasks, wrong):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no", "{", '{"subtasks": 3}', '{"subtasks": [{"name": "a"}]}', "[1]", "}{"]
+    "text",
+    [
+        "",
+        "no",
+        "{",
+        '{"subtasks": 3}',
+        '{"subtasks": [{"name": "a"}]}',
+        "[1]",
+        "}{",
+        pytest.param('{"a":' * 99_999 + "1" + "}" * 99_999, id="deep"),
+    ],
 )
 def test_no_plan_at_all(text):
     made, said = read(text, 10)
@@ -216,6 +226,14 @@ async def test_a_wrong_plan_is_mended_by_the_model_once(tmp_path, user, capsys):
     assert "a.txt" in asked[0].messages[0].text
     assert "these wait for each other: a -> b -> a" in asked[1].messages[-1].text
     assert asked[0].schema == SCHEMA
+
+
+def test_many_that_change_the_same_file_wait_for_one_each():
+    made, wrong = read(plan(*[task(f"t{n}", files=["src/**"]) for n in range(300)]), 300)
+    assert len(wrong) == 300 * 299 / 2
+    made = in_line(made)
+    assert (made.stages, len(made.notes)) == (300, 299)
+    assert [each.dependencies for each in made.subtasks] == [(), *[(f"t{n}",) for n in range(299)]]
 
 
 async def test_overlapping_files_are_put_one_after_another_and_that_is_said(tmp_path, user, capsys):

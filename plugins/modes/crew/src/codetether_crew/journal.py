@@ -16,6 +16,18 @@ NAME = "journal.jsonl"
 # Who waited for the disk go on so many at a time. A hundred agents in step would all begin, and none ask its model
 # before the last had begun; a thousand would hold up all else.
 AT_ONCE = 4
+_ENCODER = msgspec.json.Encoder()
+
+
+def encoded(record: msgspec.Struct) -> bytes:
+    """As JSON, in one line. What is no character (half of one, a byte of a file's name) becomes a question mark."""
+    try:
+        return _ENCODER.encode(record)
+    except UnicodeEncodeError:
+        import json
+
+        plain = json.dumps(msgspec.to_builtins(record), ensure_ascii=False)
+        return plain.encode("utf-8", "replace")
 
 
 class _Batch:
@@ -34,7 +46,6 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._encode = msgspec.json.Encoder().encode
         self._fd = -1
         self._lock = trio.Lock()
         self._next = _Batch()
@@ -43,7 +54,7 @@ class Journal:
         """Append, and wait until all is on the disk. Cancelling waits for it. Raises CodetetherError."""
         batch = self._next
         first = not batch.lines
-        batch.lines += [self._encode(record) + b"\n" for record in records]
+        batch.lines += [encoded(record) + b"\n" for record in records]
         with trio.CancelScope(shield=True):
             if first:
                 await self._write(batch)

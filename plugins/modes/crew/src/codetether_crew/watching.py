@@ -13,6 +13,8 @@ import trio
 from codetether.api import EVENTS_VERSION, Output
 from codetether_live.screen import SHOW
 
+from codetether_crew.journal import encoded
+
 
 def event_lines(
     output: Output, redact: Callable[[str], str], broken: Callable[[str], None]
@@ -20,7 +22,6 @@ def event_lines(
     """Writes each event as a line of JSON, with the four keys of docs/events.md in front. `broken` is told why when
     they cannot be written any more.
     """
-    encode = msgspec.json.Encoder().encode
     lock = trio.Lock()
     sent = 0
 
@@ -29,7 +30,7 @@ def event_lines(
         async with lock:
             sent += 1
             head = b'{"v":%d,"seq":%d,"ts":%.3f,' % (EVENTS_VERSION, sent, time.time())
-            line = redact((head + encode(event)[1:]).decode())
+            line = redact((head + encoded(event)[1:]).decode())
             try:
                 await output.write(f"{line}\n")
             except BrokenPipeError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 
 import msgspec
 
@@ -54,33 +55,32 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def in_line(plan: Plan) -> Plan:
-    """The plan with sub-tasks whose files overlap put one after another."""
+    """The plan with sub-tasks whose files overlap put one after another, each behind the last one it has to wait for."""
     notes = list(plan.notes)
-    while found := next(iter(overlaps(plan)), None):
-        one, two, path = found
-        notes.append(f"{two.name} waits for {one.name}: both change {path}")
-        changed = [
-            msgspec.structs.replace(each, dependencies=(*each.dependencies, one.id))
-            if each.id == two.id
-            else each
-            for each in plan.subtasks
-        ]
-        plan = Plan(tuple(staged(changed)))
-    return msgspec.structs.replace(plan, notes=tuple(notes))
+    before: dict[str, set[str]] = {}
+    tasks: list[SubTask] = []
+    for two in plan.subtasks:
+        needed = list(two.dependencies)
+        mine = _with_all(needed, before)
+        for one in reversed(tasks):
+            if one.id not in mine and (path := _shared(one, two)):
+                notes.append(f"{two.name} waits for {one.name}: both change {path}")
+                needed.append(one.id)
+                mine |= _with_all([one.id], before)
+        before[two.id] = mine
+        tasks.append(msgspec.structs.replace(two, dependencies=tuple(needed)))
+    return Plan(tuple(staged(tasks)), tuple(notes))
 
 
 def overlaps(plan: Plan) -> Iterator[tuple[SubTask, SubTask, str]]:
     """Pairs that nothing keeps from running at the same time and that name the same files; the earlier one first."""
-    before = _ancestors(plan.subtasks)
-    writers = [each for each in plan.subtasks if each.writes and each.files]
-    for index, one in enumerate(writers):
-        for two in writers[index + 1 :]:
-            if one.id in before[two.id] or two.id in before[one.id]:
-                continue
-            for mine in one.files:
-                if any(_meet(mine, theirs) for theirs in two.files):
-                    yield one, two, mine
-                    break
+    before: dict[str, set[str]] = {}
+    for each in plan.subtasks:
+        before[each.id] = _with_all(each.dependencies, before)
+    for index, one in enumerate(plan.subtasks):
+        for two in plan.subtasks[index + 1 :]:
+            if one.id not in before[two.id] and (path := _shared(one, two)):
+                yield one, two, path
 
 
 def cycle(tasks: Sequence[SubTask]) -> list[str]:
@@ -118,23 +118,31 @@ def staged(tasks: Sequence[SubTask]) -> list[SubTask]:
     return sorted(numbered, key=lambda each: each.stage)
 
 
-def _ancestors(tasks: Sequence[SubTask]) -> dict[str, set[str]]:
-    before: dict[str, set[str]] = {}
-    for each in tasks:
-        before[each.id] = set(each.dependencies).union(
-            *(before[other] for other in each.dependencies)
-        )
-    return before
+def _with_all(ids: Sequence[str], before: Mapping[str, set[str]]) -> set[str]:
+    """These and all they wait for."""
+    return set(ids).union(*(before[each] for each in ids))
+
+
+def _shared(one: SubTask, two: SubTask) -> str:
+    """Files that both change, as `one` names them; "" when there are none."""
+    if not (one.writes and two.writes):
+        return ""
+    return next(
+        (mine for mine in one.files if any(_meet(mine, theirs) for theirs in two.files)), ""
+    )
 
 
 def _meet(one: str, two: str) -> bool:
     """Whether two patterns can name the same file, as far as can be told; `**` crosses folders."""
+    first, second = _fixed(one), _fixed(two)
+    if not (first.startswith(second) or second.startswith(first)):
+        return False
     if fnmatchcase(one, two) or fnmatchcase(two, one):
         return True
-    first, second = _fixed(one), _fixed(two)
     return "**" in one + two and (_below(first, second, two) or _below(second, first, one))
 
 
+@cache
 def _fixed(pattern: str) -> str:
     """The part of a pattern before its first wildcard."""
     return re.split(r"[*?\[]", pattern, maxsplit=1)[0]

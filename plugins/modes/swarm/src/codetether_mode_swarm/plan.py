@@ -113,7 +113,7 @@ def _parsed(answer: str) -> tuple[_Proposal | None, str]:
     text = fences[0] if fences else answer[answer.find("{") : answer.rfind("}") + 1]
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return None, f"it is not JSON: {error}"
     try:
         return msgspec.convert(data, _Proposal, strict=False), ""
