@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -86,3 +87,37 @@ async def test_a_person_is_told_how_to_let_changes_to_tests_pass(tmp_path, at, c
         words = re.search(r"if those changes are right: codetether ralph (.+)", told).group(1)
         assert await ralph(kernel, *words.split()) == 0
     assert passes(where) == ["US-1"]
+
+
+@pytest.mark.parametrize("retries", ["1", "0"])
+async def test_what_git_cannot_store_goes_back_to_the_agent(tmp_path, at, capsys, retries):
+    where = at(story("US-1"), checks={"test": "test ! -e sub || test -e sub/x"})
+    empty = [call("bash", command="git init -q sub; echo 1 > sub/x; echo y > y"), "a"]
+    mended = [call("bash", command="rm -rf sub/.git"), "b"]
+    model = Model(US_1=[empty, mended])
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--retries", retries)
+        if retries == "0":
+            assert (code, passes(where), said["stories"][0]["state"]) == (1, [], "failed"), said
+            assert "'sub/' does not have a commit" in said["stories"][0]["why"]
+            code, said = await result(kernel, capsys, "resume")
+    assert (code, said["current_iteration"], passes(where)) == (0, 2, ["US-1"]), said
+    assert "'sub/' does not have a commit" in model.prompts["US-1"][1]
+    assert git(where, "show", "feature/calc:sub/x") == "1"
+    assert branches(where) == ["feature/calc", "main"]
+
+
+async def test_names_that_are_no_text(tmp_path, at, capsys):
+    where = at(story("US-1"), checks={"test": "grep -q 'return a + b' calc.py"})
+    odd = os.fsdecode(b"test_\xff.py")
+    commit(where, **{odd: "old\n"})
+    command = f"echo new > test_*[!c].py; echo 1 > \"$(printf 'a\\nb\\376')\"; {BROKEN}"
+    model = Model(US_1=[call("bash", command=command), "a"])
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--retries", "0")
+        assert (code, passes(where)) == (1, [])
+        model.parts["US_1"] = [call("bash", command="git checkout -q main -- calc.py"), "b"]
+        code, said = await result(kernel, capsys, "resume")
+    assert (code, passes(where)) == (0, ["US-1"]), said
+    assert said["stories"][0]["touched"] == [r"test_\xff.py"]
+    assert said["stories"][0]["files"] == ["a\nb\\xfe", r"test_\xff.py"]

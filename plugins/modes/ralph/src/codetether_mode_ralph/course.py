@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 
@@ -35,12 +36,20 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A file that a story changed: lines added and removed; `how`: A, M, D or T, as git names it."""
+    """A file that a story changed: lines added and removed; `how`: A, M, D or T, as git names it. `raw`: the bytes of a
+    path that is no UTF-8, which `path` shows.
+    """
 
     path: str
     how: str = "M"
     added: int = 0
     removed: int = 0
+    raw: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """The path for git."""
+        return os.fsdecode(self.raw) if self.raw else self.path
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,6 +6,7 @@ and tree follow it when nothing of theirs is in the way.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -16,6 +17,7 @@ import trio
 from codetether.api import CodetetherError, one_line
 from codetether_worktrees import (
     PREFIX,
+    GitFailed,
     Landing,
     Repository,
     Worktree,
@@ -135,7 +137,8 @@ class Ground:
         if one.state in ("judging", "merging") or (tree.control / "MERGE_HEAD").exists():
             await abort(tree)
         elif one.mark.branch and await tree.changed():
-            await commit(tree, f"Unfinished work on {one.id}")
+            with suppress(GitFailed):  # what cannot be committed stays where it is
+                await commit(tree, f"Unfinished work on {one.id}")
 
     async def keep(self, one: Course, message: str) -> tuple[str, bool, tuple[str, ...]]:
         """Commit what is in a story's tree: the commit (its base, when nothing differs from that), whether it is another
@@ -281,7 +284,17 @@ def _changes(said: str) -> tuple[Change, ...]:
         elif line.count("\t") == 2:
             added, removed, path = line.split("\t")
             lines[plain(path)] = (_number(added), _number(removed))
-    return tuple(Change(path, kind, *lines.get(path, (0, 0))) for path, kind in how.items())
+    return tuple(_change(path, kind, *lines.get(path, (0, 0))) for path, kind in how.items())
+
+
+def _change(path: str, how: str, added: int, removed: int) -> Change:
+    shown = printed(path)
+    return Change(shown, how, added, removed, os.fsencode(path) if shown != path else b"")
+
+
+def printed(path: str) -> str:
+    """A path for a person, and for what holds text only: bytes that are no UTF-8 are shown as such."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _number(text: str) -> int:

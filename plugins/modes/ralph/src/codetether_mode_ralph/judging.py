@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 from codetether_gates import Gate, Measured, Report, Verdict, check, guarded, measure
-from codetether_worktrees import Worktree, abort
+from codetether_worktrees import Worktree, abort, link_packages
 
 from codetether_mode_ralph import texts
 from codetether_mode_ralph.course import Change, Check
@@ -112,6 +112,7 @@ class Judge:
     async def judge(self, story: Story, tree: Worktree, changes: Sequence[Change]) -> Judgement:
         """What the gates say of what a story committed, and of that alone: what git ignores goes first."""
         await tree.git("clean", "-ffdqX")
+        await link_packages(tree)
         try:
             report = await self.gates(tree, story.id)
             await self._book.checked(story.id, report.verdicts)
@@ -144,8 +145,8 @@ class Judge:
         there or added settings: whoever weakens a test does not pass by it.
         """
         mine = [each for each in changes if self.guards(each.path)]
-        old = [each.path for each in mine if each.how != "A"]
-        new = [each.path for each in mine if each.how == "A"]
+        old = [each.name for each in mine if each.how != "A"]
+        new = [each.name for each in mine if each.how == "A"]
         if not self.measured.gates or not (old or any(_steers(path) for path in new)):
             return None
         await abort(tree)

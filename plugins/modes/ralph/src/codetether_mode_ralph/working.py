@@ -12,6 +12,7 @@ from codetether_worktrees import GitFailed, Merge, Worktree, abort, conclude, me
 
 from codetether_mode_ralph import texts
 from codetether_mode_ralph.events import IterationStarted, StoryMerged
+from codetether_mode_ralph.ground import printed
 
 if TYPE_CHECKING:
     from codetether_mode_ralph.course import Course
@@ -58,13 +59,24 @@ class Worker:
             )
         )
         attempt = await run.hands.do(await self._order(one, tree))
-        made, changed, wrong = await self._ground.keep(one, _message(one, run.known.feature))
+        try:
+            made, changed, wrong = await self._ground.keep(one, _message(one, run.known.feature))
+        except GitFailed as error:
+            await self._uncommitted(one, attempt, error.message)
+            return
         changed = changed or (one.interrupted and made != tree.base)
         one.interrupted = False
         if why := run.breakers.attempted(one, changed=changed, error=attempt.error):
             run.end("stopped", why)
         facts = {"commit": made, "notes": texts.notes(attempt.text), "touched": wrong}
         await self._weigh(one, tree, attempt, facts)
+
+    async def _uncommitted(self, one: Course, attempt: Attempt, why: str) -> None:
+        """Git cannot store what an agent did. The next one may mend that."""
+        one.interrupted = False
+        if stop := self._run.breakers.attempted(one, changed=False, error=why):
+            self._run.end("stopped", stop)
+        await self._failed(one, why, texts.filled("uncommitted", why=why), attempt)
 
     async def _order(self, one: Course, tree: Worktree) -> Work:
         run = self._run
@@ -194,7 +206,7 @@ class Worker:
         """Bring a story's tree up to what was done meanwhile. It has to pass there again."""
         message = f"Merge what was done meanwhile into {one.id}"
         done = await merge(tree, self._ground.result, message)
-        found = done.conflicts
+        found = tuple(map(printed, done.conflicts))
         if found:
             done = await self._resolve(one, tree, done, message)
         if done.ok:
@@ -210,7 +222,7 @@ class Worker:
 
     async def _resolve(self, one: Course, tree: Worktree, stuck: Merge, message: str) -> Merge:
         prompt = texts.filled(
-            "conflict", files="\n".join(f"- {path}" for path in stuck.conflicts), id=one.id, title=one.story.title,
+            "conflict", files="\n".join(f"- {printed(path)}" for path in stuck.conflicts), id=one.id, title=one.story.title,
             description=one.story.description,
         )  # fmt: skip
         run = self._run
