@@ -498,6 +498,8 @@ async def test_lines_that_end_as_those_of_windows_are_found_by_their_ends(tmp_pa
         assert found.output == "1: one done\n3: three done\n4: four done\n"
         assert (await made.command('count("^two$")')).output == "1\n"
         assert (await made.command('count("\\\\r$")')).output == "3\n"
+        lines = await made.python("[line for line in context]")
+        assert lines.output == f"{text.splitlines()}\n"
         assert (await made.python("grep('four')[0].start")).output == f"{text.index('four')}\n"
 
 
@@ -622,3 +624,38 @@ async def test_a_needle_in_ten_megabytes_is_found_by_its_line(tmp_path):
         assert found.ranges == [("hay.txt", 123_455, 123_457)]
         tail = await made.command("tail(1)")
         assert tail.ranges == [("hay.txt", 180_000, 180_000)]
+
+
+@pytest.mark.parametrize("number", [1, 3, 80])  # mapped by themselves, and copied together
+async def test_the_lines_that_are_told_are_those_that_were_read(tmp_path, number):
+    dice = random.Random(number)
+    words = [b"", b"abc", "äö€".encode(), b"\xff", b"needle", b"q" * 2_500]
+    texts = {
+        f"s{n}": dice.choice([b"\n", b"\r\n"]).join(dice.choices(words, k=dice.randrange(2, 60)))
+        for n in range(number)
+    }
+    lines = {name: data.removesuffix(b"\n").split(b"\n") for name, data in texts.items()}
+    for name, data in texts.items():
+        (tmp_path / name).write_bytes(data)
+    async with working(tmp_path, [Source(name, tmp_path / name) for name in texts]) as made:
+        for _ in range(60):
+            name = dice.choice([*texts])
+            data, count = texts[name], len(lines[name])
+            first, last = sorted(dice.choices(range(1, count + 3), k=2))
+            start, end = sorted(dice.choices(range(len(data) + 1), k=2))
+            while start < end < len(data) and data[end] & 0xC0 == 0x80:
+                end += 1  # a character stays whole
+            within = (data.count(b"\n", 0, start) + 1, data.count(b"\n", 0, end - 1) + 1)
+            cells = {
+                f"head({first}, {name!r})": range(1, min(first, count) + 1),
+                f"tail({first}, {name!r})": range(max(1, count - first + 1), count + 1),
+                f"slice({first}, {last}, {name!r})": range(first, min(last, count) + 1),
+                f"sources[{name!r}][{start}:{end}]": range(within[0], within[1] + (start < end)),
+                f"grep('needle', {name!r})": [
+                    at for at, line in enumerate(lines[name], 1) if b"needle" in line
+                ],
+            }
+            cell = dice.choice([*cells])
+            done = await made.python(f"_ = {cell}")
+            told = {(n, line) for n, a, b in done.ranges for line in range(a, b + 1)}
+            assert (done.error, told) == (None, {(name, line) for line in cells[cell]}), cell

@@ -60,7 +60,7 @@ class Text:
         at = 0
         while at < self._size:
             end = self._after_newline(at)
-            yield self.between(at, end).rstrip("\n")
+            yield self.between(at, end).removesuffix("\n").removesuffix("\r")
             at = end
 
     def __str__(self) -> str:
