@@ -98,6 +98,44 @@ async def test_a_conflict_is_told_resolved_and_its_marks_are_found(user, tmp_pat
     assert len(git(user, "log", "-1", "--format=%P", result.branch).split()) == 2
 
 
+BYTES = {word: b"\0" + word.encode() for word in ("ONE", "TWO", "BOTH")}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "words"),
+    [
+        (BYTES["ONE"], BYTES["TWO"], [(), ("add",), ("rm",), BYTES["BOTH"]]),  # binary: no marks in it
+        (None, b"TWO\n", [(), ("add",), ("rm",), b"BOTH\n"]),  # taken away by one side
+        (b"ONE\n", None, [(), ("add",), ("rm",)]),
+    ],
+)  # fmt: skip
+async def test_a_conflict_without_marks_is_for_somebody_to_decide(user, tmp_path, one, two, words):
+    (user / "a.bin").write_bytes(b"\0" if one and two and one[:1] == b"\0" else b"old\n")
+    git(user, "add", "-A")
+    git(user, "commit", "-qm", "a.bin")
+    repository = await found(user, tmp_path)
+    result, ours, theirs = [await create(repository, name) for name in ("result", "one", "two")]
+    for tree, content in ((ours, one), (theirs, two)):
+        file = tree.path / "a.bin"
+        file.unlink() if content is None else file.write_bytes(content)
+        await commit(tree, tree.name)
+    assert (await merge(result, ours.branch, "m1")).ok
+    before = await result.tip()
+    for word in words:
+        stuck = await merge(result, theirs.branch, "m2")
+        assert stuck.conflicts == ("a.bin",)
+        if isinstance(word, bytes):
+            (result.path / "a.bin").write_bytes(word)
+        elif word:
+            git(result.path, *word, "-qf" if word == ("rm",) else "-f", "a.bin")
+        done = await conclude(result, "m2", stuck.conflicts)
+        assert done.ok == bool(word), (word, done)
+        if not word:
+            assert (done.conflicts, done.why[:14]) == (("a.bin",), "nobody decided")
+            await abort(result)
+        await result.git("reset", "--hard", "--quiet", before)
+
+
 async def test_unmerged_and_uncommitted_work_stays_on_its_branch(user, tmp_path):
     repository = await found(user, tmp_path)
     tree = await create(repository, "lone")

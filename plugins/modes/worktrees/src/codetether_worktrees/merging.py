@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from codetether_worktrees.repository import names, why_not
+from codetether_worktrees.repository import names, plain, why_not
 
 if TYPE_CHECKING:
     from codetether_worktrees.trees import Worktree
@@ -44,12 +45,14 @@ async def merge(into: Worktree, branch: str, message: str) -> Merge:
 
 
 async def conclude(into: Worktree, message: str, conflicts: tuple[str, ...]) -> Merge:
-    """Commit a merge whose conflicts were resolved in the tree; not ok while marks of a conflict are left in a file, or when
-    something in it cannot be committed.
+    """Commit a merge whose conflicts were resolved in the tree; not ok while marks of a conflict are left in a file, while
+    nobody decided which side of a file without marks holds, or when something in it cannot be committed.
     """
     marked = tuple(path for path in conflicts if _marked(into, path))
     if marked:
         return Merge(False, conflicts=marked, why="marks of the conflict are left")
+    if open_ := await _undecided(into):
+        return Merge(False, conflicts=open_, why=f"nobody decided which side of {open_[0]} holds")
     before = await into.tip()
     added = await into.ask("add", "--all")
     if not added.ok:
@@ -71,6 +74,31 @@ async def abort(into: Worktree) -> None:
 async def unresolved(tree: Worktree) -> tuple[str, ...]:
     """Paths whose conflict git still waits for."""
     return names(await tree.git("diff", "--name-only", "--diff-filter=U"))
+
+
+async def _undecided(tree: Worktree) -> tuple[str, ...]:
+    """Files in which git could leave no marks, and that are as it left them: one side, though nobody chose it."""
+    sides: dict[str, dict[str, str]] = {}
+    for line in (await tree.git("ls-files", "--unmerged")).split("\n"):
+        facts, _, path = line.partition("\t")
+        if path:
+            _, blob, stage = facts.split()
+            sides.setdefault(plain(path), {})[stage] = blob
+    found = []
+    for path, blobs in sides.items():
+        if not (tree.path / path).is_file() or await _text(tree, blobs):
+            continue
+        if await tree.git("hash-object", "--", path) in (blobs.get("2"), blobs.get("3")):
+            found.append(path)
+    return tuple(found)
+
+
+async def _text(tree: Worktree, blobs: Mapping[str, str]) -> bool:
+    """Whether both sides are there, and text."""
+    if not {"2", "3"} <= blobs.keys():
+        return False
+    said = await tree.git("diff", "--numstat", blobs["2"], blobs["3"])
+    return not said.startswith("-\t-")
 
 
 async def _merged(into: Worktree, before: str) -> Merge:
