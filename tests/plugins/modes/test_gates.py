@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 import trio
 from codetether.testing import make_kernel
-from codetether_gates import Gate, baseline, check, detect, identities, touched
+from codetether_gates import (
+    Gate,
+    baseline,
+    check,
+    detect,
+    guarded,
+    identities,
+    steers,
+    touched,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,10 +150,25 @@ def test_no_output_is_too_odd(text):
 
 
 def test_tests_and_what_configures_gates_are_flagged():
-    paths = ("src/a.py", "tests/test_a.py", "src/a_test.go", "web/x.spec.ts", "Makefile", "pyproject.toml", "docs/contest.md", ".github/workflows/ci.yml")  # fmt: skip
+    paths = (
+        "src/a.py", "tests/test_a.py", "src/a_test.go", "web/x.spec.ts", "Makefile", "pyproject.toml", "docs/contest.md",
+        ".github/workflows/ci.yml", "src/setupTests.ts", ".cargo/config.toml", ".npmrc", "sub/.mypy.ini", "vitest.config.ts",
+    )  # fmt: skip
     assert touched(paths) == tuple(
         path for path in paths if path not in ("src/a.py", "docs/contest.md")
     )
+
+
+@pytest.mark.parametrize("path", ["conftest.py", "tests/conftest.py", "vitest.config.ts", "pytest.ini", "tests/helper.py", "tsconfig.spec.json", "sitecustomize.py"])  # fmt: skip
+def test_what_changes_other_tests(path):
+    assert guarded(path)
+    assert steers(path)
+
+
+@pytest.mark.parametrize("path", ["test_a.py", "tests/test_a.py", "a/b_test.go", "src/x.spec.ts", "src/test/java/ATest.java"])  # fmt: skip
+def test_new_modules_of_tests_change_no_others(path):
+    assert guarded(path)
+    assert not steers(path)
 
 
 # --- running ---

@@ -121,3 +121,17 @@ async def test_names_that_are_no_text(tmp_path, at, capsys):
     assert (code, passes(where)) == (0, ["US-1"]), said
     assert said["stories"][0]["touched"] == [r"test_\xff.py"]
     assert said["stories"][0]["files"] == ["a\nb\\xfe", r"test_\xff.py"]
+
+
+SKIP = r"import pytest\n\ndef pytest_collection_modifyitems(items):\n    for each in items:\n        each.add_marker(pytest.mark.skip)\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("conftest.py", SKIP), ("tests/conftest.py", SKIP), ("pytest.ini", r"[pytest]\naddopts = --deselect test_calc.py\n")]
+)  # fmt: skip
+async def test_new_settings_of_tests_do_not_make_a_story_pass(tmp_path, at, capsys, name, text):
+    where = at(story("US-1"), checks={"test": f"{PYTEST} || test $? = 5"})
+    command = f"mkdir -p tests; printf '{text}' > {name}; {BROKEN}"
+    async with kernel_at(tmp_path, Model(US_1=[call("bash", command=command), "ok"]), where) as kernel:  # fmt: skip
+        code, said = await result(kernel, capsys, "run", "--retries", "0")
+    assert (code, passes(where), said["stories"][0]["touched"]) == (1, [], [name]), said

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from codetether_gates.detecting import Detected, detect
     from codetether_gates.failures import identities
     from codetether_gates.gate import KINDS, Gate, Measured, Verdict
-    from codetether_gates.touching import guarded, touched
+    from codetether_gates.touching import guarded, steers, touched
 
 _WHERE = {
     "checking": "Report Runner baseline check measure",
     "detecting": "Detected detect",
     "failures": "identities",
     "gate": "KINDS Gate Measured Verdict",
-    "touching": "guarded touched",
+    "touching": "guarded steers touched",
 }
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "guarded",
     "identities",
     "measure",
+    "steers",
     "touched",
 ]
 

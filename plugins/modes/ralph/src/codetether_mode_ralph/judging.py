@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import trio
-from codetether_gates import Gate, Measured, Report, Verdict, check, guarded, measure
+from codetether_gates import Gate, Measured, Report, Verdict, check, guarded, measure, steers
 from codetether_worktrees import Worktree, abort, link_packages
 
 from codetether_mode_ralph import texts
@@ -147,7 +147,7 @@ class Judge:
         mine = [each for each in changes if self.guards(each.path)]
         old = [each.name for each in mine if each.how != "A"]
         new = [each.name for each in mine if each.how == "A"]
-        if not self.measured.gates or not (old or any(_steers(path) for path in new)):
+        if not self.measured.gates or not (old or any(map(steers, new))):
             return None
         await abort(tree)
         if old:
@@ -164,14 +164,6 @@ def _scripts(gates: Sequence[Gate], prefix: str) -> frozenset[str]:
     words = {word for gate in gates for each in _PROGRAMS for word in each.findall(gate.command)}
     files = [word for word in words if "/" in word or "." in word]
     return frozenset(os.path.normpath(os.path.join(prefix, word)) for word in files)
-
-
-def _steers(path: str) -> bool:
-    """Whether a new file can change what other tests do: all that is guarded but plain modules of tests."""
-    name = path.rpartition("/")[2]
-    return not ("test" in name.lower() or "spec" in name.lower()) or name.endswith(
-        (".ini", ".toml")
-    )
 
 
 def _judgement(
