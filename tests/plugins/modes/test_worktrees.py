@@ -136,6 +136,28 @@ async def test_a_conflict_without_marks_is_for_somebody_to_decide(user, tmp_path
         await result.git("reset", "--hard", "--quiet", before)
 
 
+async def test_of_two_commits_of_a_submodule_none_goes_without_a_word(user, tmp_path):
+    def at(where, commit):
+        git(where, "update-index", "--add", "--cacheinfo", f"160000,{commit * 40},lib")
+
+    at(user, "1")
+    git(user, "commit", "-qm", "lib")
+    git(user, "checkout", "-q", "HEAD", "--", ".")
+    repository = await found(user, tmp_path)
+    result, ours, theirs = [await create(repository, name) for name in ("result", "one", "two")]
+    for tree, number in ((ours, "2"), (theirs, "3")):
+        at(tree.path, number)
+        git(tree.path, "commit", "-qm", number)
+    assert (await merge(result, ours.branch, "m1")).ok
+    stuck = await merge(result, theirs.branch, "m2")
+    assert stuck.conflicts == ("lib",)
+    done = await conclude(result, "m2", stuck.conflicts)
+    assert (done.ok, done.conflicts) == (False, ("lib",))
+    at(result.path, "3")
+    assert (await conclude(result, "m2", stuck.conflicts)).ok
+    assert git(user, "ls-tree", result.branch, "lib").split()[2] == "3" * 40
+
+
 async def test_unmerged_and_uncommitted_work_stays_on_its_branch(user, tmp_path):
     repository = await found(user, tmp_path)
     tree = await create(repository, "lone")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from codetether_worktrees.repository import names, plain, why_not
+from codetether_worktrees.repository import GITLINK, names, plain, why_not
 
 if TYPE_CHECKING:
     from codetether_worktrees.trees import Worktree
@@ -77,16 +77,21 @@ async def unresolved(tree: Worktree) -> tuple[str, ...]:
 
 
 async def _undecided(tree: Worktree) -> tuple[str, ...]:
-    """Files in which git could leave no marks, and that are as it left them: one side, though nobody chose it."""
+    """Files in which git could leave no marks, and that are as it left them: one side, though nobody chose it. Commits of
+    submodules too, whatever lies in their folder: the index alone says which holds.
+    """
     sides: dict[str, dict[str, str]] = {}
+    links = set()
     for line in (await tree.git("ls-files", "--unmerged")).split("\n"):
         facts, _, path = line.partition("\t")
         if path:
-            _, blob, stage = facts.split()
+            mode, blob, stage = facts.split()
+            if mode == GITLINK:
+                links.add(plain(path))
             sides.setdefault(plain(path), {})[stage] = blob
-    found = []
+    found = sorted(links)
     for path, blobs in sides.items():
-        if not (tree.path / path).is_file() or await _text(tree, blobs):
+        if path in links or not (tree.path / path).is_file() or await _text(tree, blobs):
             continue
         if await tree.git("hash-object", "--", path) in (blobs.get("2"), blobs.get("3")):
             found.append(path)

@@ -16,6 +16,7 @@ from codetether_worktrees import locks
 if TYPE_CHECKING:
     from codetether.api import Completed, Dirs
 
+GITLINK = "160000"  # the mode of a repository within
 SECONDS = 300.0  # a checkout of a large repository takes its time
 IDENTITY = {
     "GIT_AUTHOR_NAME": "CodeTether",

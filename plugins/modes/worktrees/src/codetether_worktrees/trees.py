@@ -13,7 +13,7 @@ from codetether.api import CodetetherError
 from codetether_worktrees import locks
 from codetether_worktrees.leases import Lease
 from codetether_worktrees.packages import link_packages
-from codetether_worktrees.repository import GitFailed, output, plain, why_not
+from codetether_worktrees.repository import GITLINK, GitFailed, output, plain, why_not
 
 if TYPE_CHECKING:
     from codetether.api import Completed
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PREFIX = "codetether/"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # in full: nothing to look up
-GITLINK = "160000"
 
 
 class Worktree:
