@@ -132,6 +132,9 @@ def test_a_check_whose_program_is_absent_is_named_and_left_out(tmp_path, program
         ("error[E0425]: cannot find value `x` in this scope", "error[E0425]: cannot find value `x` in this scope"),
         ("error: could not compile `a` due to 1 previous error", ""),
         ("everything is fine", ""),
+        ("F401 [*] `os` imported but unused", "F401 [*] `os` imported but unused"),
+        (" --> src/a.py:1:8", "src/a.py"),
+        ('  src/a.py:3:5 - error: "x" is not defined', 'src/a.py:#:# - error: "x" is not defined'),
     ],
 )  # fmt: skip
 def test_a_failure_is_known_by_its_name(line, name):
@@ -311,3 +314,21 @@ async def test_a_log_that_cannot_be_kept_changes_nothing(tmp_path, work):
     async with kernel_at(tmp_path) as kernel:
         report = await check([SAY], kernel.run_process, work, logs=tmp_path / "logs")
     assert (report.verdicts[0].new, report.verdicts[0].log) == (("a::one",), "")
+
+
+async def test_a_linter_that_fails_as_before_names_what_is_new(tmp_path, work):
+    ruff = Path(sys.executable).with_name("ruff")
+    gate = Gate("lint", f"{ruff} check --no-cache --isolated .")
+    (work / "a.py").write_text("import os\n")
+    async with kernel_at(tmp_path) as kernel:
+        before = await baseline([gate], kernel.run_process, work)
+        (work / "a.py").write_text("import os\n\nprint(y)\n")
+        report = await check([gate], kernel.run_process, work, before=before)
+        assert "F821" in report.told
+        (work / "a.py").write_text("# moved\nimport os\n")
+        report = await check([gate], kernel.run_process, work, before=before)
+        assert (report.ok, report.verdicts[0].early) == (True, False)
+        (work / "b.py").write_text("import sys\n")
+        report = await check([gate], kernel.run_process, work, before=before)
+    assert not report.ok
+    assert "b.py" in report.verdicts[0].new

@@ -28,13 +28,17 @@ _TESTS = (
 )
 # A message with its place: the tool has looked.
 _PLACED = (
-    re.compile(r"^(\S[^:]*\.\w+[:(]\d+.*?\b(?:error|Error|warning)\b.*)$"),  # mypy, tsc, gcc, javac
+    re.compile(
+        r"^\s*(\S[^:]*\.\w+[:(]\d+.*?\b(?:error|Error|warning)\b.*)$"
+    ),  # mypy, tsc, gcc, javac, pyright
     re.compile(r"^(\S[^:]*\.\w+:\d+:\d+: .+)$"),  # ruff, flake8, go vet
     re.compile(r"^\s+\d+:\d+\s+((?:error|warning)\s.+)$"),  # eslint
+    re.compile(r"^\s*--> (\S.*):\d+:\d+$"),  # ruff, rustc: the line before says what
 )
 # One without: it may not even have begun.
 _WORDS = (
     re.compile(r"^(error(?:\[\w+\])?: .+)$"),  # rustc
+    re.compile(r"^([A-Z]{1,4}\d{2,4} (?:\[\*\] )?\S.+)$"),  # ruff
     re.compile(r"^((?:[A-Z]\w*)?(?:Error|Exception): .+)$"),
     re.compile(r"^(make: \*\*\* .+)$"),
 )
