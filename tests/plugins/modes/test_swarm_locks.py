@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from codetether.testing import call
 from swarms import Model, branches, git, kernel_at, plan, result, swarm, task, writes
 from test_swarm_resume import healthy, killed, user
 
@@ -228,4 +229,21 @@ async def test_of_the_users_tree_only_what_is_as_in_the_result_is_in_nobodys_way
         git(user, "checkout", "-q", "b.txt")
         _, again = await result(kernel, capsys, "resume", said["id"])
     assert again["branches"]["merged_into"] == "main"
+    assert git(user, "status", "--porcelain") == ""
+
+
+async def test_what_the_user_changed_in_a_file_that_the_result_deletes_is_in_the_way(
+    tmp_path, user, capsys
+):
+    model = Model(plan(task("one")), one=[call("bash", command="rm a.txt; echo 1 > b.txt"), "done"])
+    async with kernel_at(tmp_path, model, user) as kernel:
+        (user / "a.txt").write_text("mine\n")
+        assert await swarm(kernel, "do it", "--no-gates") == 0
+        assert "you have uncommitted changes (a.txt)" in capsys.readouterr().err
+        assert ((user / "a.txt").read_text(), (user / "b.txt").exists()) == ("mine\n", False)
+        [run] = (await result(kernel, capsys, "list"))[1]
+        git(user, "checkout", "-q", "a.txt")
+        (user / "a.txt").unlink()  # git was killed when it had come so far
+        _, said = await result(kernel, capsys, "resume", run["id"])
+    assert said["branches"]["merged_into"] == "main"
     assert git(user, "status", "--porcelain") == ""

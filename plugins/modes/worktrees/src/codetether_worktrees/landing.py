@@ -62,21 +62,20 @@ async def land(
             return Landing(True, commit)
         if lock := await _lock(repository, branch):
             return Landing(False, why="; ".join(locks.told(lock)))
-        with trio.CancelScope(shield=True):  # git finishes in the user's tree
-            return await _forward(repository, commit, there)
+        return await _forward(repository, commit, there)
 
 
 async def _forward(repository: Repository, commit: str, there: Sequence[str]) -> Landing:
-    for some in _batches(there):
-        await repository.git("add", "--all", "--", *some)
-    done = await repository.ask(
-        "merge", "--ff-only", "--no-verify", "--quiet", "--end-of-options", commit
-    )
-    if done.ok:
-        return Landing(True, commit)
-    for some in _batches(there):
-        await repository.git("reset", "--quiet", "--", *some)
-    return Landing(False, why=why_not(done))
+    """Do it, to its end: the user's tree would be left in the middle. `there`: paths that have come so far already."""
+    with trio.CancelScope(shield=True):
+        for some in _batches(there):
+            await repository.git("add", "--all", "--", *some)
+        done = await repository.ask(
+            "merge", "--ff-only", "--no-verify", "--quiet", "--end-of-options", commit
+        )
+        for some in _batches(() if done.ok else there):
+            await repository.git("reset", "--quiet", "--", *some)
+    return Landing(True, commit) if done.ok else Landing(False, why=why_not(done))
 
 
 async def _there(
@@ -86,15 +85,18 @@ async def _there(
     if not await repository.contains(commit, tip):
         return ()
     touched = set(await repository.uncommitted()) - set(but)
-    new = await repository.git(
-        "diff", "--name-only", "--no-renames", "--diff-filter=A", tip, commit, "--"
-    )
-    touched |= await trio.to_thread.run_sync(_existing, repository.root, names(new))
+    changes = ("diff", "--name-only", "--no-renames")
+    new = names(await repository.git(*changes, "--diff-filter=A", tip, commit, "--"))
+    touched |= await trio.to_thread.run_sync(_existing, repository.root, new)
     if not touched or not touched <= set(await repository.files_between(tip, commit)):
+        return ()
+    gone = names(await repository.git(*changes, "--diff-filter=D", tip, commit, "--"))
+    if touched & await trio.to_thread.run_sync(_existing, repository.root, gone):
         return ()
     index = repository.folder / f".landing-{os.getpid()}"
     try:
-        await repository.ask("read-tree", commit, index=index)
+        if not (await repository.ask("read-tree", commit, index=index)).ok:
+            return ()
         for some in _batches(sorted(touched)):
             differ = await repository.ask("diff", "--quiet", "--", *some, index=index)
             if not differ.ok:
