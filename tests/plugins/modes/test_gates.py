@@ -141,6 +141,12 @@ def test_a_failure_is_known_by_its_name(line, name):
     assert identities(line) == ({name: 1} if name else {})
 
 
+def test_why_a_test_failed_is_not_what_failed():
+    said = "FAIL: test_x (t.T.test_x)\nAssertionError: 0.123 != 3\nvalue.py:3: error: bad\n"
+    assert identities(said) == {"test_x (t.T.test_x)": 1, "value.py:#: error: bad": 1}
+    assert identities("ImportError: no\n") == {"ImportError: no": 1}
+
+
 def test_a_failure_is_the_same_in_another_place_and_on_another_line():
     one = identities("/w/one/src/a.py:10: error: bad\n/w/one/src/a.py:12: error: bad", "/w/one")
     two = identities("/w/two/src/a.py:11: error: bad\n/w/two/src/a.py:15: error: bad", "/w/two")

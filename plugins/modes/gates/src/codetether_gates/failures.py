@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 LONGEST = 2_000  # characters of a line worth looking at
 MOST = 5_000  # failures told apart
@@ -39,9 +40,10 @@ _PLACED = (
 _WORDS = (
     re.compile(r"^(error(?:\[\w+\])?: .+)$"),  # rustc
     re.compile(r"^([A-Z]{1,4}\d{2,4} (?:\[\*\] )?\S.+)$"),  # ruff
-    re.compile(r"^((?:[A-Z]\w*)?(?:Error|Exception): .+)$"),
     re.compile(r"^(make: \*\*\* .+)$"),
 )
+# Why a test failed, which can be said otherwise each time; or what failed, where no test is named.
+_RAISED = (re.compile(r"^((?:[A-Z]\w*)?(?:Error|Exception): .+)$"),)
 _SUMMARY = re.compile(
     r"error: (?:could not compile|aborting due to|test failed|\d+ targets? failed)|^make: \*\*\* \["
 )
@@ -62,31 +64,42 @@ def identities(output: str, root: str = "") -> dict[str, int]:
     times out of messages, so that a failure is known again in another place and after an edit above it.
     """
     found: Counter[str] = Counter()
-    for line in output.splitlines():
-        name = _identity(_COLOURS.sub("", line[:LONGEST]).rstrip(), root)
-        if name and (name in found or len(found) < MOST):
-            found[name] += 1
-    return dict(found)
+    raised: Counter[str] = Counter()
+    tests = False
+    for line in _lines(output, root):
+        if name := _first(_TESTS, line):
+            tests = True
+            _count(found, name)
+        elif _SUMMARY.search(line):
+            continue  # it follows from others
+        elif said := _first((*_PLACED, *_WORDS), line):
+            _count(found, _PLACES.sub("#", said))
+        elif said := _first(_RAISED, line):
+            _count(raised, _PLACES.sub("#", said))
+    return dict(found if tests else found + raised)
 
 
 def early(output: str) -> bool:
     """Whether the tool says that it stopped before it had looked at everything, or shows nothing that it looked at."""
-    plain = _COLOURS.sub("", output)
-    if _EARLY.search(plain):
+    if _EARLY.search(_COLOURS.sub("", output)):
         return True
-    lines = [line[:LONGEST].rstrip() for line in plain.splitlines()]
-    return not any(each.match(line) for line in lines for each in (*_TESTS, *_PLACED))
+    return not any(_first((*_TESTS, *_PLACED), line) for line in _lines(output, ""))
 
 
-def _identity(line: str, root: str) -> str:
-    if root:
-        line = line.replace(f"{root}/", "")
-    for pattern in _TESTS:
+def _lines(output: str, root: str) -> Iterator[str]:
+    for line in output.splitlines():
+        plain = _COLOURS.sub("", line[:LONGEST]).rstrip()
+        yield plain.replace(f"{root}/", "") if root else plain
+
+
+def _first(patterns: Sequence[re.Pattern[str]], line: str) -> str:
+    """What the first of `patterns` that fits knows the failure by, "" when none does."""
+    for pattern in patterns:
         if match := pattern.match(line):
             return match.group(1).strip()
-    if _SUMMARY.search(line):
-        return ""  # it follows from others
-    for pattern in (*_PLACED, *_WORDS):
-        if match := pattern.match(line):
-            return _PLACES.sub("#", match.group(1).strip())
     return ""
+
+
+def _count(found: Counter[str], name: str) -> None:
+    if name in found or len(found) < MOST:
+        found[name] += 1
