@@ -151,8 +151,10 @@ async def test_of_two_commits_of_a_submodule_none_goes_without_a_word(user, tmp_
     assert (await merge(result, ours.branch, "m1")).ok
     stuck = await merge(result, theirs.branch, "m2")
     assert stuck.conflicts == ("lib",)
+    (result.path / "lib").rmdir()  # `git add` would take that for its end
     done = await conclude(result, "m2", stuck.conflicts)
     assert (done.ok, done.conflicts) == (False, ("lib",))
+    (result.path / "lib").mkdir()
     at(result.path, "3")
     assert (await conclude(result, "m2", stuck.conflicts)).ok
     assert git(user, "ls-tree", result.branch, "lib").split()[2] == "3" * 40
@@ -362,6 +364,9 @@ async def test_where_no_worktree_can_be(tmp_path, user):
         await Repository.find(tmp_path / "plain", tmp_path / "trees")
     git(tmp_path / "plain", "init", "-q")
     with pytest.raises(NoRepository, match="no commit"):
+        await Repository.find(tmp_path / "plain", tmp_path / "trees")
+    (tmp_path / "plain" / ".git" / "config").write_text("[core]\nrepositoryFormatVersion = 9\n")
+    with pytest.raises(NoRepository, match="opens no repository in .*repo version"):
         await Repository.find(tmp_path / "plain", tmp_path / "trees")
     repository = await found(user, tmp_path)
     with pytest.raises(GitFailed, match="cannot be the name"):

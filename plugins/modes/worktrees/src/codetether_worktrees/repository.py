@@ -83,6 +83,8 @@ class Repository:
         except CodetetherError as error:
             raise NoRepository(error.message) from None
         lines = done.output.rstrip("\n").split("\n")
+        if not lines[0]:
+            raise NoRepository(f"git opens no repository in {directory}: {_complaint(done)}")
         if not 3 <= len(lines) <= 4:
             raise _none(directory)
         if not done.ok:
@@ -212,7 +214,7 @@ def why_not(done: Completed) -> str:
 def _complaint(done: Completed) -> str:
     if done.timed_out:
         return "it took too long"
-    lines = [line for line in (done.errors or done.output).splitlines() if line.strip()]
+    lines = [line.strip() for line in (done.errors or done.output).splitlines() if line.strip()]
     return " ".join(lines[-3:])[:400] or f"exit code {done.code}"
 
 
