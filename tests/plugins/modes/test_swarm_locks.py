@@ -232,6 +232,17 @@ async def test_of_the_users_tree_only_what_is_as_in_the_result_is_in_nobodys_way
     assert git(user, "status", "--porcelain") == ""
 
 
+async def test_what_the_user_changed_otherwise_than_the_result_is_in_the_way(
+    tmp_path, user, capsys
+):
+    model = Model(plan(task("one")), one=writes("a.txt", "1\n"))
+    async with kernel_at(tmp_path, model, user) as kernel:
+        (user / "a.txt").write_text("mine\n")
+        assert await swarm(kernel, "do it", "--no-gates") == 0
+    assert "you have uncommitted changes (a.txt)" in capsys.readouterr().err
+    assert (user / "a.txt").read_text() == "mine\n"
+
+
 async def test_what_the_user_changed_in_a_file_that_the_result_deletes_is_in_the_way(
     tmp_path, user, capsys
 ):

@@ -366,7 +366,7 @@ async def test_where_no_worktree_can_be(tmp_path, user):
     with pytest.raises(NoRepository, match="no commit"):
         await Repository.find(tmp_path / "plain", tmp_path / "trees")
     (tmp_path / "plain" / ".git" / "config").write_text("[core]\nrepositoryFormatVersion = 9\n")
-    with pytest.raises(NoRepository, match="opens no repository in .*repo version"):
+    with pytest.raises(NoRepository, match=r"opens no repository in .*repo version"):
         await Repository.find(tmp_path / "plain", tmp_path / "trees")
     repository = await found(user, tmp_path)
     with pytest.raises(GitFailed, match="cannot be the name"):
