@@ -34,6 +34,7 @@ SAFE: tuple[str, ...] = tuple(
         "log.showSignature=false",
         "gc.auto=0",
         "maintenance.auto=false",
+        "core.filesRefLockTimeout=1000",  # ms, as for packed refs: a gc of the user's looks at every branch
     )
     for word in ("-c", setting)
 )

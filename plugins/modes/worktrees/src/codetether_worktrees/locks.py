@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Seconds. Somebody else's git may hold a lock of ours for a moment: gc looks at every branch.
 YOUNG = 3.0
-PATIENCE = 5.0  # for one of the user's
+PATIENCE = 2.0  # for one of the user's
 LOOK = 0.05
 _SAID = re.compile(r"Unable to create '(.+?\.lock)': File exists")
 
