@@ -8,6 +8,9 @@ from pathlib import Path
 
 from codetether.api import CodetetherError
 
+PLACE = "-worktrees"  # where agents' worktrees are: <data directory>-worktrees/<repository>/<name>
+OURS = "heads/codetether"  # their branches, below refs
+
 
 def protected(root: str) -> Iterator[str]:
     """What stays read-only of the repository at `root`, a workspace or a shared `.git`."""
@@ -52,7 +55,23 @@ def shared_parts(root: str) -> Iterator[str]:
     found = _linked(root)
     if found is not None:
         own, common = found
-        yield from (str(own), *(str(common / name) for name in ("objects", "refs", "logs")))
+        names = branches(root)[1] or [str(common / name) for name in ("refs", "logs")]
+        yield from (str(own), str(common / "objects"), *names)
+
+
+def branches(root: str) -> tuple[list[str], list[str]]:
+    """What names commits in the repository of an agent's worktree at `root`, and what of it the agent may write: the
+    user's branches, tags and stash are not its own. Nothing for any other directory.
+    """
+    found = _linked(root) if Path(root).parent.parent.name.endswith(PLACE) else None
+    if found is None:
+        return [], []
+    common = found[1]
+    ours = [common / part / OURS for part in ("refs", "logs/refs")]
+    for path in ours:
+        path.mkdir(parents=True, exist_ok=True)  # git takes it away when all in it are packed
+    names = [str(common / part) for part in ("refs", "logs/refs", "packed-refs")]
+    return names, [str(path) for path in ours]
 
 
 def _linked(root: str) -> tuple[Path, Path] | None:

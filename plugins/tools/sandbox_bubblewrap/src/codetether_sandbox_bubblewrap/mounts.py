@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from codetether.api import CodetetherError, SandboxPolicy
-from codetether_confinement.repository import protected, shared
+from codetether_confinement.repository import OURS, branches, protected, shared
 
 WRITABLE, READ_ONLY, HIDDEN = 1, 2, 3
 PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - the sandbox has its own
@@ -27,8 +27,10 @@ def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
     writable = [os.path.realpath(path) for path in policy.writable]
     if "/" in writable:
         raise CodetetherError("a command that may write everywhere cannot be confined", ROOT_HINT)
+    agents = [branches(root) for root in writable]
     writable += [path for root in writable for path in shared(root)]
     read_only = [*policy.read_only, *keep, *(path for root in writable for path in protected(root))]
+    read_only += [path for names, _ in agents for path in names]
     plan = dict.fromkeys(writable, WRITABLE)
     for path in _existing(read_only):
         root = _inside(path, writable)
@@ -38,6 +40,7 @@ def mounts(policy: SandboxPolicy, keep: Sequence[str] = ()) -> list[str]:
             plan[path] = READ_ONLY
         elif any(_lies_in(path, other) for other in PRIVATE):
             plan[path] = READ_ONLY  # else it could not be seen there at all
+    plan.update(dict.fromkeys(_existing(path for _, ours in agents for path in ours), WRITABLE))
     for path in _existing(policy.readable):
         plan.setdefault(path, READ_ONLY)
     hidden = [*_existing(policy.hidden), *_sockets()]
@@ -67,7 +70,8 @@ def _links(paths: Iterable[str]) -> Iterator[str]:
 def _bind(path: str, how: int) -> str:
     """The option. Git's folder of another worktree may be gone by now: what is not there needs no protection."""
     bind = "--bind" if how == WRITABLE else "--ro-bind"
-    return f"{bind}-try" if "/.git/worktrees/" in path else bind
+    gone = "/.git/worktrees/" in path or path.endswith(f"/{OURS}")
+    return f"{bind}-try" if gone else bind
 
 
 def _existing(paths: Iterable[str]) -> Iterator[str]:
