@@ -102,6 +102,11 @@ def test_a_part_of_a_mapped_file_is_cut_as_bytes_are(tmp_path):
     assert found[-1].end == 1_000
 
 
+def test_a_seam_in_the_first_half_makes_no_short_chunk():
+    found = chunks(b"x\n# Title\n\n" + b"a" * 200, "documents", target_bytes=64)
+    assert [each.end - each.start for each in found] == [64, 64, 64, 19]
+
+
 def test_a_line_longer_than_a_chunk_is_in_several():
     found = list(chunks(b"a" * 1_000, "logs", target_bytes=300))
     assert [each.end - each.start for each in found] == [300, 300, 300, 100]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import subprocess
 from pathlib import Path
 
@@ -164,6 +165,19 @@ async def test_what_cannot_be_read_is_told_or_left_out(tmp_path):
     made = await mapped([Source("a", data=b"words"), proc], tmp_path / "spool")
     assert (made.size, made.skipped) == (5, ["mem: Input/output error"])
     made.close()
+
+
+@pytest.mark.parametrize(("number", "limit"), [(2, 40), (70, 40), (70, 70)])
+async def test_too_few_files_at_one_time_are_told_and_leave_nothing_out(tmp_path, number, limit):
+    write(tmp_path / "d", {f"{n}.txt": b"words\n" * 200_000 for n in range(number)})
+    sources = await from_directory(tmp_path / "d")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        with pytest.raises(SourceError, match="Too many open files"):
+            await mapped(sources, tmp_path / "spool")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_pipe_is_kept_in_a_file_without_a_name(tmp_path):

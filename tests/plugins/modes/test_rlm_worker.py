@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -406,6 +407,24 @@ async def test_the_time_of_sub_calls_is_not_the_cells(tmp_path):
         assert "stopped after" in (
             (await made.python("llm_query('a')\nwhile True: pass")).error or ""
         )
+
+
+async def test_sub_calls_that_are_refused_at_once_take_time_of_the_cell(tmp_path, monkeypatch):
+    """Each takes its moment, in which nobody answers anything: a cell could ask a million times."""
+
+    async def refused(queries):
+        return [Reply("", "no budget left") for _ in queries]
+
+    def slowly(self, asked):
+        time.sleep(0.3)
+        return [Query(each.prompt) for each in asked]
+
+    monkeypatch.setattr("codetether_rlm.worker.Worker._read", slowly)
+    async with working(tmp_path, [file_of(tmp_path, LOG)], query=refused, cell_seconds=1.0) as made:
+        with trio.fail_after(60):
+            done = await made.python("n = 0\nwhile True:\n    llm_query_batched(['a'])\n    n += 1")
+        assert "stopped after 1 s" in (done.error or "")
+        assert (await made.python("0 < n < 9")).output == "True\n"
 
 
 async def test_the_time_of_searches_is(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import fcntl
 import os
 import stat
@@ -43,7 +44,7 @@ class Part(NamedTuple):
 
 class Mapped:
     """The open files of a worker, and where in them its sources are. `skipped`: why sources were left out; `odd`: those that
-    are no text. `spool`: where copies are kept, in files without a name.
+    are no text. `spool`: where copies are kept, in files without a name. `opened` is closed with it.
     """
 
     def __init__(self, spool: Path) -> None:
@@ -53,7 +54,7 @@ class Mapped:
         self.parts: list[Part] = []
         self.skipped: list[str] = []
         self.odd: list[str] = []
-        self._stack = ExitStack()
+        self.opened = ExitStack()
 
     @property
     def size(self) -> int:
@@ -63,8 +64,11 @@ class Mapped:
     def keep(self, fd: int, size: int) -> int:
         """Take an open file for the worker, to be read only; its number in `files`."""
         with open(f"/dev/fd/{fd}", "rb", buffering=0) as read_only:
-            high = fcntl.fcntl(read_only.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_FD)
-        self._stack.callback(os.close, high)
+            try:
+                high = fcntl.fcntl(read_only.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_FD)
+            except OSError:  # there are fewer numbers than that
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
+        self.opened.callback(os.close, high)
         self.files.append(high)
         self.sizes.append(size)
         return len(self.files) - 1
@@ -95,7 +99,7 @@ class Mapped:
 
     def close(self) -> None:
         """Close the files."""
-        self._stack.close()
+        self.opened.close()
 
 
 def _clipped(part: Part, size: int) -> Part:
@@ -216,7 +220,7 @@ def _take(found: Mapped, packing: _Packing, source: Source, file: BinaryIO, *, a
 
 def _leave_out(found: Mapped, source: Source, error: Exception) -> None:
     why = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    if source.root is None:
+    if source.root is None or getattr(error, "errno", 0) in (errno.EMFILE, errno.ENFILE):
         raise SourceError(f"{source.name} cannot be read: {why}") from None
     found.skipped.append(f"{source.name}: {why}")
 
@@ -284,8 +288,9 @@ class _Packing:
     def add(self, name: str, pieces: Iterator[bytes]) -> None:
         """Copy a source. Raises SourceError when it cannot be kept, and what `pieces` raises."""
         if self._file is None:
-            self._file = nameless(self._found.spool)
-            self._place = self._found.keep(self._file.fileno(), 0)
+            file = self._found.opened.enter_context(nameless(self._found.spool))
+            self._place = self._found.keep(file.fileno(), 0)
+            self._file = file
         start, first, last = self._at, self._line, b"\n"
         try:
             for piece in pieces:

@@ -28,7 +28,7 @@ KEPT = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH")
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/localtime", "/nix/store")
 
 Serve = Callable[[str, msgspec.Raw], Awaitable[dict[str, Any]]]
-"""Answers what the process asks while it works: what for, and the line."""
+"""Answers what the process asks while it works: what for, and the line. `free` of it: seconds that are not the cell's."""
 
 
 class _Line(msgspec.Struct):
@@ -137,7 +137,7 @@ class Process:
         return self._kernel.sandbox().wrap(Launch(argv, "/", env), policy)
 
     async def exchange(self, request: dict[str, Any], seconds: float, serve: Serve) -> msgspec.Raw:
-        """Send a request, serve what the child asks meanwhile, and return the line of its answer. Sub-calls take no time of it.
+        """Send a request, serve what the child asks meanwhile, and return the line of its answer. What sub-calls wait for is no time of it.
 
         Raises ChildEnded, Overdue, ValidationError of msgspec, CodetetherError, and what `serve` raises. However it fails, the
         child is ended.
@@ -168,8 +168,7 @@ class Process:
                     await child.send(answer)
                 if taking.cancelled_caught:
                     raise ChildEnded("it does not take what it asked for")
-                if about.ask != "query":
-                    left -= trio.current_time() - began
+                left -= trio.current_time() - began - answer.get("free", 0.0)
         except BaseException:
             await self.end()
             raise

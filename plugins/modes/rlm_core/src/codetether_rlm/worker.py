@@ -215,8 +215,9 @@ class Worker:
         queries = await trio.to_thread.run_sync(self._read, asked)
         began = trio.current_time()
         replies = await self._query(queries)
-        self._waited += trio.current_time() - began
-        return {"replies": [(reply.text, reply.error) for reply in replies]}
+        waited = trio.current_time() - began
+        self._waited += waited
+        return {"replies": [(reply.text, reply.error) for reply in replies], "free": waited}
 
     def _too_much(self, queries: list[_Asked]) -> str | None:
         if len(queries) > self._limits.queries:

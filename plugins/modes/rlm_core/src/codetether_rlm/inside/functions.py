@@ -211,7 +211,7 @@ class Functions:
         if not isinstance(pattern, str) or not pattern:
             raise ValueError("the pattern must be a str that is not empty")
         names = None if source is None else self._names(source)
-        answer = self._link.ask("grep", counts=True, pattern=plain(pattern), sources=names, **how)
+        answer = self._link.ask("grep", pattern=plain(pattern), sources=names, **how)
         if answer.get("error"):
             raise ValueError(answer["error"])
         return answer

@@ -45,22 +45,23 @@ class Link:
         document: dict[str, Any] = json.loads(line)
         return document
 
-    def ask(self, what: str, *, counts: bool = False, **question: Any) -> dict[str, Any]:
-        """Ask the parent, and wait for its answer. The time of the cell stands still: it must not end in between. With
-        `counts` what it took is taken off afterwards.
+    def ask(self, what: str, **question: Any) -> dict[str, Any]:
+        """Ask the parent, and wait for its answer. The time of the cell stands still: it must not end in between. What it
+        took is taken off afterwards, but for the seconds that the answer says are `free`.
         """
         left, again = signal.setitimer(signal.ITIMER_REAL, 0)
-        began = time.monotonic()
+        began, free = time.monotonic(), 0.0
         try:
             self._number += 1
             self.send({"ask": what, "number": self._number, **question})
             answer = self.receive()
             while answer.get("answer") != self._number:
                 answer = self.receive()
+            free = answer.get("free", 0.0)
         finally:
             over = False
             if left:
-                left -= time.monotonic() - began if counts else 0.0
+                left -= time.monotonic() - began - free
                 # Too short a time would be stopped by the next question before it is over, again and again.
                 over = left < SOON
                 signal.setitimer(signal.ITIMER_REAL, again if over else left, again)
