@@ -127,7 +127,7 @@ class Worker:
 @asynccontextmanager
 async def coordinator(home, url, *, replies=("x",), directory=None, **settings):
     """A kernel whose executor `nats` is at `url`."""
-    given = {"url": url, "outage": 30.0, **settings}
+    given = {"url": url, "outage": 30.0, "patience": SETTLED, **settings}
     async with make_kernel(
         home, replies=replies, plugins=HANDS_IN, directory=directory,
         settings={f"executors:nats.{name}": value for name, value in given.items()},

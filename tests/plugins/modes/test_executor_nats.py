@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import signal
+import socket
 
+import msgspec
 import pytest
 import trio
 from brokers import LEASE, NatsServer, Worker, coordinator, go, steps, task
 from codetether.api import AgentResult, Effect, Notice, ToolStarted, TurnFinished
 from codetether_nats import Job, Record, key_of, stamp
+from codetether_nats.messages import job as read_job
 from swarms import branches, git, repository
 
 WAITS = "$ echo $$ >> who.txt; for n in $(seq 900); do [ -e go ] && break; sleep 0.05; done; rm go"
@@ -338,6 +343,67 @@ async def test_without_a_broker_for_too_long_it_is_unreachable_and_still_there_l
         own.close()
 
 
+async def test_what_somebody_took_out_of_the_queue_is_not_waited_for(tmp_path, server, monkeypatch):
+    from codetether_executor_nats import following
+
+    monkeypatch.setattr(following, "LOOK", 0.2)
+    results = {}
+    async with (
+        coordinator(tmp_path / "home", server.address, space="taken") as kernel,
+        trio.open_nursery() as nursery,
+    ):
+        executor = kernel.executor("nats")
+
+        async def run():
+            results["t"] = await executor.run(task("x"))
+
+        nursery.start_soon(run)
+        await waits_in_the_queue(executor, 1)
+        link = executor._link
+        await link._loop.run(link._broker._js.purge_stream, "taken-jobs")
+        await ended(results, 1)
+    assert "is no longer on the broker" in results["t"].error
+
+
+async def test_a_broker_that_comes_back_without_what_it_kept_is_worked_on_all_the_same(
+    tmp_path, workers, user, monkeypatch
+):
+    from codetether_executor_nats import following
+
+    monkeypatch.setattr(following, "LOOK", 0.2)
+    base = git(user, "rev-parse", "HEAD")
+    own = NatsServer(tmp_path / "own")
+    try:
+        async with (
+            coordinator(tmp_path / "home", own.address, lease=LEASE) as kernel,
+            trio.open_nursery() as nursery,
+        ):
+            executor, seen, results = kernel.executor("nats"), Seen(), {}
+            await executor.ready()
+
+            async def run(name, *said):
+                work = task(steps(*said), name, user, base=base, branch=f"codetether/{name}")
+                results[name] = await executor.run(work, seen.observe)
+
+            worker = workers(tmp_path / "w", own.address, "--concurrency", 1)
+            nursery.start_soon(run, "one", WAITS, "done")
+            await seen.working()
+            nursery.start_soon(run, "two", "done")
+            await waits_in_the_queue(executor, 1)
+            own.kill()
+            shutil.rmtree(tmp_path / "own" / "store")
+            own.start()
+            await worker.told("one: lost")
+            await ended(results, 2)  # the other one was handed in again, or is lost too
+            assert "one is no longer on the broker" in results["one"].error
+            await run("three", "$ echo 3 > three.txt", "done")
+            assert results["three"].ok, results
+        assert git(user, "show", "codetether/three:three.txt") == "3"
+        assert worker.end() == 0
+    finally:
+        own.close()
+
+
 async def test_cancelling_reaches_the_queue_and_the_worker(tmp_path, server, workers, user):
     base = git(user, "rev-parse", "HEAD")
     seen = Seen()
@@ -407,6 +473,29 @@ async def test_a_worker_that_is_told_to_end_finishes_or_at_the_second_word_gives
     assert results["two"].ok
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_that_waits_for_its_broker_ends_when_it_is_told_to(tmp_path, number):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        worker = Worker(tmp_path / "w", f"nats://127.0.0.1:{silent.getsockname()[1]}")
+        try:
+            held, _ = silent.accept()
+            worker.send(number)
+            assert worker.process.wait(60) == 0
+            held.close()
+        finally:
+            worker.end(signal.SIGKILL)
+    assert not any("trying again" in line for line in worker.lines)  # it waited for nothing more
+
+
+def test_a_worker_that_cannot_work_where_it_is_told_to_says_so(tmp_path, server):
+    (tmp_path / "file").touch()
+    worker = Worker(tmp_path / "w", server.address, "--work-dir", tmp_path / "file" / "below")
+    assert worker.process.wait(60) == 1
+    worker.end()
+    said = [line for line in worker.lines if "cannot be worked in: Not a directory" in line]
+    assert any("UsageError" in line for line in said), worker.lines
+
+
 async def test_what_kills_its_workers_is_given_up(tmp_path, server, workers, monkeypatch):
     async with (
         coordinator(tmp_path / "home", server.address, space="poison", lease=LEASE) as kernel,
@@ -427,6 +516,28 @@ async def test_what_kills_its_workers_is_given_up(tmp_path, server, workers, mon
         await ended(results, 1)
     assert not results["t"].ok
     assert "no worker lived to finish it" in results["t"].error
+
+
+async def test_what_was_handed_out_and_not_begun_is_no_try(tmp_path, server, workers):
+    async with coordinator(tmp_path / "home", server.address, space="declined") as kernel:
+        executor, results = kernel.executor("nats"), {}
+        await executor.ready()
+        link = executor._link
+        async with trio.open_nursery() as nursery:
+
+            async def run():
+                results["t"] = await executor.run(task(steps("done")))
+
+            nursery.start_soon(run)
+            async with link.line(lambda delivery: None) as take:
+                for number in range(1, 6):
+                    with trio.fail_after(60):
+                        while (got := await take(5.0)) is None:
+                            pass
+                    assert got[0].delivery == number
+                    await link.give_back(got[0])
+            workers(tmp_path / "w", server.address, space="declined", settings="tries = 1")
+    assert results["t"].ok, results["t"].error
 
 
 async def test_without_any_worker_it_is_said_and_in_the_end_an_error(tmp_path, server, monkeypatch):
@@ -525,6 +636,56 @@ async def test_the_broker_takes_a_result_only_in_the_place_of_the_last_claim(tmp
         assert (await link.read("k"))[1].worker == "b"
 
 
+@pytest.mark.parametrize("forged", ["an earlier claim", "the same number", "nothing in it"])
+async def test_a_result_that_is_not_of_the_last_claim_is_not_taken(tmp_path, server, forged):
+    """That the broker let it through does not make it one: it may have lost what it had, and count anew."""
+    space = f"forged-{forged.replace(' ', '')}"
+    seen, results = Seen(), {}
+
+    async with (
+        coordinator(tmp_path / "home", server.address, space=space) as kernel,
+        trio.open_nursery() as nursery,
+    ):
+        executor = kernel.executor("nats")
+        await executor.ready()
+        link = executor._link
+
+        async def run():
+            results["t"] = await executor.run(task("x"), seen.observe)
+
+        nursery.start_soon(run)
+        async with link.line(lambda delivery: None) as take:
+            with trio.fail_after(60):
+                while (got := await take(5.0)) is None:
+                    pass
+        submission = read_job(got[0].data).submission
+        claim = Record(
+            state="claimed", submission=submission, stamp=stamp(), worker="w", delivery=1
+        )
+        first = await link.write(key_of("t"), claim, 0)
+        again = msgspec.structs.replace(claim, stamp=stamp(), delivery=2)
+        token = await link.write(key_of("t"), again, first)
+        await seen.until(lambda event: isinstance(event, Notice) and "on w" in event.text)
+        said = AgentResult("t", True, "not this one", "done", "", 0, 0.0)
+        done = Record(
+            state="done",
+            submission=submission,
+            stamp=stamp(),
+            token=token,
+            claim=again.stamp,
+            result=said,
+        )
+        wrong = {
+            "an earlier claim": {"token": first, "claim": claim.stamp},
+            "the same number": {"claim": claim.stamp},
+            "nothing in it": {"result": None},
+        }[forged]
+        assert await link.write(key_of("t"), msgspec.structs.replace(done, **wrong), token)
+        await ended(results, 1)
+    assert not results["t"].ok
+    assert "of a worker that had lost the sub-task" in results["t"].error
+
+
 async def test_what_is_no_sub_task_is_dropped_and_the_next_one_is_done(tmp_path, server, workers):
     worker = workers(tmp_path / "w", server.address, space="rubbish")
     async with coordinator(tmp_path / "home", server.address, space="rubbish") as kernel:
@@ -557,12 +718,19 @@ async def test_a_result_larger_than_a_message_is_cut_and_the_worker_goes_on(
 
 async def test_a_file_that_takes_too_long_fails_its_task(tmp_path, server, user, monkeypatch):
     from codetether_nats import link
+    from codetether_nats.files import Files
 
-    monkeypatch.setattr(link, "FILE", 0.0)
+    async def never(files, name, path):
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(
+        Files, "put", never
+    )  # a small one may be there before its time is looked at
+    monkeypatch.setattr(link, "FILE", 0.05)
     base = git(user, "rev-parse", "HEAD")
     async with coordinator(tmp_path / "home", server.address, space="slow") as kernel:
         work = task("x", "t", user, base=base, branch="codetether/t")
-        assert "took longer than 0 s" in (await kernel.executor("nats").run(work)).error
+        assert "took longer than 0.05 s" in (await kernel.executor("nats").run(work)).error
 
 
 async def test_leaving_does_not_wait_for_a_broker_that_is_gone(tmp_path, user):

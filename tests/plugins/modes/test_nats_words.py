@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -28,6 +29,7 @@ from codetether_nats import link as link_module
 from codetether_nats.broker import Broker
 from codetether_nats.loop import READ
 from nats.js.errors import APIError, ServiceUnavailableError
+from swarms import git, repository
 
 
 @pytest.fixture(scope="module")
@@ -511,4 +513,38 @@ async def test_an_empty_folder_is_used_again_only_when_nobody_touched_it(tmp_pat
                     assert list(each.iterdir()) == []
                     assert each != touched
                     assert each.stat().st_mode & 0o777 == 0o700
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+async def test_a_clone_that_is_on_its_way_out_is_not_in_the_way_of_a_new_one(tmp_path, monkeypatch):
+    from codetether_mode_swarm_worker import ground as ground_module
+
+    user = repository(tmp_path / "repo")
+    base = git(user, "rev-parse", "HEAD")
+    work = Job("k", "s", task("x", base=base), origin="a" * 16, remote=str(user))
+    going, go_on, remove = trio.Event(), threading.Event(), shutil.rmtree
+    token = trio.lowlevel.current_trio_token()
+
+    def slow(folder, **how):
+        if folder.parent.parent == tmp_path / "work":  # a clone
+            token.run_sync_soon(going.set)
+            go_on.wait(60)
+        remove(folder, **how)
+
+    monkeypatch.setattr(ground_module, "KEPT", 0)
+    monkeypatch.setattr(shutil, "rmtree", slow)
+    with Ground.at(tmp_path / "work") as ground:
+
+        async def first():
+            async with ground.tree(None, work, "job-1", (str(user),)):
+                pass
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first)
+            await going.wait()
+            async with ground.tree(None, work, "job-2", (str(user),)) as tree:
+                go_on.set()
+                await trio.testing.wait_all_tasks_blocked(0.2)
+                assert (tree.path / "a.txt").exists()
+                assert await tree.tip() == base
     assert list((tmp_path / "work").iterdir()) == []

@@ -33,6 +33,10 @@ TAKE_BACK = 5.0  # seconds to tell the broker that nobody wants it
 START_ONE = "start one on any machine: codetether swarm-worker --nats URL"
 
 
+class Gone(CodetetherError):
+    """What was on the broker of a task is not there any more, and so perhaps nothing is."""
+
+
 class Following:
     """`observe` is given the events of the worker that has the task; `patience`: seconds to wait while there is none."""
 
@@ -52,7 +56,8 @@ class Following:
         self._patience = patience
         self._submission = ""
         self._copy = 0  # our job's number in the queue
-        self._token = 0  # the claim we know of
+        self._token = 0  # of the claim we know of
+        self._claim = ""  # its stamp
         self._alone = 0.0  # seconds without any worker
         self._heard: dict[int, Usage] = {}  # by claim: events may come before we know of theirs
         self._ended: dict[int, trio.Event] = defaultdict(trio.Event)  # the turn of its sub-agent is
@@ -84,6 +89,8 @@ class Following:
             if record.bundle is not None and self._sender is not None:
                 await self._sender.take(record.bundle, self.task)
         except BaseException as error:
+            if isinstance(error, Gone) and self._sender is not None:
+                self._sender.forget()
             if not isinstance(self._failure or error, Unreachable):
                 await self._take_back()
             raise
@@ -158,7 +165,7 @@ class Following:
         """The record when it is done: by the worker whose claim is the last, since any other's was refused."""
         while True:
             if record is not None and record.state == "done":
-                if record.token < self._token or record.result is None:
+                if record.result is None or self._lost_it(record):
                     raise CodetetherError("the result is of a worker that had lost the sub-task")
                 return version, record
             if record is not None and record.state == "claimed" and version != self._token:
@@ -171,21 +178,41 @@ class Following:
             before = version
             version, record = await self.link.changed(ear, version, LOOK, claims=self._observed)
             if before and record is None:
-                raise CodetetherError(f"{self.task.id} is no longer on the broker")
+                raise self._gone()
             if version == before and not self._token:
+                await self._mind_the_queue(version)
                 await self._mind_the_crowd()
+
+    def _lost_it(self, done: Record) -> bool:
+        """Whether the result is of another claim than the last that we know of."""
+        other = done.token == self._token and done.claim != self._claim
+        return done.token < self._token or other
 
     async def _claimed(self, version: int, record: Record) -> None:
         again = "again, " if self._token else ""
-        self._token = version
+        self._token, self._claim = version, record.stamp
         await self._notice("info", f"{again}on {record.worker}")
 
     async def _notice(self, level: Any, text: str, hint: str = "") -> None:
         if self._observe is not None:
             await self._observe(Notice(level, text, hint))
 
+    async def _mind_the_queue(self, version: int) -> None:
+        """Nobody has had it for LOOK seconds: can anybody still?"""
+        if await self.link.queued(self.key) is not None:
+            return
+        now, _ = await self.link.read(self.key)
+        if now == version:  # else it was done meanwhile
+            raise self._gone()
+
+    def _gone(self) -> Gone:
+        return Gone(
+            f"{self.task.id} is no longer on the broker",
+            "it lost what it had, or a worker could not read the sub-task: are all of the same version?",
+        )
+
     async def _mind_the_crowd(self) -> None:
-        """Nobody has had it for LOOK seconds: is there anybody? Those that are busy will come to it."""
+        """Is there anybody? Those that are busy will come to it."""
         crowd = await self.link.crowd()
         if crowd.idle or crowd.busy:
             self._alone = 0.0

@@ -55,6 +55,10 @@ class Sender:
             self._link.drop_files([each.name for each in self._sent])
             self._sent.clear()
 
+    def forget(self) -> None:
+        """Send everything anew when it is next needed: the broker may have it no longer."""
+        self._sent = []
+
     async def _missing(self, commit: str) -> bool:
         for each in self._sent:
             if await self.repository.contains(each.commit, commit):

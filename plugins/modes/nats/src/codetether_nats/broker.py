@@ -346,11 +346,11 @@ class Broker:
     async def claim(self, delivery: Delivery, key: str, data: bytes, last: int) -> Hold | None:
         """Replace version `last` of the record by our claim, and hold the job; None when another one is in place."""
         token = await self.write(key, data, last)
-        return await self.hold(delivery, key, token) if token else None
+        return await self.hold(delivery, key, data, token) if token else None
 
-    async def hold(self, delivery: Delivery, key: str, token: int) -> Hold:
+    async def hold(self, delivery: Delivery, key: str, claim: bytes, token: int) -> Hold:
         """Hold a job of which our claim is in place."""
-        return Hold(self, delivery, key, token)
+        return Hold(self, delivery, key, claim, token)
 
     async def finish(self, hold: Hold, data: bytes) -> bool:
         """Replace our claim by `data` and take the job out of the queue; False when the claim was not in place any more."""

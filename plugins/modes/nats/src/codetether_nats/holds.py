@@ -64,12 +64,15 @@ class Ear:
 
 class Hold:
     """Our hold on a job: extends the lease until it is ended. `token` is the claim's version; `lost` once the record is
-    another than our claim: `tell` is called then.
+    another than our `claim`: `tell` is called then.
     """
 
-    def __init__(self, broker: Broker, delivery: Delivery, key: str, token: int) -> None:
+    def __init__(
+        self, broker: Broker, delivery: Delivery, key: str, claim: bytes, token: int
+    ) -> None:
         self.delivery = delivery
         self.key = key
+        self.claim = claim
         self.token = token
         self.ending = False
         self.lost = False
@@ -98,11 +101,10 @@ class Hold:
             await self._broker.deafen(ear)
 
     async def _until_another_is_in_place(self, ear: Ear) -> None:
-        every = self._broker.lease / SHARE
         while not self._broker.closed:
             try:
-                version, _ = await self._broker.changed(ear, self.token, every)
-                if version != self.token:
+                every = self._broker.lease / SHARE
+                if await self._broker.changed(ear, self.token, every) != (self.token, self.claim):
                     return
             except (nats.errors.Error, OSError):
                 await asyncio.sleep(SOON)  # the broker is away: no claim is lost by that alone

@@ -45,6 +45,9 @@ PASSING = (
     nats.js.errors.NoStreamResponseError, nats.js.errors.ServiceUnavailableError, nats.js.errors.ServerError,
     asyncio.TimeoutError, OSError,
 )  # fmt: skip
+MISSING = (
+    nats.errors.NoRespondersError, nats.js.errors.NoStreamResponseError, nats.js.errors.ServiceUnavailableError,
+)  # fmt: skip # nobody there answers for what we ask
 REFUSED = ("authorization", "authentication", "nkey", "permissions")
 
 
@@ -63,6 +66,7 @@ class Link:
         self.place = place
         self._broker = broker
         self._loop = Loop()
+        self._making = False
 
     @classmethod
     async def open(cls, place: Place, kernel: Kernel, name: str) -> Link:
@@ -124,6 +128,8 @@ class Link:
                     return await self._loop.run(work, *words)
             except PASSING as error:
                 why = str(error) or type(error).__name__
+                if isinstance(error, MISSING):
+                    await self._make_again()
             except (nats.errors.Error, TooLarge) as error:
                 raise _told(error, self._broker.addresses) from None
             if time.monotonic() - began > LONG:
@@ -137,6 +143,17 @@ class Link:
                 )
             await trio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _make_again(self) -> None:
+        """A broker that comes back without what it had kept has no queue either. What was there is lost; what comes is not."""
+        if self._making:
+            return
+        self._making = True
+        try:
+            with suppress(nats.errors.Error, OSError):
+                await self._loop.run(self._broker.promptly, self._broker.set_up, self.place.lease)
+        finally:
+            self._making = False
 
     # --- jobs ---
     async def submit(
@@ -192,9 +209,9 @@ class Link:
         """
         return await self._ask(self._broker.claim, delivery, key, messages.encode(record), last)
 
-    async def hold(self, delivery: Delivery, key: str, token: int) -> Hold:
+    async def hold(self, delivery: Delivery, key: str, claim: messages.Record, token: int) -> Hold:
         """Hold a job of which our claim is in place."""
-        return await self._ask(self._broker.hold, delivery, key, token)
+        return await self._ask(self._broker.hold, delivery, key, messages.encode(claim), token)
 
     def watch(self, hold: Hold, lost: Callable[[], None]) -> None:
         """Have `lost` called when our claim is not in place any more."""

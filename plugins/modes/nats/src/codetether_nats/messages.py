@@ -45,7 +45,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     claimed it is the worker's token: with another version in place nothing of that worker is taken.
 
     `copy`: the job's number in the queue, which tells older from newer ones; `delivery`: how often the queue had handed
-    it out. `stamp` makes each version differ.
+    it out; `tries`: how often it was begun, this time included. `stamp` makes each version differ, and `claim` is that of the
+    claim which a result is of: a broker that lost what it had counts its versions anew.
     """
 
     state: State
@@ -53,8 +54,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     stamp: str
     worker: str = ""
     delivery: int = 0
+    tries: int = 0
     copy: int = 0
     token: int = 0
+    claim: str = ""
     result: AgentResult | None = None
     bundle: Bundle | None = None
 

@@ -11,6 +11,7 @@ from codetether.api import AgentResult, CodetetherError, TextDelta, ThoughtDelta
 from codetether_nats import Bundle, Record, Told, Unreachable, pack, stamp
 from codetether_nats.messages import encode
 from codetether_nats.messages import job as read_job
+from codetether_nats.messages import record as read_record
 from codetether_worktrees import commit
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Doing:
             job = read_job(delivery.data)
         except msgspec.DecodeError:
             return None
-        return job.key, encode(self._mine(job, delivery))
+        return job.key, encode(self._mine(job, delivery, tries=1))
 
     async def do(self, delivery: Delivery, hold: Hold | None) -> bool:
         """Take a job to its end; whether it was ours to do. `hold` when it was claimed already. Cancelling gives it back to
@@ -106,10 +107,10 @@ class Doing:
             await self._link.give_back(delivery)
 
     # --- the claim ---
-    def _mine(self, job: Job, delivery: Delivery) -> Record:
+    def _mine(self, job: Job, delivery: Delivery, tries: int) -> Record:
         return Record(
             state="claimed", submission=job.submission, stamp=stamp(), worker=self._name, delivery=delivery.delivery,
-            copy=delivery.copy,
+            tries=tries, copy=delivery.copy,
         )  # fmt: skip
 
     async def _claim(self, job: Job, delivery: Delivery) -> Hold | None:
@@ -118,11 +119,12 @@ class Doing:
             version, record = await self._link.read(job.key)
             match self._verdict(record, job, delivery):
                 case "ours":
+                    assert record is not None
                     if (
                         version in self._at
                     ):  # the broker died, and forgot that it had handed it to us
                         return None
-                    return await self._link.hold(delivery, job.key, version)
+                    return await self._link.hold(delivery, job.key, record, version)
                 case "done before":
                     assert record is not None
                     await self._hand_on(record, job, delivery, version)
@@ -139,10 +141,11 @@ class Doing:
                 self._say(f"{job.task.id}: another worker may still be at it")
                 await self._link.give_back(delivery, grace)
                 return None
-            if delivery.delivery > self._settings.tries:
-                await self._give_up(job, delivery, version)
+            tried = _tried(record, job)
+            if record is not None and tried >= self._settings.tries:
+                await self._give_up(record, job, delivery, version)
                 return None
-            mine = self._mine(job, delivery)
+            mine = self._mine(job, delivery, tried + 1)
             if hold := await self._link.claim(delivery, job.key, mine, version):
                 return hold
 
@@ -176,12 +179,12 @@ class Doing:
         else:
             await self._link.give_back(delivery)
 
-    async def _give_up(self, job: Job, delivery: Delivery, version: int) -> None:
-        why = f"it was handed out {delivery.delivery - 1} times, and no worker lived to finish it"
+    async def _give_up(self, claim: Record, job: Job, delivery: Delivery, version: int) -> None:
+        why = f"it was begun {claim.tries} times, and no worker lived to finish it"
         failed = AgentResult(job.task.id, False, "", "error", "", 0, 0.0, error=why)
         over = Record(
             state="done", submission=job.submission, stamp=stamp(), worker=self._name, copy=delivery.copy,
-            token=version, result=failed,
+            token=version, claim=claim.stamp, result=failed,
         )  # fmt: skip
         self._say(f"{job.task.id}: given up, {why}")
         await self._answer(over, job, delivery, version)
@@ -220,7 +223,7 @@ class Doing:
         """The broker takes it only in the place of our claim: this is where a worker that slept too long fails."""
         done = Record(
             state="done", submission=job.submission, stamp=stamp(), worker=self._name, copy=hold.delivery.copy,
-            token=hold.token, result=self._cut(result), bundle=bundle,
+            token=hold.token, claim=read_record(hold.claim).stamp, result=self._cut(result), bundle=bundle,
         )  # fmt: skip
         if await self._link.finish(hold, done):
             return result
@@ -265,6 +268,13 @@ class Doing:
         if tip == job.task.base:
             return None
         return await pack(self._link, tree.repository, tip, [job.task.base])
+
+
+def _tried(record: Record | None, job: Job) -> int:
+    """How often a job was begun."""
+    if record is None or record.state != "claimed" or record.submission != job.submission:
+        return 0
+    return record.tries
 
 
 def _strict(word: str) -> int:

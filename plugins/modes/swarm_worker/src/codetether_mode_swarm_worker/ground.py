@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import trio
-from codetether.api import CodetetherError, git
+from codetether.api import CodetetherError, UsageError, git
 from codetether_nats import fetch
 from codetether_worktrees import Lease, Repository, create, remove
 
@@ -38,18 +38,19 @@ class Ground:
     @contextmanager
     def at(cls, place: Path) -> Iterator[Self]:
         """A folder below `place`, gone at the end. Those that killed workers left there go now: what was in them was not
-        handed back, so the queue has given it to somebody else.
+        handed back, so the queue has given it to somebody else. Raises UsageError when nothing can be made there.
         """
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in place.glob("*.lease"):
-            lease = Lease(old)
-            if lease.take("tidying up"):
-                shutil.rmtree(old.with_suffix(""), ignore_errors=True)
-                lease.give_back(remove=True)
         folder = place / f"{os.getpid()}-{secrets.token_hex(3)}"
         lease = Lease(folder.with_suffix(".lease"))
-        lease.take("swarm-worker")
-        folder.mkdir(mode=0o700)
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _tidy(place)
+            lease.take("swarm-worker")
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise UsageError(
+                f"{place} cannot be worked in: {error.strerror}", "see --work-dir"
+            ) from None
         try:
             yield cls(folder)
         finally:
@@ -76,7 +77,7 @@ class Ground:
         """A worktree at the job's base, gone at the end, its branch too. Raises CodetetherError."""
         if not ORIGIN.fullmatch(job.origin) or not COMMIT.fullmatch(job.task.base):
             raise CodetetherError("the sub-task names no repository, or no commit")
-        clone = self._clones.pop(job.origin, None) or _Clone(self.folder / job.origin)
+        clone = self._clones.pop(job.origin, None) or _Clone(self.folder)
         self._clones[job.origin] = clone
         clone.users += 1
         try:
@@ -101,10 +102,12 @@ class Ground:
 
 
 class _Clone:
-    """A clone in `folder`; agents work in worktrees of it."""
+    """A clone below `place`; agents work in worktrees of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, place: Path) -> None:
+        self.folder = place / secrets.token_hex(
+            4
+        )  # an earlier one of the same may be on its way out
         self.users = 0
         self.filling = trio.Lock()
         self._repository: Repository | None = None
@@ -129,6 +132,14 @@ class _Clone:
             raise CodetetherError("the commit to start from did not come with the sub-task")
         self._repository = repository
         return repository
+
+
+def _tidy(place: Path) -> None:
+    for old in place.glob("*.lease"):
+        lease = Lease(old)
+        if lease.take("tidying up"):
+            shutil.rmtree(old.with_suffix(""), ignore_errors=True)
+            lease.give_back(remove=True)
 
 
 def _made(folder: Path) -> tuple[Path, _Look]:

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +45,7 @@ class _Server:
         self._settings = settings
         self._once = once
         self._draining = False
-        self._waiting: set[trio.CancelScope] = set()  # in the line, for a job
+        self._waiting: set[trio.CancelScope] = set()  # for the broker, or in the line for a job
         self.name = f"{socket.gethostname()}-{os.getpid()}"
 
     def _say(self, text: str) -> None:
@@ -69,27 +71,36 @@ class _Server:
     async def _connected(self) -> Link | None:
         """The broker may come later than we do; one that refuses us will not change its mind."""
         began, pause = trio.current_time(), FIRST_PAUSE
-        while not self._draining:
-            try:
-                return await Link.open(self._settings, self._kernel, self.name)
-            except Unreachable as error:
-                if error.refused or trio.current_time() - began > self._settings.outage:
-                    raise
-                if pause == FIRST_PAUSE:
-                    self._say(f"{error.message}; trying again")
-            await trio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+        with self._until_told_to_end():
+            while True:
+                try:
+                    return await Link.open(self._settings, self._kernel, self.name)
+                except Unreachable as error:
+                    if error.refused or trio.current_time() - began > self._settings.outage:
+                        raise
+                    if pause == FIRST_PAUSE:
+                        self._say(f"{error.message}; trying again")
+                await trio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
         return None
+
+    @contextmanager
+    def _until_told_to_end(self) -> Iterator[None]:
+        """What waits for something to begin, and has begun nothing."""
+        with trio.CancelScope() as waiting:
+            self._waiting.add(waiting)
+            try:
+                yield
+            finally:
+                self._waiting.discard(waiting)
 
     async def _stand_in_line(self, link: Link, doing: Doing) -> None:
         poll = min(POLL, link.lease / SHARE)
         async with link.line(doing.offer) as take:
             while not self._draining:
                 got = None
-                with trio.CancelScope() as waiting:
-                    self._waiting.add(waiting)
+                with self._until_told_to_end():
                     got = await take(poll)
-                self._waiting.discard(waiting)
                 if got is None:
                     continue
                 if self._draining:
