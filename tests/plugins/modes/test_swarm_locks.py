@@ -11,7 +11,7 @@ import pytest
 import trio
 from codetether.testing import call
 from swarms import Model, branches, git, kernel_at, plan, result, swarm, task, writes
-from test_swarm_resume import healthy, killed, user
+from test_swarm_resume import Child, healthy, killed, user
 
 __all__ = ["killed", "user"]
 
@@ -138,13 +138,13 @@ def slow():
     )  # fmt: skip
 
 
-def stalls(tmp_path, home, user, how, where, seconds):
+def stalls(tmp_path, home, user, how, where, seconds, files="*.slow"):
     script = tmp_path / "filter"
     script.write_text(FILTER.format(tmp_path, seconds))
     script.chmod(0o755)
     with (home / "gitconfig").open("a") as settings:
         settings.write(f'[filter "slow"]\n\t{how} = {script} %f\n')
-    (user / ".gitattributes").write_text("*.slow filter=slow\n")
+    (user / ".gitattributes").write_text(f"{files} filter=slow\n")
     git(user, "add", "-A")
     git(user, "commit", "-qm", "attributes")
     (tmp_path / "stall").write_text(where)
@@ -190,6 +190,30 @@ async def test_killed_while_git_holds_the_lock_of_an_index(
     names = [".gitattributes", "a.txt", "mine.txt", "one.slow", "two.slow"]
     assert sorted(path.name for path in user.iterdir() if path.name != ".git") == names
     assert git(user, "status", "--porcelain") == "?? mine.txt"
+
+
+async def test_who_presses_ctrl_c_twice_waits_for_nothing_and_is_told_how_to_go_on(
+    tmp_path, user, home, capsys
+):
+    stalls(tmp_path, home, user, "clean", "*-left/*", 100, files="left.txt")
+    child = Child(user, stderr=subprocess.PIPE)
+    child.until_stalled()
+    child.process.send_signal(signal.SIGINT)
+    with trio.fail_after(60):
+        while not (tmp_path / "stalled").exists():  # git commits what there is
+            await trio.sleep(0.02)
+    child.process.send_signal(signal.SIGINT)
+    _, told = child.process.communicate(timeout=60)
+    assert child.process.returncode == 130
+    words = told.partition("go on: codetether swarm ")[2].split()
+    assert (
+        git(user, "log", "--format=%s", f"codetether/{words[1]}-left").split("\n")[0]
+        != "unfinished work"
+    )
+    (tmp_path / "stall").write_text("nowhere")
+    async with kernel_at(tmp_path, healthy(), user) as kernel:
+        code, _ = await result(kernel, capsys, *words)
+    assert (code, (user / "left.txt").exists()) == (0, True)
 
 
 async def test_a_run_that_is_stopped_lets_git_finish_in_the_users_tree(

@@ -347,19 +347,6 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, user, ca
     assert (ended["result"]["tokens"]["total"], said["tokens"]["total"]) == (110 * 6, 110 * 10)
 
 
-async def test_who_presses_ctrl_c_twice_is_told_how_to_go_on_too(tmp_path, user, capsys):
-    child = Child(user, stderr=subprocess.PIPE)
-    child.until_stalled()
-    child.process.send_signal(signal.SIGINT)
-    child.process.send_signal(signal.SIGTERM)  # one that is pending hides another of its kind
-    _, told = child.process.communicate(timeout=60)
-    assert child.process.returncode == 130
-    words = told.partition("go on: codetether swarm ")[2].split()
-    async with kernel_at(tmp_path, healthy(), user) as kernel:
-        code, _ = await result(kernel, capsys, *words)
-    assert (code, (user / "left.txt").exists()) == (0, True)
-
-
 async def test_cancel_from_elsewhere_stops_it(tmp_path, user, capsys):
     child = Child(user)
     child.until_stalled()
