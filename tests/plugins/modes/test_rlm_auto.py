@@ -89,6 +89,11 @@ async def test_a_result_too_large_is_kept_and_summarised_and_says_why(tmp_path):
         ("cat big.log", 32_000, {"off": ["extensions:rlm_auto"]}),
         ("cat big.log", 32_000, {"settings": {"plugins.extensions:rlm_auto.tools": ["webfetch"]}}),
         ("cat big.log", 2_000_000, {}),  # it fits
+        (
+            "cat big.log",
+            32_000,
+            {"settings": {"plugins.extensions:rlm_auto.least_bytes": 2_000_000}},
+        ),
     ],
 )
 async def test_what_fits_or_is_not_wanted_is_left_alone(tmp_path, command, context, how):
@@ -112,6 +117,18 @@ async def test_a_small_window_has_smaller_results_summarised(tmp_path):
     kept = model.result.meta["spilled"]
     assert kept.startswith(str(session.files))
     assert "request 300 done" in Path(kept).read_text()
+
+
+@pytest.mark.parametrize(("filler", "summed"), [(44_000, True), (10, False)])
+async def test_a_result_that_would_fill_the_window_is_summarised(tmp_path, filler, summed):
+    (tmp_path / "work").mkdir()
+    log(tmp_path / "work" / "a.log", 600)
+    model = Talk("grep('request 5 ')", 'FINAL("it is a log")', calls=[call("bash", command="cat a.log")])  # fmt: skip
+    settings = {"session.auto_compact": False}
+    prompt = "why? " + "x " * filler
+    await session_of(tmp_path, model, prompt=prompt, settings=settings)
+    assert ("tokens in use, about" in model.result.text) == summed
+    assert bool(model.subs or model.root) == summed
 
 
 async def test_without_a_summary_the_result_stays_and_it_is_told(tmp_path):

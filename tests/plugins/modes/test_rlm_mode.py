@@ -2,7 +2,9 @@
 
 import json
 import os
+from contextlib import asynccontextmanager
 
+import codetether_rlm.worker
 import msgspec
 import pytest
 import trio
@@ -148,6 +150,30 @@ async def test_sub_calls_are_asked_side_by_side_and_answered_in_order(tmp_path, 
     assert all(f"request {number} done" in sent for number in range(1, 2_001))
 
 
+@pytest.mark.parametrize(("flags", "together"), [([], 6), (["--concurrency", 3], 3)])
+async def test_so_many_sub_calls_are_under_way_at_one_time(
+    tmp_path, capsys, monkeypatch, flags, together
+):
+    big = log(tmp_path / "big.log", 2_000)
+    known, under_way, most = Scripted.stream, 0, 0
+
+    @asynccontextmanager
+    async def counted(self, request):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        async with known(self, request) as events:
+            yield events
+        under_way -= 1
+
+    monkeypatch.setattr(Scripted, "stream", counted)
+    slow = Reply(text="counted", delay=0.3)
+    model = Model(BATCH, 'FINAL("done")', sub=lambda _: slow)
+    async with kernel_at(tmp_path, model, context=30_000) as kernel:
+        code, said = await result(kernel, capsys, "count", "-f", big, *flags)
+    assert (code, said["sub_queries"], most) == (0, 6, together)
+
+
 async def test_a_sub_call_that_fails_is_told_and_the_others_count(tmp_path, capsys):
     big = log(tmp_path / "big.log", 2_000)
 
@@ -232,6 +258,32 @@ async def test_nothing_is_looked_through_deeper_than_that(tmp_path, capsys):
     assert "('', 'the piece has about" in model.told(2)
     assert "('inner', None)" in model.told(3)
     assert (said["answer"], said["sub_queries"]) == ("outer", 2)
+
+
+async def test_a_few_pieces_are_looked_through_at_one_time(tmp_path, capsys, monkeypatch):
+    known, under_way, most = codetether_rlm.worker.worker, 0, 0
+
+    @asynccontextmanager
+    async def counted(*given, **more):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        async with known(*given, **more) as held:
+            yield held
+        under_way -= 1
+
+    def said(request):
+        if "what broke?" in request.messages[0].text:
+            return 'FINAL("deep")'
+        ask = "str(llm_query_batched(['what broke?'] * 7, [chunks(1)[0]] * 7))"
+        return python(ask) if len(request.messages) == 1 else 'FINAL("all")'
+
+    monkeypatch.setattr(codetether_rlm.worker, "worker", counted)
+    async with kernel_at(tmp_path, Model(said)) as kernel:
+        flags = ["-f", log(tmp_path / "big.log"), "--depth", 2]
+        code, told = await result(kernel, capsys, "why?", *flags)
+    assert (code, told["answer"], told["sub_queries"]) == (0, "all", 7)
+    assert most == 1 + 4
 
 
 async def test_what_a_sub_call_took_is_told_with_all_its_tries(tmp_path, capsys):

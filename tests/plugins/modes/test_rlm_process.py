@@ -80,6 +80,23 @@ def test_stopped_while_the_text_is_still_coming_it_ends(tmp_path, home):
     assert "interrupted before all of the text was there" in err
 
 
+def test_wrong_use_is_told_before_any_text_is_read(tmp_path, home):
+    words = ["--content", "-", "--concurrency", "1000"]
+    process = start(tmp_path, "scripted/demo", *words, stdin=subprocess.PIPE)
+    assert process.wait(FAILSAFE) == 2
+    assert "--concurrency" in process.communicate()[1]
+
+
+def test_who_waits_for_a_slow_pipe_is_told_what_for(tmp_path, home):
+    model = script(tmp_path, {"text": "it says text"})
+    process = start(tmp_path, model, "--content", "-", stdin=subprocess.PIPE)
+    process.stdin.write("text\n")
+    process.stdin.flush()
+    assert process.stderr.readline() == "reading standard input, until it ends\n"
+    out, _ = process.communicate(timeout=FAILSAFE)
+    assert (process.returncode, out.partition("\n")[0]) == (0, "it says text")
+
+
 def test_a_time_limit_holds_while_the_text_is_still_coming(tmp_path, home):
     words = ["--content", "-", "--timeout", "1"]
     process = start(tmp_path, "scripted/demo", *words, stdin=subprocess.PIPE)

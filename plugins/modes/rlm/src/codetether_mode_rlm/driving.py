@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from codetether_mode_rlm import Rlm
 
 Progress = Callable[[str], Awaitable[None]]
+SOON = 1.0  # seconds until it is said that text is waited for
 LIMITS = ("max_iterations", "max_subcalls", "max_tokens", "concurrency")
 GIVEN = ("content_type", "model", "sub_model", "budget_tokens", "budget_usd", "timeout", "depth")
 
 
 async def start(mode: Rlm, args: Namespace) -> int:
     """A run for the command line; the exit code."""
-    form = form_of(args)
+    form, options = form_of(args), _options(mode, args)
     output = Output(sys.stdout)
     run: Run | None = None
+    came = trio.Event()
     began, limit = trio.current_time(), args.timeout
     reading = trio.CancelScope(deadline=began + (math.inf if limit is None else limit))
 
@@ -48,6 +50,8 @@ async def start(mode: Rlm, args: Namespace) -> int:
     with only():
         async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
             stopped = await nursery.start(obey_signals, stop)
+            if args.content == "-":
+                nursery.start_soon(_wait_for, came)
             with reading:  # what is piped in may take its time
                 given = material(args, spool_of(mode.kernel))
                 sources = await stack.enter_async_context(given)
@@ -57,7 +61,8 @@ async def start(mode: Rlm, args: Namespace) -> int:
                 raise CodetetherError(
                     f"took longer than {limit:g} s, before all of the text was there"
                 )
-            run = Run(mode.kernel, _options(mode, args), sources, settings=mode.settings)
+            came.set()
+            run = Run(mode.kernel, options, sources, settings=mode.settings)
             run.began = began
             run.verbose = args.verbose
             run.listener = _events(mode, run, output) if form == "stream-json" else None
@@ -67,6 +72,14 @@ async def start(mode: Rlm, args: Namespace) -> int:
     data, code = outcome.data, 130 if stopped.is_set() else 0 if outcome.complete else 1
     said = (report.text(data) if form == "text" else "", report.farewell(data))
     return await told(mode.kernel, form, data, said, code)
+
+
+async def _wait_for(came: trio.Event) -> None:
+    """Say what is waited for, when that takes a moment."""
+    with trio.move_on_after(SOON):
+        await came.wait()
+        return
+    print("reading standard input, until it ends", file=sys.stderr)
 
 
 async def for_session(
