@@ -311,6 +311,28 @@ async def test_a_lease_ends_with_its_process_and_keeps_others_out(user, tmp_path
     assert (await remove(tree)).branch == ""
 
 
+async def test_who_looks_whether_a_lease_is_held_keeps_nobody_from_it(tmp_path):
+    path = tmp_path / "w.lease"
+    path.touch()
+    code = (
+        "import sys; from pathlib import Path; from codetether_worktrees import Lease\n"
+        "lease = Lease(Path(sys.argv[1])); print(flush=True)\n"
+        "while not sys.stdin.closed: lease.holder()"
+    )
+    looks = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)
+    try:
+        await trio.to_thread.run_sync(looks.stdout.readline)
+        for _ in range(2000):
+            lease = Lease(path)
+            assert lease.take("me")
+            assert not Lease(path).take("another")
+            assert "me" in Lease(path).holder()
+            lease.give_back()
+    finally:
+        looks.kill()
+        looks.communicate()
+
+
 async def test_an_earlier_process_worktree_is_found_again_whatever_is_left_of_it(user, tmp_path):
     repository = await found(user, tmp_path)
     assert await adopt(repository, "w") is None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
+
+LOOKS = 100
 
 
 class Lease:
@@ -20,9 +23,7 @@ class Lease:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(fd):
                 os.close(fd)
                 return False
             if _same(fd, self.path):
@@ -55,12 +56,31 @@ class Lease:
         except OSError:
             return ""
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if _lock(fd, fcntl.LOCK_SH):
+                return ""
             return os.read(fd, 200).decode("utf-8", "replace").strip() or "another process"
         finally:
             os.close(fd)
-        return ""
+
+
+def _locked(fd: int) -> bool:
+    """Whether the lock is ours now. Who only looks whether somebody has it is waited for."""
+    for _ in range(LOOKS):
+        if _lock(fd, fcntl.LOCK_EX):
+            return True
+        if not _lock(fd, fcntl.LOCK_SH):
+            break
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        time.sleep(0.001)
+    return False
+
+
+def _lock(fd: int, how: int) -> bool:
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _same(fd: int, path: Path) -> bool:
