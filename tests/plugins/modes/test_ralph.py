@@ -353,3 +353,15 @@ async def test_the_last_attempt_is_for_the_story_that_comes_first(tmp_path, at, 
             await result(kernel, capsys, word, "--max-iterations", "1", "--max-concurrent", "4")
             order += [name for name in passes(where) if name not in order]
     assert order == ["C", "D", "B", "A"]
+
+
+async def test_what_an_agent_was_cut_in_does_not_pass(tmp_path, at, capsys):
+    where = at(story("A"), checks={"test": "true"})
+    model = Model(A=adds("sub"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--max-steps", "1", "--retries", "0")
+        assert (code, passes(where), said["stories"][0]["state"]) == (1, [], "failed"), said
+        assert "def sub" in git(where, "show", f"{said['branches']['unmerged'][0]}:calc.py")
+        code, said = await result(kernel, capsys, "resume", "--max-steps", "9")
+    assert "The agent was ended" in model.prompts["A"][1]
+    assert (code, passes(where)) == (0, ["A"]), said

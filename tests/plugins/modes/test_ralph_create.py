@@ -108,6 +108,12 @@ async def test_status_shows_the_document_and_its_last_run(tmp_path, where, capsy
     assert [each["state"] for each in said["stories"]] == ["passed", "blocked", "passed"]
     assert said["stories"][0]["checks"][0]["ok"]
     assert said["run"]["status"] == "quality_failed"
+    raw = json.loads((where / "prd.json").read_text())
+    raw["user_stories"][1]["passes"] = True  # the document is what counts
+    (where / "prd.json").write_text(json.dumps(raw))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        _, said = await result(kernel, capsys, "status")
+    assert [each["state"] for each in said["stories"]] == ["passed"] * 3
 
 
 async def test_words_that_mean_nothing(tmp_path, where):

@@ -280,14 +280,27 @@ async def test_without_commits_the_result_is_laid_into_the_tree(tmp_path, at, ca
     assert git(where, "diff", "--cached", "--name-only") == ""
 
 
-@pytest.mark.parametrize("mine", ["# mine\n", "# mine\n\n\n\n\n\n" + CALC])
+LONG = "# one\n" * 20 + CALC
+
+
+@pytest.mark.parametrize("mine", ["# mine\n", "# mine\n" + LONG])
 async def test_what_cannot_be_laid_into_the_tree_stays_on_its_branch(tmp_path, at, capsys, mine):
-    where = at(story("US-1"))
+    where = at(story("US-1"), calc=LONG)
     (where / "calc.py").write_text(mine)
     async with kernel_at(tmp_path, Model(US_1=adds("sub")), where) as kernel:
         code, said = await result(kernel, capsys, "run", "--no-commit")
     assert (code, said["branches"]["landed_on"]) == (0, "")
     assert (where / "calc.py").read_text() == mine
+    assert "def sub" in git(where, "show", f"{said['branches']['result']}:calc.py")
+
+
+async def test_nothing_is_laid_into_a_tree_that_moved_on(tmp_path, at, capsys):
+    where = at(story("US-1"))
+    model = Model(US_1=first(lambda: commits(where, "mine.txt", "mine\n"), *adds("sub")))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--no-commit")
+    assert (code, said["branches"]["landed_on"]) == (0, "")
+    assert (where / "calc.py").read_text() == CALC
     assert "def sub" in git(where, "show", f"{said['branches']['result']}:calc.py")
 
 
