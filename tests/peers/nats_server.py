@@ -55,6 +55,14 @@ class NatsServer:
                 assert time.monotonic() < end, (self.home / "log").read_text()
                 time.sleep(0.02)
 
+    def reload(self, changes):
+        """Have it read its configuration again, with some words for others."""
+        settings = self._config.read_text()
+        for word, other in changes.items():
+            settings = settings.replace(word, other)
+        self._config.write_text(settings)
+        self._process.send_signal(signal.SIGHUP)
+
     def kill(self):
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(30)

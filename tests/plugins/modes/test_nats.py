@@ -7,6 +7,7 @@ import base64
 import gc
 import json
 import selectors
+import signal
 import socket
 import threading
 import time
@@ -76,6 +77,54 @@ async def test_a_name_and_a_password_from_a_file_or_the_source_of_secrets(tmp_pa
         async with coordinator(tmp_path / "home", server.address) as kernel:
             kernel.secrets = Kept
             await kernel.executor("nats").ready()
+    finally:
+        server.close()
+
+
+async def test_a_user_who_is_shut_out_while_at_work_is_told_so_on_both_sides(tmp_path):
+    server = NatsServer(
+        tmp_path / "nats",
+        f'authorization {{ users: [ {{ user: "steward", password: "{PASSWORD}" }} ] }}',
+    )
+    login, results = secret(tmp_path / "login", f"steward:{PASSWORD}"), []
+    worker = Worker(tmp_path / "w", server.address, "--login", login)
+    try:
+        worker.until("serves")
+        async with (
+            coordinator(tmp_path / "home", server.address, login=login) as kernel,
+            trio.open_nursery() as nursery,
+        ):
+
+            async def run():
+                results.append(await kernel.executor("nats").run(task(steps("STALL"))))
+
+            nursery.start_soon(run)
+            await worker.told("t: begun")
+            server.reload({PASSWORD: "another-password-0123456789"})
+        assert results[0].reason == "unreachable"
+        assert "refuses us: 'authorization violation'" in results[0].error.lower()
+        assert worker.process.wait(60) == 1
+        worker.end()
+        assert any("refuses us: 'authorization violation'" in line.lower() for line in worker.lines), worker.lines  # fmt: skip
+    finally:
+        worker.end(signal.SIGKILL)
+        server.close()
+
+
+async def test_a_broker_whose_store_is_full_is_not_said_to_be_away(tmp_path):
+    server = NatsServer(
+        tmp_path / "nats",
+        f'jetstream {{ store_dir: "{tmp_path}/store", max_file_store: 1MB }}', jetstream=False,
+    )  # fmt: skip
+    try:
+        async with coordinator(tmp_path / "home", server.address, outage=1.0) as kernel:
+            await kernel.executor("nats").ready()
+            (tmp_path / "large").write_bytes(b"x" * 2_000_000)
+            with pytest.raises(
+                Unreachable, match=r"not done what was asked .*insufficient"
+            ) as caught:
+                await kernel.executor("nats")._link.put_file(tmp_path / "large")
+            assert not caught.value.refused
     finally:
         server.close()
 

@@ -30,6 +30,12 @@ class StrictClient(Client):
 
     encrypted = False
     anywhere = False
+    complaint = ""  # the server's last one
+
+    async def _process_err(self, err_msg: str) -> None:
+        """The library forgets why the server ended the connection."""
+        self.complaint = err_msg
+        await super()._process_err(err_msg)
 
     def cut(self) -> None:
         """End the connection now, whatever it had still to say."""

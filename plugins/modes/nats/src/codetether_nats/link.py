@@ -136,13 +136,23 @@ class Link:
                 away_since, pause = time.monotonic(), FIRST_PAUSE
             away = time.monotonic() - max(away_since, self._broker.gone)
             if away > self.place.outage or self._broker.closed:
-                why = self._broker.trouble or why
-                raise Unreachable(
-                    f"the broker has been away for {away:.0f} s: {why}",
-                    "start it again; what is on it goes on",
-                )
+                raise self._given_up(away, why)
             await trio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _given_up(self, away: float, why: str) -> CodetetherError:
+        broker = self._broker
+        if broker.closed and broker.client.complaint:
+            return _told(nats.errors.Error(broker.client.complaint), broker.addresses)
+        if broker.connected:
+            return Unreachable(
+                f"the broker has not done what was asked of it for {away:.0f} s: {why}",
+                "see what it says itself; what is on it goes on",
+            )
+        return Unreachable(
+            f"the broker has been away for {away:.0f} s: {broker.trouble or why}",
+            "start it again; what is on it goes on",
+        )
 
     async def _make_again(self) -> None:
         """A broker that comes back without what it had kept has no queue either. What was there is lost; what comes is not."""

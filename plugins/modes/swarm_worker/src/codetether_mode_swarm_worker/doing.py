@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -100,10 +101,10 @@ class Doing:
         return True
 
     async def decline(self, delivery: Delivery, hold: Hold | None) -> None:
-        """Give a job back to the queue, whatever was cancelled."""
+        """Give a job back to the queue, whatever was cancelled. If the broker is not there, the lease ends."""
         if hold is not None:
             self._link.release(hold)
-        with trio.move_on_after(LAST_WORD, shield=True):
+        with trio.move_on_after(LAST_WORD, shield=True), suppress(CodetetherError):
             await self._link.give_back(delivery)
 
     # --- the claim ---
