@@ -170,6 +170,23 @@ async def test_unmerged_and_uncommitted_work_stays_on_its_branch(user, tmp_path)
     assert git(user, "show", "codetether/lone:half.txt") == "half"
 
 
+async def test_read_only_folders_go_with_a_worktree_and_what_they_link_to_stays(user, tmp_path):
+    """To root no folder is read-only."""
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "caches")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o500)
+    (tree.path / ".gitignore").write_text("cache/\n")
+    (tree.path / "cache" / "deep").mkdir(parents=True)
+    (tree.path / "cache" / "deep" / "file").write_text("x")
+    (tree.path / "cache" / "link").symlink_to(theirs)
+    for folder in ("cache/deep", "cache"):
+        (tree.path / folder).chmod(0o500)
+    await remove(tree)
+    assert list(repository.folder.iterdir()) == []
+    assert theirs.stat().st_mode & 0o777 == 0o500
+
+
 async def test_a_repository_made_inside_is_not_thrown_away(user, tmp_path):
     repository = await found(user, tmp_path)
     tree = await create(repository, "nests")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,4 +126,15 @@ async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
 def _clear(folder: Path) -> None:
     """Delete trees that were taken away, those too that an earlier process did not get to. All in them is committed."""
     for gone in folder.glob(".gone-*"):
+        _make_writable(gone)
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def _make_writable(tree: Path) -> None:
+    """Every folder in it: caches (of Go's modules) are read-only."""
+    for place, folders, _ in os.walk(tree):
+        for name in folders:
+            path = os.path.join(place, name)
+            with suppress(OSError):
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)

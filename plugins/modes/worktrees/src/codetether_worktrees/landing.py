@@ -47,10 +47,9 @@ async def land(
                 why=f"you are no longer on {branch}" if branch else "no branch is checked out",
             )
         tip = await repository.commit_of("HEAD")
-        there = await _there(repository, tip, commit, but)
-        if changed := [
-            path for path in await repository.uncommitted() if path not in {*but, *there}
-        ]:
+        mine = [path for path in await repository.uncommitted() if path not in but]
+        there = await _there(repository, tip, commit, mine)
+        if changed := [path for path in mine if path not in there]:
             return Landing(
                 False, why=f"you have uncommitted changes ({one_line(', '.join(changed[:3]), 80)})"
             )
@@ -79,12 +78,14 @@ async def _forward(repository: Repository, commit: str, there: Sequence[str]) ->
 
 
 async def _there(
-    repository: Repository, tip: str, commit: str, but: Collection[str]
+    repository: Repository, tip: str, commit: str, mine: Sequence[str]
 ) -> tuple[str, ...]:
-    """Paths that the user's tree has otherwise than `tip` and as `commit` does, if nothing else is in the way of that."""
+    """Paths that the user's tree has otherwise than `tip` and as `commit` does, if nothing else is in the way of that;
+    `mine`: those that git knows.
+    """
     if not await repository.contains(commit, tip):
         return ()
-    touched = set(await repository.uncommitted()) - set(but)
+    touched = set(mine)
     changes = ("diff", "--name-only", "--no-renames")
     new = names(await repository.git(*changes, "--diff-filter=A", tip, commit, "--"))
     touched |= await trio.to_thread.run_sync(_existing, repository.root, new)
