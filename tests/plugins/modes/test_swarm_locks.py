@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from codetether.api import AgentResult
 from codetether.testing import call
 from swarms import Model, branches, git, kernel_at, plan, result, swarm, task, writes
 from test_swarm_resume import Child, healthy, killed, user
@@ -107,6 +108,32 @@ async def test_a_worktree_that_was_half_made_is_made_again(tmp_path, user, kille
     assert (code, said["branches"]["merged_into"]) == (0, "main"), said
     assert not (user / ".git" / "worktrees").exists()
     assert branches(user) == ["main"]
+
+
+async def test_the_lock_on_a_branch_that_comes_from_elsewhere_is_taken_away_too(
+    tmp_path, user, capsys, monkeypatch
+):
+    class Elsewhere:
+        elsewhere = True
+
+        async def ready(self, address):
+            """Nothing to be had."""
+
+        async def run(self, task, observe):
+            git(user, "update-ref", f"refs/heads/{task.branch}", task.base)
+            return AgentResult(task.id, True, "done", "done", "", 1, 0.1)
+
+    async with kernel_at(tmp_path, Model(plan(task("one"))), user) as kernel:
+        here = kernel.executor
+        monkeypatch.setattr(
+            kernel, "executor", lambda name="local": Elsewhere() if name == "far" else here()
+        )
+        monkeypatch.setattr("codetether_mode_swarm.driving.new_id", lambda _: "swarm-x")
+        heads = user / ".git" / "refs" / "heads" / "codetether"
+        heads.mkdir()
+        [lock] = old(heads / "swarm-x-one.lock")
+        code, said = await result(kernel, capsys, "do it", "--no-gates", "--executor", "far")
+    assert (code, said["success"], lock.exists()) == (0, True, False), said
 
 
 # --- really killed ---

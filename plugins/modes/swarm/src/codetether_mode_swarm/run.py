@@ -23,7 +23,7 @@ from codetether_crew import (
     failing,
 )
 from codetether_live import Board, only
-from codetether_worktrees import GitFailed, Left, place_of, remove
+from codetether_worktrees import GitFailed, Left, place_of, remove, unlock
 
 from codetether_mode_swarm import texts
 from codetether_mode_swarm.book import Book
@@ -310,6 +310,7 @@ class Run:
         part.branch = f"codetether/{self.ground.name_of(part)}"
         await self.book.enter(part, "running", part.why if part.attempts else "")
         order = self._order(part, self.ground.directory, why_again)
+        await unlock(repository, part.branch)  # the executor makes it; no worktree has it
         before = await repository.commit_of(
             f"refs/heads/{part.branch}"
         )  # of an attempt that failed
