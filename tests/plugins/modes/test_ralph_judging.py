@@ -135,3 +135,13 @@ async def test_new_settings_of_tests_do_not_make_a_story_pass(tmp_path, at, caps
     async with kernel_at(tmp_path, Model(US_1=[call("bash", command=command), "ok"]), where) as kernel:  # fmt: skip
         code, said = await result(kernel, capsys, "run", "--retries", "0")
     assert (code, passes(where), said["stories"][0]["touched"]) == (1, [], [name]), said
+
+
+async def test_what_a_check_wrote_does_not_answer_for_a_story(tmp_path, at, capsys):
+    step = {"type": "file_exists", "path": "made"}
+    where = at(story("US-1", verification_steps=[step]), checks={"test": "touch made"})
+    model = Model(US_1=[call("bash", command="echo 1 > other"), "done"])
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--retries", "0")
+    assert (code, passes(where)) == (1, [])
+    assert "there is no made" in said["stories"][0]["why"]

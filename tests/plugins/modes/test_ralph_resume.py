@@ -54,8 +54,8 @@ from ralphs import agents, kernel_at, ralph
 async def main():
     where = Path(sys.argv[2])
     os.chdir(where)
-    async with kernel_at(where.parent, agents(stall=True), where) as kernel:
-        sys.exit(await ralph(kernel, *sys.argv[3:], "--format", "stream-json"))
+    async with kernel_at(where.parent, eval(sys.argv[3]), where) as kernel:
+        sys.exit(await ralph(kernel, *sys.argv[4:], "--format", "stream-json"))
 
 trio.run(main)
 """
@@ -64,10 +64,10 @@ trio.run(main)
 class Child:
     """That process, its events read one by one."""
 
-    def __init__(self, where, *words):
+    def __init__(self, where, *words, model="agents(stall=True)"):
         folder = str(Path(__file__).parent)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, folder, where, *words],
+            [sys.executable, "-c", CHILD, folder, where, model, *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.lines = []
@@ -505,3 +505,19 @@ async def test_without_room_a_person_is_told_how_to_go_on(tmp_path, at, monkeypa
         words = told.value.hint.partition("codetether ralph ")[2].split()
         code, said = await result(kernel, capsys, *words)
     assert (code, passes(where)) == (0, ["A"]), said
+
+
+async def test_killed_in_a_check_what_that_wrote_is_not_the_storys(tmp_path, at, capsys):
+    go = tmp_path / "repo" / ".git" / "go"
+    gate = f"test ! -e junk; told=$?; touch junk; grep -q 'def mul' calc.py && test ! -e {go} && sleep 60; exit $told"
+    where = at(story("US-1", passes=True), story("US-2", "US-1"), checks={"test": gate})
+    child = Child(where, "run", model="agents()")
+    while not list(tmp_path.glob("home/data/*-worktrees/*/*-us-2/junk")):
+        assert child.process.poll() is None, child.end()
+        await trio.sleep(0.05)
+    child.end(signal.SIGKILL)
+    go.touch()
+    async with kernel_at(tmp_path, agents(), where) as kernel:
+        code, said = await result(kernel, capsys, "resume", "--retries", "0")
+    assert (code, passes(where)) == (0, ["US-1", "US-2"]), said
+    assert "junk" not in git(where, "ls-tree", "--name-only", "feature/calc")
