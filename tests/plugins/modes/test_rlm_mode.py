@@ -440,6 +440,13 @@ async def test_a_time_limit_ends_it(tmp_path, capsys):
     assert (said["answer"], said["partial"], said["success"]) == ("", False, False)
 
 
+async def test_without_an_answer_no_lines_are_what_it_rests_on(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("one\n")
+    async with kernel_at(tmp_path, Model(sub=Reply(text="", stall=True))) as kernel:
+        code, said = await result(kernel, capsys, "why?", "-f", tmp_path / "a.txt", "--timeout", 1)
+    assert (code, said["ended"], said["answer"], said["ranges"]) == (1, "timeout", "", [])
+
+
 async def test_what_was_found_before_the_time_was_up_says_where_also_far_into_a_large_file(
     tmp_path, capsys
 ):

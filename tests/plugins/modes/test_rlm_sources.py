@@ -204,6 +204,26 @@ async def test_a_pipe_is_kept_in_a_file_without_a_name(tmp_path):
     os.close(endless)
 
 
+async def test_a_pipe_that_somebody_has_made_impatient_is_waited_for(tmp_path):
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    sources = []
+
+    async def keep():
+        sources.append(await spooled(ours, "stdin", tmp_path / "spool"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep)
+        await trio.sleep(0.1)
+        os.write(theirs, b"words")
+        await trio.sleep(0.1)
+        os.close(theirs)
+    os.close(ours)
+    [source] = sources
+    with source.file:
+        assert os.fstat(source.file.fileno()).st_size == 5
+
+
 async def test_a_pipe_that_never_ends_can_be_cancelled(tmp_path):
     ours, theirs = os.pipe()
     with trio.move_on_after(0.2) as scope:

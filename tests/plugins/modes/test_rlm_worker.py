@@ -284,6 +284,14 @@ async def test_output_is_short_and_clean(tmp_path):
         assert half.final == "a?b\u241b"
 
 
+async def test_an_answer_too_long_says_that_it_is_cut(tmp_path):
+    async with working(tmp_path, [file_of(tmp_path, LOG)]) as made:
+        whole = (await made.python("FINAL('a' * 2 ** 20)")).final
+        assert whole == "a" * 2**20
+        cut = (await made.python("FINAL('a' * 2 ** 20 + 'bc')")).final or ""
+        assert cut.endswith("aaa\n[the answer is cut here: it has 1,048,578 characters]")
+
+
 async def test_sub_calls_are_one_batch_and_their_failures_are_typed(tmp_path):
     batches = []
 

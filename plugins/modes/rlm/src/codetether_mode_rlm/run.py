@@ -193,10 +193,10 @@ class Run:
         try:
             await self._look(found)
             if self._direct:
-                text, self.whole = await trio.to_thread.run_sync(parts, found, self.mark)
+                text, whole = await trio.to_thread.run_sync(parts, found, self.mark)
         finally:
             found.close()
-        return await (self._sent_whole(text) if self._direct else self._explored())
+        return await (self._sent_whole(text, whole) if self._direct else self._explored())
 
     async def _look(self, found: Mapped) -> None:
         """What there is, and whether it is small; told."""
@@ -231,7 +231,7 @@ class Run:
             await self.tell(RlmNotice("warning", f"{name} is no text: its bytes are looked at"))
 
     # --- small ---
-    async def _sent_whole(self, given: str) -> Ended:
+    async def _sent_whole(self, given: str, whole: list[tuple[str, int, int]]) -> Ended:
         text = self.redact(f"{self.options.query}\n\n{given}")
         request = Request(
             model=self.root.model.id,
@@ -249,8 +249,6 @@ class Run:
         if not answer and not said.error:
             said = said._replace(error=CUT if said.cut else "an empty answer")
         self.board.enter("root", "failed" if said.error else "done", said.error)
-        if said.error:
-            self.whole = []
         if said.kind == "budget":
             return Ended("", "budget", said.error)
         if said.kind == "context":  # its window is smaller than was known
@@ -259,9 +257,8 @@ class Run:
             return await self._explored()
         if said.error:
             return Ended("", "error", f"{self.root.ref}: {said.error}")
-        if said.cut:
-            return Ended(answer, "error", CUT)
-        return Ended(answer, "direct")
+        self.whole = whole
+        return Ended(answer, "error", CUT) if said.cut else Ended(answer, "direct")
 
     # --- large ---
     async def _explored(self) -> Ended:

@@ -102,7 +102,7 @@ async def spooled(fd: int, name: str, place: Path, *, limit: int = PIPED) -> Sou
     """
     file = await trio.to_thread.run_sync(nameless, place)
     try:
-        while piece := await trio.to_thread.run_sync(os.read, fd, PIECE, abandon_on_cancel=True):
+        while piece := await _next_piece(fd):
             await trio.to_thread.run_sync(write_all, file, piece)
             if file.tell() > limit:
                 raise SourceError(f"more than {limit:,} bytes came from {name}", "give a file")
@@ -116,6 +116,14 @@ async def spooled(fd: int, name: str, place: Path, *, limit: int = PIPED) -> Sou
         file.close()
         raise
     return Source(name, file=file)
+
+
+async def _next_piece(fd: int) -> bytes:
+    while True:
+        try:
+            return await trio.to_thread.run_sync(os.read, fd, PIECE, abandon_on_cancel=True)
+        except BlockingIOError:  # whoever shares the pipe has set it so
+            await trio.lowlevel.wait_readable(fd)
 
 
 def nameless(place: Path) -> BinaryIO:

@@ -137,7 +137,7 @@ class Cells:
         return {
             "output": text,
             "truncated": truncated,
-            "final": None if final is None else plain(final[:FINAL]),
+            "final": None if final is None else plain(_bounded(final)),
             "error": error,
             **self._seen.take(),
             "queries": self._functions.asked,
@@ -164,6 +164,12 @@ class Cells:
         except BaseException as error:  # whatever a cell raises is told
             return None, plain(_told(error))[:ERROR]
         return None, None
+
+
+def _bounded(answer: str) -> str:
+    if len(answer) <= FINAL:
+        return answer
+    return f"{answer[:FINAL]}\n[the answer is cut here: it has {len(answer):,} characters]"
 
 
 def _interrupted(*_: object) -> None:
