@@ -187,6 +187,20 @@ async def test_read_only_folders_go_with_a_worktree_and_what_they_link_to_stays(
     assert theirs.stat().st_mode & 0o777 == 0o500
 
 
+async def test_what_could_not_be_deleted_is_in_nobodys_way(user, tmp_path, monkeypatch):
+    """What a container made for another user, say."""
+    repository = await found(user, tmp_path)
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **how: None)
+    for _ in range(2):
+        await remove(await create(repository, "w"))
+    for _ in range(2):
+        tree = await create(repository, "x")
+        (tree.path / ".git").unlink()
+        tree.lease.give_back()
+        await remove(await adopt(repository, "x", base=tree.base))
+    assert branches(user) == ["main"]
+
+
 async def test_a_repository_made_inside_is_not_thrown_away(user, tmp_path):
     repository = await found(user, tmp_path)
     tree = await create(repository, "nests")

@@ -14,7 +14,7 @@ import trio
 
 from codetether_worktrees.merging import abort
 from codetether_worktrees.repository import GitFailed, why_not
-from codetether_worktrees.trees import PREFIX, adopt, commit, create, nested
+from codetether_worktrees.trees import PREFIX, adopt, aside, commit, create, nested
 
 if TYPE_CHECKING:
     from codetether_worktrees.repository import Repository
@@ -108,7 +108,7 @@ async def _drop(tree: Worktree) -> None:
 async def _take_away(tree: Worktree, merged_into: Sequence[str]) -> Left:
     repository = tree.repository
     tip = await tree.tip()
-    away = repository.folder / f".gone-{tree.name}-{os.getpid()}"
+    away = aside(tree, ".gone")
     tree.ready.unlink(missing_ok=True)  # from here on what is left of it is not an agent's work
     tree.path.rename(away)
     await repository.git("worktree", "remove", "--force", "--force", "--", str(tree.path))

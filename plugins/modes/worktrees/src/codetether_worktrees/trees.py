@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -237,14 +238,17 @@ async def _put_back(tree: Worktree) -> None:
         return
     if tree.path.exists():
         # Files without their worktree are kept, out of the way; what was never handed out is nobody's.
-        mark = "left" if tree.ready.exists() else ".gone"
-        number = len(list(tree.path.parent.iterdir()))
-        tree.path.rename(tree.path.with_name(f"{mark}-{tree.name}-{number}"))
+        tree.path.rename(aside(tree, "left" if tree.ready.exists() else ".gone"))
     if known:  # only ours: another worktree of the user's may lie on a disk that is not here now
         await tree.repository.git("worktree", "remove", "--force", "--force", "--", str(tree.path))
         tree.forget()
     await tree.repository.git("worktree", "add", "--", str(tree.path), tree.branch)
     tree.ready.touch(mode=0o600)
+
+
+def aside(tree: Worktree, mark: str) -> Path:
+    """A name for what was its folder, that nothing has: what could not be deleted may still be there."""
+    return tree.path.with_name(f"{mark}-{tree.name}-{secrets.token_hex(4)}")
 
 
 def _known(tree: Worktree) -> bool:
