@@ -56,11 +56,13 @@ def clash(text, say="done"):
 
 async def test_a_conflict_is_resolved_and_judged_again(tmp_path, at, capsys):
     where = at(story("A"), story("B"), checks={"test": "! grep -q '<<<' a.txt"})
-    resolve = [call("bash", command="printf 'one\\nA and B\\nthree\\n' > a.txt"), "both"]
+    command = "printf 'one\\nA and B\\nthree\\n' > a.txt; echo x > progress.txt"
+    resolve = [call("bash", command=command), "both"]
     model = Model(A=clash("A"), B=clash("B"), conflict=resolve)
     async with kernel_at(tmp_path, model, where) as kernel:
         code, said = await result(kernel, capsys, "run")
     assert (code, model.asked["conflict"]) == (0, 2), said
+    assert git(where, "diff", "--name-only", "main", "feature/calc") == "a.txt"
     assert git(where, "show", "feature/calc:a.txt") == "one\nA and B\nthree"
     assert git(where, "log", "--merges", "--format=%s", "feature/calc") == ""
 

@@ -145,3 +145,11 @@ async def test_what_a_check_wrote_does_not_answer_for_a_story(tmp_path, at, caps
         code, said = await result(kernel, capsys, "run", "--retries", "0")
     assert (code, passes(where)) == (1, [])
     assert "there is no made" in said["stories"][0]["why"]
+
+
+async def test_what_a_check_wrote_is_not_part_of_the_next_attempt(tmp_path, at, capsys):
+    where = at(story("US-1"), checks={"test": "touch junk; echo x >> calc.py; ! grep -q bad a.txt"})
+    bad, good = ([call("bash", command=f"echo {word} > a.txt"), "done"] for word in ("bad", "good"))
+    async with kernel_at(tmp_path, Model(US_1=[bad, good]), where) as kernel:
+        code, said = await result(kernel, capsys, "run")
+    assert (code, said["stories"][0]["files"]) == (0, ["a.txt"]), said
