@@ -365,3 +365,14 @@ async def test_what_an_agent_was_cut_in_does_not_pass(tmp_path, at, capsys):
         code, said = await result(kernel, capsys, "resume", "--max-steps", "9")
     assert "The agent was ended" in model.prompts["A"][1]
     assert (code, passes(where)) == (0, ["A"]), said
+
+
+@pytest.mark.parametrize(("path", "status"), [("a.txt", "completed"), ("none.txt", "stopped")])
+async def test_stories_that_are_there_already_are_progress(tmp_path, at, capsys, path, status):
+    steps = [{"type": "file_exists", "path": path}]
+    where = at(*(story(name, verification_steps=steps) for name in "ABC"), checks={"test": "true"})
+    async with kernel_at(tmp_path, Model(), where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--sequential", "--retries", "0")
+    assert (code == 0, said["status"]) == (status == "completed", status), said
+    assert len(passes(where)) == (3 if code == 0 else 0)
+    assert said["current_iteration"] == (3 if code == 0 else 2)

@@ -75,7 +75,9 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Course:
-    """A story and its mark, attempts and tries. `tries`: attempts of this process; `begins`: another one may begin."""
+    """A story and its mark, attempts and tries. `tries`: attempts of this process; `begins`: another one may begin; `idle`: the
+    last one changed nothing.
+    """
 
     def __init__(
         self, story: Story, order: int, mark: Mark | None = None, attempts: Iterable[Attempt] = ()
@@ -86,6 +88,7 @@ class Course:
         self.attempts = list(attempts)
         self.tries = 0
         self.begins = False
+        self.idle = False
         self.interrupted = self.mark.state == "working"
         self.failings: list[str] = []
         self.iteration = 0

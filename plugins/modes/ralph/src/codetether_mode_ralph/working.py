@@ -66,16 +66,23 @@ class Worker:
             return
         changed = changed or (one.interrupted and made != tree.base)
         one.interrupted = False
-        if why := run.breakers.attempted(one, changed=changed, error=attempt.error):
-            run.end("stopped", why)
         facts = {"commit": made, "notes": texts.notes(attempt.text), "touched": wrong}
         await self._weigh(one, tree, attempt, facts)
+        one.idle = (
+            one.state == "judging" and not changed
+        )  # it may be there already: then that is progress
+        if not one.idle:
+            self._count(one, changed=changed, error=attempt.error)
+
+    def _count(self, one: Course, *, changed: bool, error: str = "") -> None:
+        one.idle = False
+        if why := self._run.breakers.attempted(one, changed=changed, error=error):
+            self._run.end("stopped", why)
 
     async def _uncommitted(self, one: Course, attempt: Attempt, why: str) -> None:
         """Git cannot store what an agent did. The next one may mend that."""
         one.interrupted = False
-        if stop := self._run.breakers.attempted(one, changed=False, error=why):
-            self._run.end("stopped", stop)
+        self._count(one, changed=False, error=why)
         await self._failed(one, why, texts.filled("uncommitted", why=why), attempt)
 
     async def _order(self, one: Course, tree: Worktree) -> Work:
@@ -115,6 +122,8 @@ class Worker:
         tree = await self._ground.prepare(one)
         changes = await self._ground.changes(tree.base, one.mark.commit)
         judged = await self._run.judge.judge(one.story, tree, changes)
+        if one.idle:
+            self._count(one, changed=judged.ok)
         own = [path for path in one.mark.touched if path in self._ground.own]
         touched = (*own, *(each.path for each in changes if self._run.judge.guards(each.path)))
         facts: dict[str, Any] = {"checks": judged.checks, "changes": changes, "touched": touched}
