@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import trio
@@ -377,6 +378,33 @@ async def test_an_earlier_process_worktree_is_found_again_whatever_is_left_of_it
     subprocess.run(["rm", "-rf", str(tree.path)], check=True)
     third = await adopt(repository, "w", base=tree.base)
     assert (third.path / "half.txt").read_text() == "half\n"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])  # the clock may have been set back
+async def test_a_lock_of_a_worktree_goes_with_its_lease_unless_it_is_made_again_and_again(
+    user, tmp_path, hours, monkeypatch
+):
+    repository = await found(user, tmp_path)
+    tree = await create(repository, "w")
+    lock = tree.control / "index.lock"
+    lock.touch()
+    os.utime(lock, (time.time() + hours * 3600,) * 2)
+    assert await tree.changed() == ()
+    assert not lock.exists()
+    monkeypatch.setattr("codetether_worktrees.locks.YOUNG", 0.3)
+    async with trio.open_nursery() as nursery:
+
+        async def living():
+            while True:
+                os.utime(lock)  # which is there, all the time
+                await trio.sleep(0.02)
+
+        lock.touch()
+        nursery.start_soon(living)
+        with pytest.raises(GitFailed, match="is in the way, 0 s old"):
+            await tree.git("add", "--all")
+        nursery.cancel_scope.cancel()
+    assert lock.exists()
 
 
 async def test_a_tree_half_removed_by_a_process_that_was_killed_is_not_taken_for_work(

@@ -40,11 +40,12 @@ def of_branch(common: Path, branch: str) -> Path:
 async def take_away(locks: Iterable[Path]) -> None:
     """Take locks away that are ours, those that a living git made just now once they are no longer young."""
     for lock in locks:
-        with trio.move_on_after(YOUNG):
-            while (age := _age(lock)) is not None and age < YOUNG:  # noqa: ASYNC110 - another process holds it
+        with trio.move_on_after(2 * YOUNG):
+            while _young(lock):  # noqa: ASYNC110 - another process holds it
                 await trio.sleep(LOOK)
-        with suppress(OSError):  # git itself says what is wrong with it
-            lock.unlink(missing_ok=True)
+        if not _young(lock):
+            with suppress(OSError):  # git itself says what is wrong with it
+                lock.unlink(missing_ok=True)
 
 
 async def in_the_way(locks: Sequence[Path]) -> Path | None:
@@ -66,15 +67,20 @@ def told(lock: Path) -> tuple[str, str]:
     age = _age(lock)
     since = f", {_span(age)} old" if age is not None else ""
     return (
-        f"{lock} is in the way{since}: left by a git that was killed, or held by one of yours, not by one of this run",
-        f"when no git of yours is at work here, nor an editor it waits for: rm {shlex.quote(str(lock))}",
+        f"{lock} is in the way{since}, and no git of this run has it",
+        f"if none of yours has it either (nor an editor it waits for), a killed one left it: rm {shlex.quote(str(lock))}",
     )
 
 
+def _young(lock: Path) -> bool:
+    age = _age(lock)
+    return age is not None and age < YOUNG
+
+
 def _age(lock: Path) -> float | None:
-    """Seconds since it was made; None when it is not there."""
+    """Seconds since it was made, or that the clock was set back by since; None when it is not there."""
     try:
-        return max(time.time() - lock.lstat().st_mtime, 0.0)
+        return abs(time.time() - lock.lstat().st_mtime)
     except OSError:
         return None
 
