@@ -376,3 +376,12 @@ async def test_stories_that_are_there_already_are_progress(tmp_path, at, capsys,
     assert (code == 0, said["status"]) == (status == "completed", status), said
     assert len(passes(where)) == (3 if code == 0 else 0)
     assert said["current_iteration"] == (3 if code == 0 else 2)
+
+
+async def test_stories_that_cannot_be_done_do_not_stop_the_others(tmp_path, at, capsys):
+    where = at(story("A"), story("B"), story("C"), checks={"test": "true"})
+    model = Model(A=["STORY_BLOCKED: no"], B=["STORY_BLOCKED: neither"], C=adds("sub"))
+    async with kernel_at(tmp_path, model, where) as kernel:
+        code, said = await result(kernel, capsys, "run", "--sequential")
+    assert [each["state"] for each in said["stories"]] == ["blocked", "blocked", "passed"], said
+    assert (code, said["status"]) == (1, "quality_failed")

@@ -71,7 +71,7 @@ class Worker:
         one.idle = (
             one.state == "judging" and not changed
         )  # it may be there already: then that is progress
-        if not one.idle:
+        if not one.idle and one.state != "blocked":  # who says why it cannot be done is not idle
             self._count(one, changed=changed, error=attempt.error)
 
     def _count(self, one: Course, *, changed: bool, error: str = "") -> None:
