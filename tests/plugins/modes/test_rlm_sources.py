@@ -54,6 +54,14 @@ async def test_a_directory_is_its_files_without_ignored_and_denied_ones(tmp_path
         await from_directory(tmp_path / "a.py")
 
 
+async def test_a_listing_that_did_not_come_to_its_end_is_none(tmp_path, monkeypatch):
+    write(tmp_path, {"a.txt": b"words\n", "rg": b"#!/bin/sh\nprintf 'a.txt\\0'\nkill -9 $$\n"})
+    (tmp_path / "rg").chmod(0o755)
+    monkeypatch.setattr("codetether.ripgrep.ripgrep_path", lambda: str(tmp_path / "rg"))
+    with pytest.raises(SourceError, match="could not be listed: ripgrep ended with code"):
+        await from_directory(tmp_path)
+
+
 async def test_a_name_that_would_be_more_than_a_name_is_shown(tmp_path):
     write(tmp_path, {"a\x1b[2Jb.txt": b"words\n"})
     [source] = await from_directory(tmp_path)

@@ -88,6 +88,8 @@ async def _listed(real: str, root: Path, *only: str) -> list[str]:
         raise SourceError(
             f"{root} has too many files to list", "name a directory below it, or a pattern"
         )
+    if done.code not in (0, 1, 2):  # 2: some folder cannot be read
+        raise SourceError(f"{root} could not be listed: ripgrep ended with code {done.code}")
     # Bytes that are no UTF-8 in a name were replaced, and so was each NUL: such a name comes in pieces, of which one may be that
     # of another file. What is not found is left out later.
     pieces = done.output.replace("\ufffd", "\0").split("\0")
