@@ -194,6 +194,8 @@ async def test_ctrl_c_stops_it_in_order_and_says_how_to_go_on(tmp_path, at, caps
     ended = child.until(lambda line: line["type"] == "ralph_finished")["result"]
     code, said = child.end()
     assert (code, ended["status"], ended["error"]) == (130, "stopped", "interrupted")
+    left = ended["stories"][1]
+    assert (left["attempts"], left["tokens"], len(left["sessions"])) == (1, 110, 1)
     assert f"codetether ralph resume {ended['id']}" in said
     [kept] = ended["branches"]["unmerged"]
     assert "def mul" in git(where, "show", f"{kept}:calc.py")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from codetether_crew.account import Account
     from codetether_crew.attempt import Attempt, total
     from codetether_crew.book import Book
-    from codetether_crew.budget import Budget, enforce
+    from codetether_crew.budget import Budget, enforce, used
     from codetether_crew.carrying import (
         Outcome,
         Tell,
@@ -49,7 +49,7 @@ _WHERE = {
     "account": "Account",
     "attempt": "Attempt total",
     "book": "Book",
-    "budget": "Budget enforce",
+    "budget": "Budget enforce used",
     "carrying": "Outcome Tell carry_out form_of held left_usd raised shown told",
     "ending": "failing",
     "flags": "count limits number output whole wished",
@@ -102,6 +102,7 @@ __all__ = [
     "shown",
     "told",
     "total",
+    "used",
     "whole",
     "wished",
 ]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import codetether_crew as crew
 import msgspec
-from codetether_crew import Attempt, Tell
+import trio
+from codetether.api import SessionEvent, SessionStarted, StepFinished
+from codetether_crew import Attempt, Tell, Work
 
 from codetether_mode_ralph.course import DOING, SHOWN, Course, Mark
 from codetether_mode_ralph.events import (
@@ -35,6 +37,26 @@ class Book(crew.Book):
         self.log: list[Logged] = list(past.log) if past else []
         self.earlier = past.attempts if past else {}
         self.iteration = max((each.iteration for each in self.log), default=0)
+        self._at_work: dict[str, tuple[float, Attempt]] = {}
+
+    async def see(self, work: Work, event: SessionEvent) -> None:
+        """As every book does. It counts what an agent takes, in case that it does not live to report."""
+        if isinstance(event, SessionStarted):
+            now = Attempt(False, error="interrupted", session=event.session)
+            self._at_work[work.key] = (trio.current_time(), now)
+        elif (usage := crew.used(event)) is not None and work.key in self._at_work:
+            began, now = self._at_work[work.key]
+            steps = now.steps + isinstance(event, StepFinished)
+            now = msgspec.structs.replace(now, usage=now.usage + usage, steps=steps)
+            self._at_work[work.key] = (began, now)
+        await super().see(work, event)
+
+    def cut_short(self, story: str) -> Attempt | None:
+        """What the agent took that is at a story now, and is seen no more; None when there is none."""
+        if story not in self._at_work:
+            return None
+        began, now = self._at_work.pop(story)
+        return msgspec.structs.replace(now, seconds=trio.current_time() - began)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -57,6 +79,7 @@ class Book(crew.Book):
         """A story is in another state; `attempt`, when one ended with it; `more`: other fields of its mark."""
         one.mark = msgspec.structs.replace(one.mark, state=state, why=why, **more)
         if attempt is not None:
+            self._at_work.pop(one.id, None)
             one.attempts.append(attempt)
             self.log.append(Logged(one.iteration, one.id, attempt, time.time()))
         iteration = one.iteration if attempt else 0

@@ -241,6 +241,7 @@ class Worker:
                 access=run.options.access or "auto", max_steps=CONFLICT_STEPS,
             )
         )  # fmt: skip
+        self._book.cut_short(one.id)
         await self._book.spend(f"conflict of {one.id}", attempt)
         if not attempt.ok:
             why = f"the conflict was not resolved: {attempt.error}"
@@ -273,6 +274,8 @@ class Worker:
                 await self._remember(one)  # once more: somebody may have been writing the document
             if one.over or not one.mark.branch:
                 continue
+            if (attempt := self._book.cut_short(one.id)) is not None and one.state == "working":
+                await self._book.enter(one, "working", one.mark.why, attempt)
             if one.state in ("judging", "merging"):  # all of it is committed
                 kept = one.mark.commit != one.mark.base
                 await self._book.keep(one, msgspec.structs.replace(one.mark, kept=kept))
