@@ -295,6 +295,27 @@ def test_a_sparse_index_finds_lines_across_its_blocks():
     assert text.line_at(BLOCK - 4) == 1
 
 
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
+def test_lines_come_whole_whatever_is_read_at_once(monkeypatch, block):
+    monkeypatch.setattr("codetether_rlm.inside.texts.BLOCK", block)
+    dice = random.Random(block)
+    pieces = [b"", b"a\r", b"\xff", "öö".encode(), b"word " * 9]
+    for _ in range(200):
+        lines = dice.choices(pieces, k=dice.randrange(1, 12))
+        data = b"before\n" + b"\n".join(lines)
+        text = Text("t", data, 7, len(data) - 7, "logs", seen := Seen())
+        sources["t"] = text
+        whole = lines if lines[-1] else lines[:-1]
+        wanted = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in whole]
+        assert [*text] == wanted
+        seen.take()
+        for number, _ in enumerate(text, 1):
+            if number == 3:
+                break
+        assert seen.take()["ranges"] == ([("t", 1, min(3, len(whole)))] if whole else [])
+        del sources["t"]
+
+
 def test_a_line_without_an_end_is_looked_through_once(monkeypatch):
     class Counted(bytes):
         looked = 0

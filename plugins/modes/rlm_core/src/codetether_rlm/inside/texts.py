@@ -59,9 +59,18 @@ class Text:
     def __iter__(self) -> Iterator[str]:
         at = 0
         while at < self._size:
-            end = self._after_newline(at)
-            yield self.between(at, end).removesuffix("\n").removesuffix("\r")
-            at = end
+            end = self._mapped.rfind(
+                b"\n", self._from + at, self._from + min(at + BLOCK, self._size)
+            )
+            if end < 0:  # the last line, or one that is longer
+                end = self._after_newline(at)
+                yield self.between(at, end).removesuffix("\n").removesuffix("\r")
+                at = end
+                continue
+            for line in self._mapped[self._from + at : end].split(b"\n"):
+                self._seen.add_bytes(self, at, at + len(line) + 1)
+                at += len(line) + 1
+                yield line.removesuffix(b"\r").decode("utf-8", "replace")
 
     def __str__(self) -> str:
         if self._size > READ:
