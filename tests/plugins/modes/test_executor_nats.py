@@ -7,14 +7,16 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 
 import msgspec
 import pytest
 import trio
 from brokers import LEASE, NatsServer, Worker, coordinator, go, steps, task
-from codetether.api import AgentResult, Effect, Notice, ToolStarted, TurnFinished
-from codetether_nats import Job, Record, key_of, stamp
+from codetether.api import AgentResult, Effect, Notice, ToolFinished, ToolStarted, TurnFinished
+from codetether_nats import Job, Record, fetch, key_of, pack, stamp
 from codetether_nats.messages import job as read_job
+from codetether_worktrees import Repository
 from swarms import branches, git, repository
 
 WAITS = "$ echo $$ >> who.txt; for n in $(seq 900); do [ -e go ] && break; sleep 0.05; done; rm go"
@@ -507,15 +509,17 @@ async def test_what_kills_its_workers_is_given_up(tmp_path, server, workers, mon
             results["t"] = await kernel.executor("nats").run(task(steps("STALL")), seen.observe)
 
         await kernel.executor("nats").ready()
-        workers_of = {"space": "poison", "settings": "tries = 1"}
-        first = workers(tmp_path / "w1", server.address, **workers_of)
-        nursery.start_soon(run)
-        await first.told("t: begun")
-        first.end(signal.SIGKILL)
-        workers(tmp_path / "w2", server.address, **workers_of)
+        workers_of = {"space": "poison", "settings": "tries = 2"}
+        for number in range(2):
+            worker = workers(tmp_path / f"w{number}", server.address, **workers_of)
+            if not number:
+                nursery.start_soon(run)
+            await worker.told("t: begun")
+            worker.end(signal.SIGKILL)
+        workers(tmp_path / "last", server.address, **workers_of)
         await ended(results, 1)
     assert not results["t"].ok
-    assert "no worker lived to finish it" in results["t"].error
+    assert "it was begun 2 times, and no worker lived to finish it" in results["t"].error
 
 
 async def test_what_was_handed_out_and_not_begun_is_no_try(tmp_path, server, workers):
@@ -588,13 +592,14 @@ async def test_a_repository_may_come_from_a_remote_that_the_worker_allows(
             )
             assert "holds a password" in refused.error
     assert git(user, "show", "codetether/here:here.txt") == "a.txt\nhere.txt\nnew.txt"
-    async with coordinator(
-        tmp_path / "home2", server.address, space="remote", remote="origin"
-    ) as kernel:
-        git(user, "remote", "set-url", "origin", f"{tmp_path}/other.git")
-        work = task(steps("x"), "o", user, base=there, branch="codetether/o")
-        result = await kernel.executor("nats").run(work)
-        assert "may not fetch from" in result.error
+    for name, address in (("o", "other.git"), ("dots", "orig/../other.git")):
+        async with coordinator(
+            tmp_path / name, server.address, space="remote", remote="origin"
+        ) as kernel:
+            git(user, "remote", "set-url", "origin", f"{tmp_path}/{address}")
+            work = task(steps("x"), name, user, base=there, branch=f"codetether/{name}")
+            result = await kernel.executor("nats").run(work)
+            assert "may not fetch from" in result.error
 
 
 async def test_what_is_too_large_or_no_repository_is_told(tmp_path, server, workers, user):
@@ -654,11 +659,7 @@ async def test_a_result_that_is_not_of_the_last_claim_is_not_taken(tmp_path, ser
             results["t"] = await executor.run(task("x"), seen.observe)
 
         nursery.start_soon(run)
-        async with link.line(lambda delivery: None) as take:
-            with trio.fail_after(60):
-                while (got := await take(5.0)) is None:
-                    pass
-        submission = read_job(got[0].data).submission
+        submission = read_job((await taken(link)).data).submission
         claim = Record(
             state="claimed", submission=submission, stamp=stamp(), worker="w", delivery=1
         )
@@ -686,6 +687,124 @@ async def test_a_result_that_is_not_of_the_last_claim_is_not_taken(tmp_path, ser
     assert "of a worker that had lost the sub-task" in results["t"].error
 
 
+async def taken(link):
+    """A job out of the queue, by a worker that a test plays."""
+    async with link.line(lambda delivery: None) as take:
+        with trio.fail_after(60):
+            while (got := await take(5.0)) is None:
+                pass
+    return got[0]
+
+
+async def test_whoever_lost_the_claim_hands_in_nothing(tmp_path, server):
+    async with coordinator(tmp_path / "home", server.address, space="hands") as kernel:
+        await kernel.executor("nats").ready()
+        link = kernel.executor("nats")._link
+        await link.hand_in(Job("k", "s", task("x")))
+        delivery = await taken(link)
+
+        def record(state, **more):
+            return Record(state=state, submission="s", stamp=stamp(), **more)
+
+        slept = await link.claim(delivery, "k", record("claimed", worker="a", delivery=1), 0)
+        woke = await link.write("k", record("claimed", worker="b", delivery=2), slept.token)
+        assert not await link.finish(slept, record("done", worker="a", token=slept.token))
+        assert (await link.read("k"))[0] == woke
+        assert await link.queued("k") is not None  # the job is still the other one's to do
+        link.release(slept)
+
+
+async def test_a_lease_is_extended_as_long_as_the_work_takes(tmp_path, server, workers):
+    async with (
+        coordinator(tmp_path / "home", server.address, space="long-lease", lease=1.0) as kernel,
+        trio.open_nursery() as nursery,
+    ):
+        executor, seen, results = kernel.executor("nats"), Seen(), []
+        await executor.ready()
+        first, second = (
+            workers(tmp_path / name, server.address, space="long-lease") for name in "ab"
+        )
+
+        async def run():
+            results.append(await executor.run(task(steps("$ sleep 4", "done")), seen.observe))
+
+        nursery.start_soon(run)
+        await ended(results, 1)
+        assert results[0].ok
+        link = executor._link
+        info = await link._loop.run(link._broker._js.consumer_info, "long-lease-jobs", "workers")
+        assert info.delivered.consumer_seq == 1  # handed out once
+    assert sum("begun" in line for line in first.lines + second.lines) == 1
+
+
+def made_up(clone, base):
+    """What a worker may say it did: a name for it, what is in the bundle, the commit it names, and what it ends in."""
+    tree = git(clone, "rev-parse", f"{base}^{{tree}}")
+    follows = git(clone, "commit-tree", tree, "-p", base, "-m", "follows")
+    alien = git(clone, "commit-tree", tree, "-m", "from nowhere")
+    blob = git(clone, "rev-parse", f"{base}:a.txt")
+    entry = f"100644 blob {blob}\t.git\n"
+    evil = subprocess.run(["git", "mktree"], cwd=clone, input=entry, text=True, capture_output=True, check=True).stdout.strip()  # fmt: skip
+    escapes = git(clone, "commit-tree", evil, "-p", base, "-m", "in .git")
+    return {
+        "true": (follows, follows, None),
+        "another file": (follows, follows, "is not what was said it is"),
+        "another commit": (follows, "f" * 40, "does not hold the commit"),
+        "no successor": (alien, alien, "does not follow from the commit that was sent"),
+        "a file in .git": (escapes, escapes, "failed"),
+        "beside ours": (follows, follows, "holds commits that the worker's work does not come after"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "what", ["true", "another file", "another commit", "no successor", "a file in .git", "beside ours"]
+)  # fmt: skip
+async def test_commits_that_come_back_are_believed_nothing(tmp_path, server, user, what):
+    space = f"made-{what.replace(' ', '-').replace('.', '')}"
+    base, results = git(user, "rev-parse", "HEAD"), []
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(user), str(clone))
+    packed, named, why = made_up(clone, base)[what]
+    if what == "beside ours":
+        ours = git(user, "commit-tree", f"{base}^{{tree}}", "-p", base, "-m", "ours")
+        git(user, "update-ref", "refs/heads/codetether/t", ours)
+    before = git(user, "for-each-ref")
+    async with (
+        coordinator(tmp_path / "home", server.address, space=space) as kernel,
+        trio.open_nursery() as nursery,
+    ):
+        executor = kernel.executor("nats")
+        await executor.ready()
+        link = executor._link
+
+        async def run():
+            work = task("x", "t", user, base=base, branch="codetether/t")
+            results.append(await executor.run(work))
+
+        nursery.start_soon(run)
+        job = read_job((await taken(link)).data)
+        theirs = await Repository.find(clone, tmp_path / "trees")
+        bundle = await pack(link, theirs, packed, [base])
+        digest = "0" * 64 if what == "another file" else bundle.digest
+        said = msgspec.structs.replace(bundle, commit=named, digest=digest)
+        result = AgentResult("t", True, "x", "done", "", 0, 0.0)
+        claim = Record(state="claimed", submission=job.submission, stamp=stamp(), delivery=1)
+        token = await link.write(job.key, claim, 0)
+        done = Record(
+            state="done", submission=job.submission, stamp=stamp(), token=token, claim=claim.stamp, result=result,
+            bundle=said,
+        )  # fmt: skip
+        assert await link.write(job.key, done, token)
+        await ended(results, 1)
+    if why is None:
+        assert results[0].ok, results[0].error
+        assert git(user, "rev-parse", "codetether/t") == named
+    else:
+        assert not results[0].ok
+        assert why in results[0].error
+        assert git(user, "for-each-ref") == before
+
+
 async def test_what_is_no_sub_task_is_dropped_and_the_next_one_is_done(tmp_path, server, workers):
     worker = workers(tmp_path / "w", server.address, space="rubbish")
     async with coordinator(tmp_path / "home", server.address, space="rubbish") as kernel:
@@ -697,10 +816,52 @@ async def test_what_is_no_sub_task_is_dropped_and_the_next_one_is_done(tmp_path,
         await link.hand_in(Job("bad", "s", task("x")))
         looks = task(steps("seen"), "l", within=frozenset({Effect.READ}))
         assert (await kernel.executor("nats").run(looks)).text == "seen"
-        await link.hand_in(Job("out", "o", task("x", base="a" * 40), origin="../../etc"))
-        await worker.told("names no repository")
+        for name, base, origin in (
+            ("out", "a" * 40, "../../etc"), ("word", "HEAD", "a" * 16), ("flag", "--all", "a" * 16),
+        ):  # fmt: skip
+            await link.hand_in(Job(name, name, task("x", name, base=base), origin=origin))
+            await worker.told(f"{name}: failed: ")
+            assert any(f"{name}: failed: " in line and "names no repository" in line for line in worker.lines)  # fmt: skip
     assert sum("is dropped" in line for line in worker.lines) == 5
     assert worker.end() == 0
+
+
+async def test_a_sub_task_may_do_no_more_than_its_worker_allows(tmp_path, server, workers):
+    for allowed, wanted, denied in (("ask", "full", True), ("auto", "ask", True), ("auto", "full", False)):  # fmt: skip
+        space = f"allowed-{allowed}-{wanted}"
+        worker = workers(tmp_path / space, server.address, "--access-mode", allowed, space=space)
+        async with coordinator(tmp_path / "home", server.address, space=space) as kernel:
+            seen = Seen()
+            work = msgspec.structs.replace(task(steps("$ true", "x")), access=wanted)
+            await kernel.executor("nats").run(work, seen.observe)
+        [finished] = [event for event in seen.events if isinstance(event, ToolFinished)]
+        assert finished.meta.get("denied", False) == denied, finished
+        assert worker.end() == 0
+
+
+@pytest.mark.parametrize("inside", ["/", "..", "out", "a.txt", "absent"])
+async def test_a_sub_task_is_begun_in_its_own_tree_wherever_it_wants_to(
+    tmp_path, server, workers, user, inside
+):
+    (user / "out").symlink_to("/")
+    git(user, "add", "-A")
+    git(user, "commit", "-qm", "a way out")
+    space = f"inside-{sum(inside.encode())}"
+    workers(tmp_path / "w", server.address, "--remote", user, space=space)
+    async with coordinator(tmp_path / "home", server.address, space=space) as kernel:
+        await kernel.executor("nats").ready()
+        link = kernel.executor("nats")._link
+        work = task(steps("$ echo here > here.txt", "x"), "k", inside, base=git(user, "rev-parse", "HEAD"))  # fmt: skip
+        await link.hand_in(Job("k", "k", work, origin="a" * 16, remote=str(user)))
+        with trio.fail_after(60):
+            while (record := (await link.read("k"))[1]) is None or record.state != "done":
+                await trio.sleep(0.02)
+        assert record.result.ok, record.result.error
+        assert record.bundle is not None
+        await fetch(
+            link, await Repository.find(user, tmp_path / "trees"), record.bundle, check=True
+        )
+    assert git(user, "show", f"{record.bundle.commit}:here.txt") == "here"
 
 
 async def test_a_result_larger_than_a_message_is_cut_and_the_worker_goes_on(

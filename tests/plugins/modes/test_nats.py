@@ -243,6 +243,13 @@ async def test_tls_with_an_authority_of_ones_own_and_a_certificate_on_both_sides
             result = await kernel.executor("nats").run(task(steps("$ echo hi", "hi")))
             assert (result.ok, result.text) == (True, "hi")
         assert worker.end() == 0
+        another = ca.issue_cert("another.example.org")
+        another.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
+        another.private_key_pem.write_to_path(str(tmp_path / "server.key"))
+        server.kill()
+        server.start()
+        with pytest.raises(Unreachable, match="IP address mismatch"):
+            await ready(tmp_path, url, **files)
     finally:
         server.close()
 

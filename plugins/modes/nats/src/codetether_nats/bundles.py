@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from codetether.api import CodetetherError
+from codetether.api import CodetetherError, git
 
 from codetether_nats.messages import Bundle, stamp
 
 if TYPE_CHECKING:
+    from codetether.api import Completed
     from codetether_worktrees import Repository
 
     from codetether_nats.link import Link
 
 SENT = "refs/codetether/sent/"  # only while a bundle is written
 GOT = "refs/codetether/got/"
+SECONDS = 300.0
+FETCH = (
+    "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
+)  # fmt: skip
 
 
 async def pack(
@@ -61,17 +66,37 @@ async def fetch(link: Link, repository: Repository, bundle: Bundle, *, check: bo
         await link.get_file(bundle.name, path)
         if await trio.to_thread.run_sync(_digest, path) != bundle.digest:
             raise CodetetherError("a bundle on the broker is not what was said it is")
+        source = await _unpacked(repository, path, bundle.commit) if check else path
         place = f"{GOT}{stamp()}/"
         async with repository.changing:
             try:
                 await repository.git(
-                    "-c", f"fetch.fsckObjects={str(check).lower()}", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                    "--no-recurse-submodules", "--no-auto-maintenance", "--", str(path), f"+{SENT}*:{place}*",
+                    "-c", f"fetch.fsckObjects={str(check).lower()}", *FETCH, "--", str(source), f"+{SENT}*:{place}*"
                 )  # fmt: skip
             finally:
                 await _drop(repository, place)
         if not await repository.commit_of(bundle.commit):
             raise CodetetherError("a bundle does not hold the commit it is said to bring")
+
+
+async def _unpacked(repository: Repository, path: Path, commit: str) -> Path:
+    """A repository beside the bundle that has its commits and borrows all others: of what comes from a bundle itself git
+    looked at nothing before 2.46, whatever it was told.
+    """
+    place = path.with_name("unpacked")
+    kind = "sha256" if len(commit) == 64 else "sha1"
+    made = ["init", "--quiet", "--template=", f"--object-format={kind}", str(place)]
+    _well(await git(made, path.parent))
+    borrowed = place / ".git" / "objects" / "info" / "alternates"
+    borrowed.parent.mkdir(exist_ok=True)
+    borrowed.write_text(f"{repository.common / 'objects'}\n")
+    _well(await git([*FETCH, "--", str(path), f"+{SENT}*:{SENT}*"], place, timeout=SECONDS))
+    return place
+
+
+def _well(done: Completed) -> None:
+    if not done.ok:
+        raise CodetetherError(f"the commits of a bundle cannot be read: {done.errors[-200:]}")
 
 
 async def import_commits(repository: Repository, branch: str, tip: str, base: str) -> None:
