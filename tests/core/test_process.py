@@ -269,6 +269,8 @@ TIDY = "trap 'rm -f {0}; exit' TERM; touch {0}; echo started; sleep 300 & wait"
 
 
 async def test_what_a_killed_agent_leaves_is_asked_to_end_before_it_is_killed(tmp_path):
+    await shell("true")
+    guards = leftovers._children(os.getpid())
     lock = tmp_path / "lock"
     agent = subprocess.Popen(
         [sys.executable, "-c", AGENT, TIDY.format(lock)], stdout=subprocess.PIPE
@@ -278,7 +280,8 @@ async def test_what_a_killed_agent_leaves_is_asked_to_end_before_it_is_killed(tm
         agent.kill()
         await trio.to_thread.run_sync(agent.wait)
     with trio.fail_after(60):
-        while lock.exists():
+        while lock.exists() or leftovers._children(os.getpid()) != guards:
+            os.waitpid(-1, os.WNOHANG)  # the agent's orphans are this process's now
             await trio.sleep(0.02)
 
 
