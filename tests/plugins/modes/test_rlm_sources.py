@@ -212,6 +212,27 @@ async def test_a_pipe_is_kept_in_a_file_without_a_name(tmp_path):
     os.close(endless)
 
 
+async def test_a_file_in_place_of_a_pipe_is_not_copied(tmp_path):
+    (tmp_path / "big.log").write_bytes(b"first\nsecond\n")
+    (tmp_path / "none").write_bytes(b"")
+    with (tmp_path / "big.log").open("rb", buffering=0) as piped:
+        whole = await spooled(piped.fileno(), "stdin", tmp_path / "spool")
+        assert not (tmp_path / "spool").exists()
+        piped.read(6)  # as `read line` of a shell does
+        rest = await spooled(piped.fileno(), "stdin", tmp_path / "spool")
+    with whole.file, rest.file:
+        for source, size in ((whole, 13), (rest, 7)):
+            made = await mapped([source], tmp_path / "spool")
+            assert made.size == size
+            made.close()
+    with (tmp_path / "none").open("rb") as none, pytest.raises(SourceError, match="stdin is empty"):
+        await spooled(none.fileno(), "stdin", tmp_path / "spool")
+    with open("/proc/self/status", "rb") as odd:  # says that it has no bytes
+        source = await spooled(odd.fileno(), "stdin", tmp_path / "spool")
+    with source.file:
+        assert os.fstat(source.file.fileno()).st_size > 100
+
+
 async def test_a_pipe_that_somebody_has_made_impatient_is_waited_for(tmp_path):
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import msgspec
 import trio
@@ -97,11 +98,15 @@ async def _listed(real: str, root: Path, *only: str) -> list[str]:
 
 
 async def spooled(fd: int, name: str, place: Path, *, limit: int = PIPED) -> Source:
-    """All that comes from the open file descriptor `fd`, kept in a file without a name below `place`.
+    """All that comes from the open file descriptor `fd`, kept in a file without a name below `place`; a regular file that
+    nobody has read from is taken as it is.
 
     The file is gone when the process ends, however it ends. Close `source.file` when done. Raises SourceError when
     nothing comes, more than `limit` bytes come, or the disk is full. May be cancelled.
     """
+    about = os.fstat(fd)
+    if stat.S_ISREG(about.st_mode) and about.st_size and not os.lseek(fd, 0, os.SEEK_CUR):
+        return Source(name, file=cast("BinaryIO", os.fdopen(os.dup(fd), "rb", buffering=0)))
     file = await trio.to_thread.run_sync(nameless, place)
     try:
         while piece := await _next_piece(fd):
