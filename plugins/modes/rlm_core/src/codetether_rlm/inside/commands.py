@@ -112,9 +112,8 @@ def _statements(text: str) -> Iterator[ast.stmt]:
     pending = ""
     lines = text.strip().splitlines()
     for number, written in enumerate(lines):
-        line = (
-            written if pending else _as_python(written)
-        )  # within a call it may be an answer's text
+        # Within a call it may be the text of an answer, which stays as it is.
+        line = written if pending else _as_python(written)
         if not pending and (not line.strip() or line.strip().startswith(("#", "```"))):
             continue
         pending += line + "\n"
