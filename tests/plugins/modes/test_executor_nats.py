@@ -13,8 +13,17 @@ import msgspec
 import pytest
 import trio
 from brokers import LEASE, NatsServer, Worker, coordinator, go, steps, task
-from codetether.api import AgentResult, Effect, Notice, ToolFinished, ToolStarted, TurnFinished
-from codetether_nats import Job, Record, fetch, key_of, pack, stamp
+from codetether.api import (
+    AgentResult,
+    Effect,
+    Notice,
+    Spent,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+)
+from codetether.words import Usage
+from codetether_nats import Job, Record, Told, fetch, key_of, pack, stamp
 from codetether_nats.messages import job as read_job
 from codetether_worktrees import Repository
 from swarms import branches, git, repository
@@ -641,8 +650,19 @@ async def test_the_broker_takes_a_result_only_in_the_place_of_the_last_claim(tmp
         assert (await link.read("k"))[1].worker == "b"
 
 
-@pytest.mark.parametrize("forged", ["an earlier claim", "the same number", "nothing in it"])
-async def test_a_result_that_is_not_of_the_last_claim_is_not_taken(tmp_path, server, forged):
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        ("an earlier claim", "of a worker that had lost the sub-task"),
+        ("the same number", "of a worker that had lost the sub-task"),
+        ("nothing in it", "of a worker that had lost the sub-task"),
+        ("money back", "is said to cost less than nothing, by w"),
+        ("tokens back", "is said to cost less than nothing, by w"),
+    ],
+)
+async def test_a_result_that_is_not_of_the_last_claim_or_gives_something_back_is_not_taken(
+    tmp_path, server, forged, why
+):
     """That the broker let it through does not make it one: it may have lost what it had, and count anew."""
     space = f"forged-{forged.replace(' ', '')}"
     seen, results = Seen(), {}
@@ -667,24 +687,30 @@ async def test_a_result_that_is_not_of_the_last_claim_is_not_taken(tmp_path, ser
         again = msgspec.structs.replace(claim, stamp=stamp(), delivery=2)
         token = await link.write(key_of("t"), again, first)
         await seen.until(lambda event: isinstance(event, Notice) and "on w" in event.text)
+        for usage in (
+            Usage(-5, 1),
+            Usage(1, -5),
+            Usage(1, 1, cost=-1e9),
+            Usage(900, 100, cost=0.5),
+        ):
+            await link.tell(key_of("t"), Told(token, Spent("rlm", "m", usage)))
+        await seen.until(lambda event: isinstance(event, Spent))
         said = AgentResult("t", True, "not this one", "done", "", 0, 0.0)
         done = Record(
-            state="done",
-            submission=submission,
-            stamp=stamp(),
-            token=token,
-            claim=again.stamp,
-            result=said,
-        )
+            state="done", submission=submission, stamp=stamp(), worker="w", token=token, claim=again.stamp, result=said
+        )  # fmt: skip
         wrong = {
             "an earlier claim": {"token": first, "claim": claim.stamp},
             "the same number": {"claim": claim.stamp},
             "nothing in it": {"result": None},
+            "money back": {"result": msgspec.structs.replace(said, cost=-1e9)},
+            "tokens back": {"result": msgspec.structs.replace(said, input_tokens=-900)},
         }[forged]
         assert await link.write(key_of("t"), msgspec.structs.replace(done, **wrong), token)
         await ended(results, 1)
+    assert [event.usage for event in seen.events if isinstance(event, Spent)] == [Usage(900, 100, cost=0.5)]  # fmt: skip
     assert not results["t"].ok
-    assert "of a worker that had lost the sub-task" in results["t"].error
+    assert why in results["t"].error
 
 
 async def taken(link):

@@ -28,6 +28,7 @@ from codetether_nats import files as files_module
 from codetether_nats import link as link_module
 from codetether_nats.broker import Broker
 from codetether_nats.loop import READ
+from codetether_nats.words import subscribe
 from nats.js.errors import APIError, ServiceUnavailableError
 from swarms import git, repository
 
@@ -345,6 +346,10 @@ async def test_a_broker_without_jetstream_just_now_is_waited_for_and_what_it_ref
         assert issubclass(ServiceUnavailableError, link_module.PASSING)
 
 
+async def came(things):
+    return things
+
+
 async def test_no_word_that_somebody_makes_up_stops_the_hearing(tmp_path, server):
     async with linked(tmp_path, server.address, "rubbish") as link:
         broker, line = link._broker, await lined(link)
@@ -366,6 +371,19 @@ async def test_no_word_that_somebody_makes_up_stops_the_hearing(tmp_path, server
             version = await link.write("k", done, token)
             with trio.fail_after(30):
                 assert await link.changed(ear, token, 30.0) == (version, done)
+        async with link.line(lambda delivery: None) as take, trio.open_nursery() as nursery:
+            asked, got = [], []
+
+            async def wait():
+                got.append(await take(30.0))
+
+            subject = "$JS.API.CONSUMER.MSG.NEXT.rubbish-jobs.workers"
+            await link._loop.run(subscribe, client, subject, asked.append)
+            nursery.start_soon(wait)
+            await until(lambda: came(asked))
+            await link._loop.run(say, asked[0].reply, b"{}", "an.answer")  # like a job of the queue
+            await until(lambda: came(got))
+            assert got == [None]
         assert client.is_connected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,10 @@ class Following:
             if record is not None and record.state == "done":
                 if record.result is None or self._lost_it(record):
                     raise CodetetherError("the result is of a worker that had lost the sub-task")
+                if _gives_back(_spent(record.result)):
+                    raise CodetetherError(
+                        f"the result is said to cost less than nothing, by {record.worker}"
+                    )
                 return version, record
             if record is not None and record.state == "claimed" and version != self._token:
                 await self._claimed(version, record)
@@ -246,6 +251,8 @@ class Following:
             return  # of a worker that is newer than we are
         if said.token < self._token:
             return  # of one that has lost the task and does not know yet
+        if _gives_back(getattr(said.event, "usage", None)):
+            return
         if isinstance(said.event, StepFinished | Spent):
             before = self._heard.get(said.token, Usage())
             self._heard[said.token] = before + (said.event.usage or Usage())
@@ -267,3 +274,14 @@ class Following:
                 max(result.input_tokens - heard.input, 0), max(result.output_tokens - heard.output, 0), cost=cost
             )  # fmt: skip
             await self._observe(StepFinished(result.steps, rest))
+
+
+def _spent(result: AgentResult) -> Usage:
+    return Usage(result.input_tokens, result.output_tokens, cost=result.cost)
+
+
+def _gives_back(usage: Usage | None) -> bool:
+    """Whether a worker says that something cost less than nothing: a budget would never be used up."""
+    return usage is not None and not (
+        usage.input >= 0 and usage.output >= 0 and 0 <= (usage.cost or 0.0) < math.inf
+    )

@@ -255,7 +255,10 @@ class Broker:
         message = await self.promptly(line.job, seconds)
         if message is None:
             return None
-        meta = message.metadata
+        try:
+            meta = message.metadata
+        except nats.errors.Error:
+            return None  # no word of the queue's
         delivery = Delivery(message.data, meta.num_delivered, meta.sequence.stream, message)
         hold = None
         if delivery.delivery == 1 and (offered := offer(delivery)):
