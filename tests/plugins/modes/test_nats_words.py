@@ -403,17 +403,21 @@ async def stored(link):
     return state.messages, len(client._subs), len(asyncio.all_tasks(link._loop._loop))
 
 
-async def test_a_file_that_is_not_put_to_its_end_leaves_nothing(tmp_path, server):
+async def test_a_file_that_is_not_put_to_its_end_leaves_nothing(tmp_path, server, monkeypatch):
+    (tmp_path / "large").write_bytes(b"x" * 1_000_000)
+    go_on, read = threading.Event(), files_module._read
+
+    def slow(path, start):
+        if start > 300_000:
+            go_on.wait(60)
+        return read(path, start)
+
+    monkeypatch.setattr(files_module, "_read", slow)
     async with linked(tmp_path, server.address, "half") as link:
         await link._loop.run(link._broker._js.account_info)  # what is subscribed to once is
         before = await stored(link)
-        os.mkfifo(tmp_path / "slow")
-        writer = os.open(tmp_path / "slow", os.O_RDWR)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(link.put_file, tmp_path / "slow")
-            await trio.to_thread.run_sync(
-                os.write, writer, b"x" * 300_000
-            )  # of more that is to come
+            nursery.start_soon(link.put_file, tmp_path / "large")
 
             async def some():
                 return (await stored(link))[0] >= 2
@@ -421,7 +425,7 @@ async def test_a_file_that_is_not_put_to_its_end_leaves_nothing(tmp_path, server
             await until(some)
             nursery.cancel_scope.cancel()
         assert await stored(link) == before
-        os.close(writer)
+    go_on.set()
 
 
 async def test_a_file_that_is_more_or_less_than_it_says_is_not_got_and_is_sent_no_longer(

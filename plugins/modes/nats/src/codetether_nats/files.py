@@ -13,7 +13,6 @@ import json
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
-from io import FileIO
 from typing import TYPE_CHECKING
 
 import nats.errors
@@ -66,11 +65,10 @@ class Files:
     async def _put_pieces(self, name: str, pieces: str, path: Path) -> api.ObjectInfo:
         loop, digest = asyncio.get_running_loop(), hashlib.sha256()
         size = many = 0
-        with _here(path, "rb") as file:
-            while piece := await loop.run_in_executor(None, _read, file):
-                await self._js.publish(self._pieces(pieces), piece)
-                digest.update(piece)
-                size, many = size + len(piece), many + 1
+        while piece := await loop.run_in_executor(None, _read, path, size):
+            await self._js.publish(self._pieces(pieces), piece)
+            digest.update(piece)
+            size, many = size + len(piece), many + 1
         text = base64.urlsafe_b64encode(digest.digest()).decode()
         return api.ObjectInfo(
             name, self._name, pieces, size, datetime.now(UTC).isoformat(), many, f"SHA-256={text}",
@@ -95,13 +93,13 @@ class Files:
             self._pieces(pieces), stream=self._stream, ordered_consumer=True
         )
         try:
-            with _here(path, "wb") as file:  # anew, after an attempt that was cut off
-                while size > 0:
-                    piece = (await coming.next_msg(SILENCE)).data
-                    size -= len(piece)
-                    if size < 0:
-                        raise TooLarge
-                    await loop.run_in_executor(None, _write, file, piece)
+            await loop.run_in_executor(None, _write, path, b"", "wb")
+            while size > 0:
+                piece = (await coming.next_msg(SILENCE)).data
+                size -= len(piece)
+                if size < 0:
+                    raise TooLarge
+                await loop.run_in_executor(None, _write, path, piece, "ab")
         except nats.errors.TimeoutError:
             raise nats.js.errors.NotFoundError from None
         finally:
@@ -118,26 +116,20 @@ class Files:
         return f"$O.{self._name}.C.{word}"
 
 
-def _here(path: Path, mode: str) -> FileIO:
-    """Without a buffer: closing one waits for the thread that reads or writes."""
+def _read(path: Path, start: int) -> bytes:
+    """Opened for each piece: a file that is closed while a thread is at it may be another one to that thread."""
     try:
-        return FileIO(path, mode)
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(PIECE)
     except OSError as error:
         raise _trouble(error) from None
 
 
-def _read(file: FileIO) -> bytes:
+def _write(path: Path, data: bytes, mode: str) -> None:
     try:
-        return file.read(PIECE) or b""
-    except OSError as error:
-        raise _trouble(error) from None
-
-
-def _write(file: FileIO, data: bytes) -> None:
-    left = memoryview(data)
-    try:
-        while left:
-            left = left[file.write(left) :]
+        with path.open(mode) as file:
+            file.write(data)
     except OSError as error:
         raise _trouble(error) from None
 
