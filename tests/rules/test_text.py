@@ -138,7 +138,7 @@ def is_module(func):
 WRITERS = {
     "core/src/codetether/files.py": "the one place that replaces files",
     "core/src/codetether/capture.py": "output of a running command, streamed into a file made for that call",
-    "plugins/modes/nats/src/codetether_nats/broker.py": "a stored file, streamed into one made for that call",
+    "plugins/modes/nats/src/codetether_nats/files.py": "a stored file, streamed into one made for that call",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from codetether.api import CodetetherError, git
+from codetether.api import CodetetherError, git, write_atomic
 
 from codetether_nats.messages import Bundle, stamp
 
@@ -89,7 +90,7 @@ async def _unpacked(repository: Repository, path: Path, commit: str) -> Path:
     _well(await git(made, path.parent))
     borrowed = place / ".git" / "objects" / "info" / "alternates"
     borrowed.parent.mkdir(exist_ok=True)
-    borrowed.write_text(f"{repository.common / 'objects'}\n")
+    write_atomic(borrowed, os.fsencode(repository.common / "objects") + b"\n")
     _well(await git([*FETCH, "--", str(path), f"+{SENT}*:{SENT}*"], place, timeout=SECONDS))
     return place
 
