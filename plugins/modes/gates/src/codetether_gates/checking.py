@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -205,13 +206,14 @@ def _told(verdict: Verdict, new: tuple[str, ...]) -> str:
 def _kept(logs: Path, label: str, output: str) -> str:
     """The file that all of it is in; "" when there is no room: what a check says does not depend on that."""
     with suppress(OSError):
-        path = _log_file(logs, label)
-        path.write_text(output, "utf-8", "replace")
+        path, fd = _log_file(logs, label)
+        with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as file:
+            file.write(output)
         return str(path)
     return ""
 
 
-def _log_file(logs: Path, label: str) -> Path:
+def _log_file(logs: Path, label: str) -> tuple[Path, int]:
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", label)
     number = sum(1 for _ in logs.glob("*.log"))
@@ -219,5 +221,4 @@ def _log_file(logs: Path, label: str) -> Path:
         number += 1
         path = logs / f"{number:03}-{name}.log"
         with suppress(FileExistsError):  # of a gate that runs beside this one
-            path.touch(mode=0o600, exist_ok=False)
-            return path
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
