@@ -294,6 +294,22 @@ async def test_what_the_user_changed_otherwise_than_the_result_is_in_the_way(
     assert (user / "a.txt").read_text() == "mine\n"
 
 
+async def test_what_the_user_staged_otherwise_than_the_result_is_in_the_way(tmp_path, user, capsys):
+    """Their file is as in the result, and what they staged of it is nowhere else."""
+    model = Model(plan(task("one")), one=writes("a.txt", "1\n"))
+    async with kernel_at(tmp_path, model, user) as kernel:
+        (user / "a.txt").write_text("staged\n")
+        git(user, "add", "a.txt")
+        (user / "a.txt").write_text("1\n")
+        assert await swarm(kernel, "do it", "--no-gates") == 0
+        assert "you have uncommitted changes (a.txt)" in capsys.readouterr().err
+        assert git(user, "show", ":a.txt") == "staged"
+        [run] = (await result(kernel, capsys, "list"))[1]
+        git(user, "add", "a.txt")
+        _, said = await result(kernel, capsys, "resume", run["id"])
+    assert said["branches"]["merged_into"] == "main"
+
+
 async def test_what_the_user_changed_in_a_file_that_the_result_deletes_is_in_the_way(
     tmp_path, user, capsys
 ):

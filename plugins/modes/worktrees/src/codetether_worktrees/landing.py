@@ -104,7 +104,10 @@ async def _there(
                 return ()
     finally:
         index.unlink(missing_ok=True)
-    return tuple(sorted(touched))
+    for version in (tip, commit):  # a killed git wrote all of the index, or nothing
+        if not set(names(await repository.git(*changes, "--cached", version, "--"))) & touched:
+            return tuple(sorted(touched))
+    return ()
 
 
 async def advance(repository: Repository, commit: str, *, branch: str) -> Landing:
