@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from codetether.process import Completed, run_process
     from codetether.records import GitState, SessionHeader
     from codetether.redact import Redactor
-    from codetether.ripgrep import ripgrep
+    from codetether.ripgrep import line_ends, ripgrep
     from codetether.session import Session
     from codetether.session_files import (
         SessionMissing,
@@ -177,7 +177,7 @@ _WHERE = {
     "piped": "PipedChild",
     "process": "Completed run_process",
     "redact": "Redactor",
-    "ripgrep": "ripgrep",
+    "ripgrep": "line_ends ripgrep",
     "session": "Session",
     "standing": "Falls Standing",
     "trust": "is_trusted",
@@ -312,6 +312,7 @@ __all__ = [
     "is_trusted",
     "latest_session",
     "lazy",
+    "line_ends",
     "list_sessions",
     "one_line",
     "open_terminal",

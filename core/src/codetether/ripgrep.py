@@ -32,6 +32,14 @@ ALWAYS = (
 )
 
 
+def line_ends(pattern: str) -> tuple[str, ...]:
+    """The option with which `$` is before the line end of Windows too. With it ripgrep takes no pattern that names that
+    character, be it by its number.
+    """
+    names_it = any(word in pattern for word in ("\r", r"\r", r"\x", r"\u", r"\U"))
+    return ("--crlf",) if "$" in pattern and not names_it else ()
+
+
 def ripgrep_path() -> str:
     """The program: the one installed with us, else the one in PATH. Raises CodetetherError when there is none."""
     ours = os.path.join(os.path.dirname(sys.executable), "rg")

@@ -77,6 +77,13 @@ async def test_literal_unless_it_is_a_regex(root):
     assert "set is_regex" in nothing.text
 
 
+async def test_the_end_of_a_line_of_windows(root):
+    (root / "w.txt").write_bytes(b"in the end\r\nand the end.\r\n")
+    assert (await grep(root, "end$", is_regex=True)).text.startswith("w.txt")
+    for named in (r"end\r$", r"end\x0d$", "end\r$"):
+        assert (await grep(root, named, is_regex=True)).text.startswith("w.txt")
+
+
 async def test_case(root):
     assert (await grep(root, "NEEDLE")).meta["matches"] == 0
     assert (await grep(root, "NEEDLE", case_sensitive=False)).meta["files"] == 3

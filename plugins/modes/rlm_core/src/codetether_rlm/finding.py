@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
-from codetether.api import Completed, ripgrep
+from codetether.api import Completed, line_ends, ripgrep
 
 from codetether_rlm.mapping import Mapped, Part
 from codetether_rlm.sources import SourceError
@@ -128,8 +127,7 @@ async def _ripgrep(
     how = list(how)
     if wanted.ignore_case:
         how.append("--ignore-case")
-    if not re.search(r"\\r|\r", wanted.pattern):  # with it no pattern may name that character
-        how.append("--crlf")  # `$` is before the line end of Windows too
+    how += line_ends(wanted.pattern)
     pattern = wanted.pattern.replace("\0", r"\x00")  # which no word of a command line holds
     return await ripgrep(
         [*AS_BYTES, *how, f"--regexp={pattern}"],

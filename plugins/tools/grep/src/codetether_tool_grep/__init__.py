@@ -90,7 +90,7 @@ def _read(mode: str, output: str) -> Found:
 
 
 async def _search(params: Params, where: str, root: str, *, sort: bool) -> Completed:
-    from codetether.api import ripgrep
+    from codetether.api import line_ends, ripgrep
 
     from codetether_tool_grep.includes import include_options, type_options
 
@@ -99,7 +99,7 @@ async def _search(params: Params, where: str, root: str, *, sort: bool) -> Compl
         *_mode(params),
         "--binary",
         *("--sort=path",) * sort,
-        *("--fixed-strings",) * (not params.is_regex),
+        *(line_ends(params.pattern) if params.is_regex else ("--fixed-strings",)),
         *("--multiline",) * (over_lines or params.multiline),
         *("--multiline-dotall",) * params.multiline,
         *("--no-ignore",) * params.no_ignore,
