@@ -292,7 +292,7 @@ async def test_the_next_start_asks_first_too_and_waits_for_no_one(tmp_path, trap
     gone.wait()
     lock = tmp_path / "lock"
     marker = f"{gone.pid}-12-{os.stat('/proc/self/ns/pid').st_ino}-0123abcd.7"
-    command = f"{trap.format(lock)}; touch {lock}; echo started; while :; do sleep 0.01; done"
+    command = f"{trap.format(lock)}; touch {lock}; echo started; while :; do :; done"  # no child that would be ours
     env = clean_env() | {"CODETETHER_RUN": marker}
     left = subprocess.Popen(["bash", "-c", command], env=env, stdout=subprocess.PIPE)
     with left:
