@@ -307,6 +307,29 @@ async def test_another_worktree_that_goes_meanwhile_is_not_missed(sandbox, work,
     assert done.output == ("ran\n" if works() else ""), done
 
 
+async def test_another_worktree_that_goes_while_bwrap_mounts_it_is_not_missed(sandbox, work, place):
+    """bwrap has seen it there, and gives up: then the command is started without it."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run(["git", *who, "commit", "-qm", "0", "--allow-empty"], cwd=work, check=True)
+    for name in ("stays", "goes"):
+        subprocess.run(["git", "worktree", "add", "-q", place / name], cwd=work, check=True)
+    policy = SandboxPolicy((str(place / "stays"),))
+    launch = sandbox.wrap(Launch(("echo", "ran"), str(place / "stays"), clean_env({})), policy)
+    *shell, program = launch.argv[:5]
+    slow = place / "bwrap"
+    slow.write_text(
+        f'#!/bin/sh\n[ -e {place}/goes ] || exec {program} "$@"\n'
+        f"git -C {work} worktree remove {place}/goes\nexit 1\n"
+    )
+    slow.chmod(0o755)
+    done = await run_process(
+        (*shell, str(slow), *launch.argv[5:]),
+        cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, timeout=20,
+    )  # fmt: skip
+    assert not (place / "goes").exists()
+    assert done.output == ("ran\n" if works() else ""), done
+
+
 @pytest.mark.parametrize("code", [0, 1, 7])
 async def test_a_socket_of_the_machine_that_goes_meanwhile_is_not_missed(
     sandbox, work, place, code

@@ -1,5 +1,5 @@
-# Start bwrap ("$@"), and again without the masks of what is gone by now: sockets come and go, and bwrap gives up where it
-# cannot mount. Never again once the command itself was started: only then bwrap says with which exit code it ended.
+# Start bwrap ("$@"), and again without the masks of what is gone by now: sockets and git's folders of other worktrees come
+# and go, and bwrap gives up where it cannot mount; with -try too, when it had seen it there. Never again once the command itself was started: only then bwrap says with which exit code it ended.
 #
 # $0: number of the filter's file, one for all commands; each opens it anew, because two readers of one open file share
 # its position. Callers give what they hand on numbers of two digits.
@@ -22,9 +22,11 @@ end
 	for word do
 		number=$((number + 1)) words="$words \"\${$number}\""
 		[ "$word" != -- ] || options=''
-		if [ "$options$before$last" = yes--ro-bind/dev/null ] && ! [ -e "$word" ]; then
-			words=${words% * * *} gone=yes
-		fi
+		case $options$before in
+		yes--ro-bind) [ "$last" = /dev/null ] ;;
+		yes--bind-try | yes--ro-bind-try) ;;
+		*) false ;;
+		esac && ! [ -e "$word" ] && words=${words% * * *} gone=yes
 		before=$last last=$word
 	done
 	[ "$gone" ] || exit $code
