@@ -55,12 +55,16 @@ class NatsServer:
                 assert time.monotonic() < end, (self.home / "log").read_text()
                 time.sleep(0.02)
 
-    def reload(self, changes):
-        """Have it read its configuration again, with some words for others."""
+    def change(self, changes):
+        """Put some words for others into its configuration."""
         settings = self._config.read_text()
         for word, other in changes.items():
             settings = settings.replace(word, other)
         self._config.write_text(settings)
+
+    def reload(self, changes):
+        """Have it read its configuration again, with some words for others."""
+        self.change(changes)
         self._process.send_signal(signal.SIGHUP)
 
     def kill(self):

@@ -81,7 +81,8 @@ async def test_a_name_and_a_password_from_a_file_or_the_source_of_secrets(tmp_pa
         server.close()
 
 
-async def test_a_user_who_is_shut_out_while_at_work_is_told_so_on_both_sides(tmp_path):
+@pytest.mark.parametrize("how", ["at once", "when the broker comes back"])
+async def test_a_user_who_is_shut_out_while_at_work_is_told_so_on_both_sides(tmp_path, how):
     server = NatsServer(
         tmp_path / "nats",
         f'authorization {{ users: [ {{ user: "steward", password: "{PASSWORD}" }} ] }}',
@@ -100,7 +101,12 @@ async def test_a_user_who_is_shut_out_while_at_work_is_told_so_on_both_sides(tmp
 
             nursery.start_soon(run)
             await worker.told("t: begun")
-            server.reload({PASSWORD: "another-password-0123456789"})
+            if how == "at once":
+                server.reload({PASSWORD: "another-password-0123456789"})
+            else:
+                server.kill()
+                server.change({PASSWORD: "another-password-0123456789"})
+                server.start()
         assert results[0].reason == "unreachable"
         assert "refuses us: 'authorization violation'" in results[0].error.lower()
         assert worker.process.wait(60) == 1

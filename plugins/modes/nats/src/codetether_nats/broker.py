@@ -62,8 +62,8 @@ class Crowd(NamedTuple):
 
 
 class Broker:
-    """One connection. `space`: the first word of all names. `trouble`: the last thing that went wrong, "" at first.
-    `encrypted` and `anywhere` as StrictClient has them.
+    """One connection. `space`: the first word of all names. `trouble`: the last thing that went wrong, "" at first and when
+    the broker has just gone. `encrypted` and `anywhere` as StrictClient has them.
     """
 
     def __init__(
@@ -136,6 +136,7 @@ class Broker:
 
     async def _gone(self) -> None:
         self.gone = time.monotonic()
+        self.trouble = ""  # from now on it is about coming back
         while self._asked:
             self._asked.pop().cancel()
 

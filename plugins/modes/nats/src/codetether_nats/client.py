@@ -11,7 +11,7 @@ import nats.errors
 from nats.aio.client import Client
 
 if TYPE_CHECKING:
-    from nats.aio.client import Server
+    from nats.aio.client import Server, Srv
 
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between attempts to reach the broker
 
@@ -47,6 +47,11 @@ class StrictClient(Client):
         """The library waits until the old connection has said all it had to say. One that nobody reads never does."""
         self.cut()
         await super()._attempt_reconnect()
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        """The library leaves a connection open on which it was refused."""
+        self.cut()
+        await super()._connect_to_server(server)
 
     def _connect_command(self) -> bytes:
         if self.encrypted and not self._server_info.get("tls_required"):

@@ -135,15 +135,22 @@ class Link:
             if time.monotonic() - began > LONG:
                 away_since, pause = time.monotonic(), FIRST_PAUSE
             away = time.monotonic() - max(away_since, self._broker.gone)
-            if away > self.place.outage or self._broker.closed:
+            if away > self.place.outage or self._broker.closed or self._refused:
                 raise self._given_up(away, why)
             await trio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    @property
+    def _refused(self) -> bool:
+        """Whether the broker was away and is back, and does not let us in again: it will not change its mind."""
+        return not self._broker.connected and _refuses(self._broker.trouble)
+
     def _given_up(self, away: float, why: str) -> CodetetherError:
         broker = self._broker
-        if broker.closed and broker.client.complaint:
-            return _told(nats.errors.Error(broker.client.complaint), broker.addresses)
+        complaint = broker.trouble if self._refused else broker.closed and broker.client.complaint
+        if complaint:
+            words = complaint.removeprefix("nats: ")
+            return _told(nats.errors.Error(words), broker.addresses)
         if broker.connected:
             return Unreachable(
                 f"the broker has not done what was asked of it for {away:.0f} s: {why}",
@@ -358,6 +365,10 @@ def _record(data: bytes) -> messages.Record | None:
         raise CodetetherError(f"the record of a sub-task cannot be read: {error}") from None
 
 
+def _refuses(text: str) -> bool:
+    return any(word in text.lower() for word in REFUSED)
+
+
 def _told(error: BaseException, addresses: list[str], trouble: str = "") -> CodetetherError:
     """What went wrong, for a person."""
     where = ", ".join(addresses)
@@ -388,7 +399,7 @@ def _told(error: BaseException, addresses: list[str], trouble: str = "") -> Code
             return Unreachable(f"{where} did not answer within {CONNECT:g} s")
         case ImportError():
             return CodetetherError(f"a library is missing: {text}")
-    if any(word in text.lower() for word in REFUSED):
+    if _refuses(text):
         return Unreachable(
             f"{where} refuses us: {text}", "see the settings creds, nkey and login", refused=True
         )
