@@ -251,6 +251,7 @@ class Joiner:
         assert result is not None
         await worktrees.abort(result)
         await result.git("clean", "-ffdqx")
+        await worktrees.link_packages(result)
 
     async def _check(self, label: str, where: Path) -> Report:
         return await gates.check(

