@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+from agents_worktree import names_of_the_user
 from codetether.api import CodetetherError, Launch, SandboxPolicy, clean_env, run_process
 from codetether.testing import check_plugin, make_kernel
 from codetether_confinement import prove, seccomp_filter
@@ -265,41 +266,23 @@ done; mv {work}/.git/worktrees {work}/.git/w && echo moved; mv .git g && echo mo
 
 async def test_an_agents_worktree_has_its_own_branch_alone(sandbox, work, place):
     """The user's branches, tags and stash are in the same repository."""
-
-    def git(*words):
-        who = ("-c", "user.name=a", "-c", "user.email=a@b")
-        done = subprocess.run(["git", *who, *words], cwd=work, check=True, capture_output=True)
-        return done.stdout.decode()
-
-    (work / "y").write_text("1")
-    git("add", "y")
-    git("commit", "-qm", "0")
-    git("branch", "other")
-    (work / "y").write_text("2")
-    git("stash", "-q")
-    linked = place / "data-worktrees" / "work" / "one"
-    git("worktree", "add", "-q", "-b", "codetether/one", str(linked))
-    git("pack-refs", "--all")
-    before = git("for-each-ref") + git("stash", "list")
-    script = """
-git -c user.name=a -c user.email=a@b commit -qm 1 --allow-empty && echo committed
-git branch -D other; git update-ref refs/heads/other HEAD; git tag t; git stash pop; git stash clear
-git checkout -q --detach; git branch -D other; git branch -f other HEAD; true"""
-    done = await run(sandbox, SandboxPolicy((str(linked),)), "sh", "-c", script)
-    ours = "refs/heads/codetether/one"
+    done, before, after = await names_of_the_user(run, sandbox, work, place)
     assert ("committed" in done.output.split()) == works(), done
-    after = git("for-each-ref") + git("stash", "list")
-    kept = [[line for line in text.splitlines() if ours not in line] for text in (before, after)]
-    assert kept[0] == kept[1]
+    assert before == after
 
 
-async def test_another_worktree_that_goes_meanwhile_is_not_missed(sandbox, work, place):
+def beside_another(sandbox, work, place):
+    """A launch in one of two worktrees; the other one is `goes`."""
     who = ("-c", "user.name=a", "-c", "user.email=a@b")
     subprocess.run(["git", *who, "commit", "-qm", "0", "--allow-empty"], cwd=work, check=True)
     for name in ("stays", "goes"):
         subprocess.run(["git", "worktree", "add", "-q", place / name], cwd=work, check=True)
     policy = SandboxPolicy((str(place / "stays"),))
-    launch = sandbox.wrap(Launch(("echo", "ran"), str(place / "stays"), clean_env({})), policy)
+    return sandbox.wrap(Launch(("echo", "ran"), str(place / "stays"), clean_env({})), policy)
+
+
+async def test_another_worktree_that_goes_meanwhile_is_not_missed(sandbox, work, place):
+    launch = beside_another(sandbox, work, place)
     subprocess.run(["git", "worktree", "remove", place / "goes"], cwd=work, check=True)
     done = await run_process(
         launch.argv, cwd=launch.cwd, env=launch.env, pass_fds=launch.pass_fds, timeout=20
@@ -309,12 +292,7 @@ async def test_another_worktree_that_goes_meanwhile_is_not_missed(sandbox, work,
 
 async def test_another_worktree_that_goes_while_bwrap_mounts_it_is_not_missed(sandbox, work, place):
     """bwrap has seen it there, and gives up: then the command is started without it."""
-    who = ("-c", "user.name=a", "-c", "user.email=a@b")
-    subprocess.run(["git", *who, "commit", "-qm", "0", "--allow-empty"], cwd=work, check=True)
-    for name in ("stays", "goes"):
-        subprocess.run(["git", "worktree", "add", "-q", place / name], cwd=work, check=True)
-    policy = SandboxPolicy((str(place / "stays"),))
-    launch = sandbox.wrap(Launch(("echo", "ran"), str(place / "stays"), clean_env({})), policy)
+    launch = beside_another(sandbox, work, place)
     *shell, program = launch.argv[:5]
     slow = place / "bwrap"
     slow.write_text(
