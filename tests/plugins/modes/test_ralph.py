@@ -17,23 +17,12 @@ from ralphs import (
     git,
     kernel_at,
     passes,
-    project,
     ralph,
     result,
     story,
 )
 
 MEND = r"printf 'def add(a, b):\n    return b + a\n' > calc.py"
-
-
-@pytest.fixture
-def at(tmp_path, monkeypatch):
-    def make(*stories, **how):
-        where = project(tmp_path / "repo", *stories, **how)
-        monkeypatch.chdir(where)
-        return where
-
-    return make
 
 
 async def test_stories_pass_in_order_and_are_committed_one_by_one(tmp_path, at, capsys):

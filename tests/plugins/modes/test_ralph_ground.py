@@ -16,21 +16,10 @@ from ralphs import (  # fmt: skip
     git,
     kernel_at,
     passes,
-    project,
     ralph,
     result,
     story,
 )
-
-
-@pytest.fixture
-def at(tmp_path, monkeypatch):
-    def make(*stories, **how):
-        where = project(tmp_path / "repo", *stories, **how)
-        monkeypatch.chdir(where)
-        return where
-
-    return make
 
 
 def changes(path, text):

@@ -8,20 +8,10 @@ import sys
 
 import pytest
 from codetether.testing import call
-from ralphs import Model, branches, git, kernel_at, passes, project, ralph, result, story
+from ralphs import Model, branches, git, kernel_at, passes, ralph, result, story
 
 PYTEST = f"{sys.executable} -m pytest -q -p no:cacheprovider"
 BROKEN = "echo 'def add(a, b): return 0' > calc.py"
-
-
-@pytest.fixture
-def at(tmp_path, monkeypatch):
-    def make(*stories, **how):
-        where = project(tmp_path / "repo", *stories, **how)
-        monkeypatch.chdir(where)
-        return where
-
-    return make
 
 
 def commit(where, **files):

@@ -26,22 +26,10 @@ from ralphs import (
     git,
     kernel_at,
     passes,
-    project,
     ralph,
     result,
     story,
 )
-
-
-@pytest.fixture
-def at(tmp_path, monkeypatch):
-    def make(*stories, **how):
-        where = project(tmp_path / "repo", *stories, **how)
-        monkeypatch.chdir(where)
-        return where
-
-    return make
-
 
 # A process of its own, which stalls in the agent of US-2.
 CHILD = """
